@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What can go wrong, as a person reads it: what failed, on what, and what to do about it."""
+
+
+class UdssError(Exception):
+    """A failure with a cause outside this program: a setting, a registry, an image, a machine.
+
+    `str()` is the one line that the person sees; the technical cause is chained (`from`).
+    """
+
+    def __init__(self, problem: str, advice: str = "") -> None:
+        super().__init__(problem, advice)
+        self.problem = problem
+        self.advice = advice
+
+    def __str__(self) -> str:
+        # Messages of other programs end up in ours, and may hold line breaks and control codes.
+        line = f"{self.problem}: {self.advice}" if self.advice else self.problem
+        return "".join(c if c.isprintable() else " " for c in line)
+
+
+class SettingsError(UdssError):
+    """A configuration file, an environment variable or an option says something impossible."""
+
+
+class ImageError(UdssError):
+    """An image could not be had, or is not one that may be run."""
+
+
+class InvalidReference(ImageError):
+    """The name of an image does not parse."""
+
+
+class RegistryError(ImageError):
+    """A registry is down, refuses, or answers with something that is no answer."""
+
+
+class InvalidImage(ImageError):
+    """What came is not what was asked for: wrong digest, truncated, malformed or hostile."""
+
+
+class StoreError(UdssError):
+    """The store cannot be read or written: full, read-only, someone else's."""
+
+
+class SandboxError(UdssError):
+    """The sandbox could not be made; the tool in it has not run."""
