@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The two doors: `cwltool`, which is cwltool's own with `--udss` added, and `cwl-udss`."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+from rich.console import Console
+from rich.filesize import decimal
+from rich.table import Table
+
+import cwl_udss
+from cwl_udss.config import Settings, add_options, load_settings
+from cwl_udss.container import run_command
+from cwl_udss.doctor import print_examination
+from cwl_udss.errors import UdssError
+from cwl_udss.images.pull import Images, When
+from cwl_udss.images.store import Store
+from cwl_udss.installation import write_cwltool_command
+from cwl_udss.pure import prefer_python_modules
+
+_EXIT_FAILURE = 1
+_EXIT_INTERRUPTED = 130  # as a shell reports a process that SIGINT has ended
+
+
+def cwltool() -> NoReturn:
+    """Be the `cwltool` command."""
+    try:
+        prefer_python_modules("cwltool")
+        # cwltool may only be imported after the line above, and takes half a second.
+        from cwl_udss import driver  # noqa: PLC0415
+    except UdssError as error:
+        sys.exit(f"cwltool: {error}")
+    sys.exit(driver.run(sys.argv[1:]))
+
+
+def main() -> NoReturn:
+    """Be the `cwl-udss` command."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run `cwl-udss` with these arguments. Returns the exit code."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(format="%(message)s", stream=sys.stderr)
+    logging.getLogger("cwl_udss").setLevel(logging.INFO)
+    command: Callable[[argparse.Namespace, Settings], int] = options.command
+    try:
+        return command(options, load_settings(vars(options), os.environ, Path.home()))
+    except UdssError as error:
+        print(f"cwl-udss: {error}", file=sys.stderr)
+        return _EXIT_FAILURE
+    except KeyboardInterrupt:
+        print("cwl-udss: interrupted", file=sys.stderr)
+        return _EXIT_INTERRUPTED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="cwl-udss",
+        description="Docker images in rootless sandboxes: no Docker, no daemon, no root.",
+        epilog="Workflows run with: cwltool --udss WORKFLOW JOB (see `cwltool --help`).",
+    )
+    parser.add_argument("--version", action="version", version=cwl_udss.__version__)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_run(commands)
+    _add_images(commands)
+    _add_doctor(commands)
+    return parser
+
+
+def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "run",
+        help="run a command in an image",
+        usage="cwl-udss run [OPTIONS] IMAGE [--] [COMMAND ...]",
+        description="Run a command in a sandbox made of an image, pulling it if need be. The "
+        "current directory is the only place of this machine that the command sees, and the only "
+        "one besides /tmp (its own, empty) where it can write. There is no network. Without a "
+        "COMMAND the image's own runs. The exit code is the command's; 127 if the image has no "
+        "such program.",
+        epilog="example: cwl-udss run quay.io/biocontainers/samtools:1.16.1--h6899075_1 -- "
+        "samtools flagstat sample.bam",
+    )
+    parser.add_argument("image", metavar="IMAGE", help="as Docker names it")
+    parser.add_argument(
+        "arguments", metavar="COMMAND", nargs=argparse.REMAINDER, help="with its arguments"
+    )
+    add_options(parser)
+    parser.set_defaults(command=_run)
+
+
+def _add_images(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "images",
+        help="pull, list and remove images",
+        description="The store of converted images, shared by all your runs.",
+    )
+    actions = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    pull = actions.add_parser(
+        "pull",
+        help="get images, or newer ones of the same names",
+        description="Ask the registry what each reference stands for now, and get that into the "
+        "store unless it is there. Mirrors, insecure and blocked registries and short names are "
+        "taken from registries.conf; credentials from what docker or podman login has written.",
+    )
+    pull.add_argument("references", metavar="IMAGE", nargs="+", help="as Docker names it")
+    add_options(pull)
+    pull.set_defaults(command=_pull)
+    listing = actions.add_parser("list", help="show what is in the store")
+    add_options(listing)
+    listing.set_defaults(command=_list)
+    remove = actions.add_parser(
+        "rm",
+        help="remove images",
+        description="Forget references; an image goes when none is left that stands for it. Do not "
+        "remove an image while a step of a run uses it.",
+    )
+    remove.add_argument(
+        "references", metavar="IMAGE", nargs="+", help="a reference, or the digest or its beginning"
+    )
+    add_options(remove)
+    remove.set_defaults(command=_remove)
+
+
+def _add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "doctor",
+        help="check that workflows can run on this machine",
+        description="Try what a run needs and say what to do about what is missing. The exit code "
+        "is 0 if all is well, otherwise 1.",
+    )
+    parser.add_argument(
+        "--mend",
+        action="store_true",
+        help="put the `cwltool` command of cwl-udss back where an upgrade has replaced it",
+    )
+    add_options(parser)
+    parser.set_defaults(command=_doctor)
+
+
+def _run(options: argparse.Namespace, settings: Settings) -> int:
+    command = options.arguments[1:] if options.arguments[:1] == ["--"] else options.arguments
+    return run_command(options.image, tuple(command), settings, os.environ, Path.home())
+
+
+def _images(settings: Settings) -> Images:
+    return Images(Store(settings.store), os.environ, Path.home())
+
+
+def _pull(options: argparse.Namespace, settings: Settings) -> int:
+    images = _images(settings)
+    failures = 0
+    for reference in options.references:
+        try:
+            image = images.get(reference, When.ALWAYS)
+            print(f"{image.digest} {reference}")
+        except UdssError as error:  # the other images are wanted all the same
+            print(f"cwl-udss: {error}", file=sys.stderr)
+            failures += 1
+    return _EXIT_FAILURE if failures else 0
+
+
+def _list(options: argparse.Namespace, settings: Settings) -> int:
+    images = Store(settings.store).images()
+    if not images:
+        print(f"no images in {settings.store}", file=sys.stderr)
+        return 0
+    table = Table("IMAGE", "DIGEST", "SIZE", "FILES", box=None, pad_edge=False, header_style="")
+    for image in images:
+        table.add_row(
+            "\n".join(image.references) or "-",
+            image.digest.partition(":")[2][:12],
+            decimal(image.size),
+            str(image.entries),
+        )
+    # A pipe has no width, and what reads it wants whole lines.
+    Console(width=None if sys.stdout.isatty() else 1000, highlight=False).print(table)
+    return 0
+
+
+def _remove(options: argparse.Namespace, settings: Settings) -> int:
+    images = _images(settings)
+    for text in options.references:
+        images.remove(text)
+    return 0
+
+
+def _doctor(options: argparse.Namespace, settings: Settings) -> int:
+    if options.mend:
+        print(f"wrote {write_cwltool_command()}")
+    return print_examination(settings, os.environ, Path.home())

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an image's configuration makes of a command, and `cwl-udss run`, which runs one."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from cwl_udss.config import Settings
+from cwl_udss.errors import SandboxError
+from cwl_udss.identity import identity_files
+from cwl_udss.images.manifest import ImageConfig
+from cwl_udss.sandbox import TEMPORARY_DIRECTORY, Bind, Ending, Sandbox
+from cwl_udss.steps import Steps
+
+# Docker's, for images that set none.
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def image_environment(config: ImageConfig) -> dict[str, str]:
+    """Return the variables that an image sets."""
+    pairs = (entry.partition("=") for entry in config.environment)
+    return {"PATH": DEFAULT_PATH, **{name: value for name, _, value in pairs}}
+
+
+def image_command(config: ImageConfig, command: tuple[str, ...]) -> tuple[str, ...]:
+    """Return what is executed for a command: as `docker run`, after the entry point, and if there
+    is none the image's own. Raises SandboxError if that has none either."""
+    full = (*config.entrypoint, *(command or config.command))
+    if not full:
+        raise SandboxError("the image has no command of its own", "name one")
+    return full
+
+
+def run_command(
+    reference: str,
+    command: tuple[str, ...],
+    settings: Settings,
+    environment: Mapping[str, str],
+    home: Path,
+) -> int:
+    """Run a command in an image, in the current directory. Returns its exit code."""
+    steps = Steps(settings, environment, home)
+    image = steps.image(reference)
+    directory = str(Path.cwd())
+    with tempfile.TemporaryDirectory(prefix="cwl-udss-") as temporary:
+        sandbox = Sandbox(
+            root=image.root,
+            command=image_command(image.config, command),
+            environment={
+                **image_environment(image.config),
+                "HOME": directory,
+                "TMPDIR": TEMPORARY_DIRECTORY,
+            },
+            working_directory=directory,
+            binds=(
+                Bind(source=directory, destination=directory, writable=True),
+                Bind(source=temporary, destination=TEMPORARY_DIRECTORY, writable=True),
+            ),
+            files=identity_files(image.root, home=directory, network=False),
+        )
+        result = steps.run(
+            sandbox, stdin=sys.stdin.buffer, stdout=sys.stdout.buffer, stderr=sys.stderr.buffer
+        )
+    if result.ending is Ending.NOT_STARTED:
+        raise SandboxError(
+            f"{sandbox.command[0]!r} cannot be executed in {reference}",
+            "there is no such program in the image, or it is not executable",
+        )
+    return result.exit_code

@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs a workflow's jobs side by side on this machine.
+
+cwltool's own MultithreadedJobExecutor can deadlock when a step's image cannot be had: it joins its
+threads while it holds the lock that they wait for. This one releases it first. It also counts what
+the cgroup and the batch job allow instead of the whole machine.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cwltool.context import RuntimeContext
+from cwltool.errors import WorkflowException
+from cwltool.executors import JobExecutor
+from cwltool.job import JobBase
+from cwltool.process import Process
+from cwltool.workflow import Workflow
+
+from cwl_udss.resources import Resources
+
+if TYPE_CHECKING:
+    from cwl_utils.types import CWLObjectType
+    from cwltool.utils import JobsType
+
+ResourceRequest = dict[str, int | float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Share:
+    """What a step takes of the machine: cores, and memory in MiB."""
+
+    cores: float
+    ram: float
+
+
+class ParallelExecutor(JobExecutor):
+    """Runs as many steps at once as the machine has cores and memory for."""
+
+    def __init__(self, resources: Resources, stop_steps: Callable[[], None]) -> None:
+        """`stop_steps` kills the steps that are running and lets no other start."""
+        super().__init__()
+        self._resources = resources
+        self._stop_steps = stop_steps
+        self._waiting: list[tuple[JobBase, RuntimeContext]] = []
+        self._running: dict[threading.Thread, _Share] = {}
+        self._failure: Exception | None = None
+        self._temporary_directory_lock = threading.Lock()
+
+    def select_resources(
+        self, request: ResourceRequest, runtime_context: RuntimeContext
+    ) -> ResourceRequest:
+        """Give a step what it asks for as far as this machine has it (cwltool's hook)."""
+        selected: ResourceRequest = {}
+        for name, whole in (("cores", self._resources.cores), ("ram", self._resources.ram)):
+            least, most = request[f"{name}Min"], request[f"{name}Max"]
+            if least > whole:
+                raise WorkflowException(
+                    f"Requested at least {least} {name} but only {whole} available"
+                )
+            selected[name] = math.ceil(min(most, whole))
+        selected["tmpdirSize"] = math.ceil(request["tmpdirMin"])
+        selected["outdirSize"] = math.ceil(request["outdirMin"])
+        return selected
+
+    def run_jobs(
+        self,
+        process: Process,
+        job_order_object: CWLObjectType,
+        logger: logging.Logger,
+        runtime_context: RuntimeContext,
+    ) -> None:
+        """Run all jobs of a process (called by cwltool's JobExecutor)."""
+        lock = runtime_context.workflow_eval_lock
+        if lock is None:
+            raise WorkflowException("runtimeContext.workflow_eval_lock must not be None")
+        _start_provenance(process, runtime_context)
+        try:
+            with lock:
+                for job in process.job(job_order_object, self.output_callback, runtime_context):
+                    if job is not None:
+                        context = _with_provenance(process, job, job_order_object, runtime_context)
+                        self._add(job, context)
+                    self._start_steps(lock)
+                    if job is None:
+                        if not self._running:
+                            logger.error("Workflow cannot make any more progress.")
+                            break
+                        self._wait(lock)
+                while self._running or self._waiting:
+                    self._start_steps(lock)
+                    self._wait(lock)
+        except BaseException:
+            self._stop_steps()
+            raise
+        finally:
+            # Without the lock: a step needs it to end.
+            for thread in list(self._running):
+                thread.join()
+
+    def _add(self, job: JobsType, context: RuntimeContext) -> None:
+        """Run a step when there is room for it, anything else (an expression) at once."""
+        if not isinstance(job, JobBase):
+            job.run(context)
+            return
+        job.builder = context.builder or job.builder
+        if job.outdir is not None:
+            self.output_dirs.add(job.outdir)
+        self._waiting.append((job, context))
+
+    def _start_steps(self, lock: threading.Condition) -> None:
+        """Start the steps that fit, in the order in which they came."""
+        for step in list(self._waiting):
+            job, context = step
+            share = _Share(cores=job.builder.resources["cores"], ram=job.builder.resources["ram"])
+            if not self._fits(share):
+                continue
+            self._waiting.remove(step)
+            # A thread per step, which lives as long as it: the kernel kills a sandbox with the
+            # thread that made it.
+            thread = threading.Thread(target=self._run, args=(job, context, lock), name=job.name)
+            self._running[thread] = share
+            thread.start()
+
+    def _fits(self, share: _Share) -> bool:
+        cores = sum(running.cores for running in self._running.values())
+        ram = sum(running.ram for running in self._running.values())
+        return (
+            cores + share.cores <= self._resources.cores and ram + share.ram <= self._resources.ram
+        )
+
+    def _run(self, job: JobBase, context: RuntimeContext, lock: threading.Condition) -> None:
+        failure: Exception | None = None
+        try:
+            job.run(context, self._temporary_directory_lock)
+        except Exception as error:  # noqa: BLE001 - raised again on the main thread
+            failure = error
+        finally:
+            with lock:
+                self._failure = self._failure or failure
+                del self._running[threading.current_thread()]
+                lock.notify_all()
+
+    def _wait(self, lock: threading.Condition) -> None:
+        """Wait until a step has ended; raise what one raised."""
+        if self._running and self._failure is None:
+            lock.wait()
+        if self._failure is not None:
+            raise self._failure
+
+
+def _start_provenance(process: Process, context: RuntimeContext) -> None:
+    """Give a single tool the provenance profile that a workflow makes for itself, as cwltool's
+    SingleJobExecutor does."""
+    if isinstance(process, Workflow) or context.research_obj is None:
+        return
+    process.provenance_object = context.research_obj.initialize_provenance(
+        full_name=context.cwl_full_name,
+        host_provenance=context.prov_host,
+        user_provenance=context.prov_user,
+        orcid=context.orcid,
+        run_uuid=context.research_obj.ro_uuid,
+        fsaccess=context.make_fs_access(""),
+    )
+    process.parent_wf = process.provenance_object
+
+
+def _with_provenance(
+    process: Process, job: JobsType, job_order: CWLObjectType, context: RuntimeContext
+) -> RuntimeContext:
+    """Record the start of a job, and return the context in which it records the rest."""
+    research_object = context.research_obj
+    if research_object is None:
+        return context
+    profile = job.prov_obj if isinstance(process, Workflow) else process.provenance_object
+    if not profile:
+        return context
+    context = context.copy()
+    context.prov_obj = profile
+    profile.fsaccess = context.make_fs_access("")
+    profile.evaluate(process, job, job_order, research_object)
+    context.process_run_id = profile.record_process_start(process, job)
+    return context

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a person sees of a pull: a line per layer on a terminal, log lines otherwise."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from rich.console import Console
+from rich.filesize import decimal
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+from cwl_udss.images.manifest import Descriptor
+
+_logger = logging.getLogger(__name__)
+
+
+class PullProgress(Protocol):
+    """Told by the threads that download layers."""
+
+    def advance(self, layer: Descriptor, size: int) -> None:
+        """`size` more bytes of a layer have come."""
+
+
+class _Bars:
+    def __init__(self, progress: Progress, layers: Sequence[Descriptor]) -> None:
+        self._progress = progress
+        self._tasks = {
+            layer.digest: progress.add_task(layer.digest[7:19], total=layer.size)
+            for layer in layers
+        }
+
+    def advance(self, layer: Descriptor, size: int) -> None:
+        self._progress.advance(self._tasks[layer.digest], size)
+
+
+class _Lines:
+    def __init__(self) -> None:
+        self._missing: dict[str, int] = {}
+
+    def advance(self, layer: Descriptor, size: int) -> None:
+        missing = self._missing.get(layer.digest, layer.size) - size
+        self._missing[layer.digest] = missing
+        if missing == 0:
+            _logger.info("downloaded layer %s (%s)", layer.digest[7:19], decimal(layer.size))
+
+
+@contextlib.contextmanager
+def pull_progress(name: str, layers: Sequence[Descriptor]) -> Iterator[PullProgress]:
+    """Show the download and conversion of an image's layers, and the total at the end."""
+    size = decimal(sum(layer.size for layer in layers))
+    _logger.info("pulling %s: %d layers, %s", name, len(layers), size)
+    started = time.monotonic()
+    # Not in a quiet run, and not where standard error is a file.
+    if sys.stderr.isatty() and _logger.isEnabledFor(logging.INFO):
+        columns = (TextColumn("  {task.description}"), BarColumn(), DownloadColumn())
+        console = Console(stderr=True)
+        with Progress(*columns, TransferSpeedColumn(), console=console) as progress:
+            yield _Bars(progress, layers)
+    else:
+        yield _Lines()
+    _logger.info("pulled %s: %s in %.1f s", name, size, time.monotonic() - started)

