@@ -60,14 +60,17 @@ class Bubblewrap:
         stderr: IO[bytes] | int,
     ) -> BubblewrapProcess:
         """Start the sandbox's command (see sandbox.Runtime)."""
-        arguments = bubblewrap_arguments(sandbox, plan_mounts(sandbox), self.options)
+        try:
+            operations = plan_mounts(sandbox)
+        except OSError as error:
+            raise SandboxError("the sandbox cannot be prepared", str(error)) from error
+        arguments = bubblewrap_arguments(sandbox, operations, self.options)
         read_status, write_status = os.pipe()
         descriptors = [write_status]
         try:
             numbered = list(_with_descriptors(arguments, descriptors))
             # By descriptor: the environment may hold secrets, and ps(1) shows command lines.
-            options = b"\0".join(os.fsencode(argument) for argument in numbered)
-            descriptors.append(_memory_file(options))
+            descriptors.append(_memory_file(_separated(numbered)))
             process = subprocess.Popen(
                 [
                     self.path,
@@ -82,7 +85,7 @@ class Bubblewrap:
                 env={},
                 pass_fds=descriptors,
             )
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: a NUL character in the command
             os.close(read_status)
             raise SandboxError(f"{self.path} cannot be started", str(error)) from error
         except BaseException:
@@ -229,6 +232,15 @@ def _with_descriptors(arguments: list[Argument], descriptors: list[int]) -> Iter
             yield str(descriptors[-1])
         else:
             yield argument
+
+
+def _separated(arguments: list[str]) -> bytes:
+    """Arguments as `--args` reads them, each ended by a NUL. One inside an argument, from an
+    expression say, would begin an option of bwrap's that is not ours."""
+    for argument in arguments:
+        if "\0" in argument:
+            raise SandboxError(f"there is a NUL character in {argument!r}", "remove it")
+    return b"".join(os.fsencode(argument) + b"\0" for argument in arguments)
 
 
 def _memory_file(content: bytes) -> int:
