@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where settings come from, and which source wins."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pytest
+
+from cwl_udss.config import Settings, add_options, load_settings
+from cwl_udss.errors import SettingsError
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    (tmp_path / "home/.config/cwl-udss").mkdir(parents=True)
+    return tmp_path / "home"
+
+
+def user_file(home: Path) -> Path:
+    return home / ".config/cwl-udss/config.toml"
+
+
+def load(home: Path, *arguments: str, site: str | None = None, **environment: str) -> Settings:
+    parser = argparse.ArgumentParser()
+    add_options(parser)
+    site_file = home.parent / "site.toml"
+    if site is not None:
+        site_file.write_text(site)
+    return load_settings(vars(parser.parse_args(arguments)), environment, home, site_file)
+
+
+def test_defaults(home: Path) -> None:
+    settings = load(home)
+    assert settings.store == home / ".cache/cwl-udss"
+    assert settings.bwrap is None
+    assert settings.origins["store"] == "default"
+    assert load(home, XDG_CACHE_HOME="/cache").store == Path("/cache/cwl-udss")
+
+
+def test_each_source_wins_over_those_after_it(home: Path) -> None:
+    site = 'store = "/site"'
+    assert load(home, site=site).store == Path("/site")
+    user_file(home).write_text('store = "/user"')
+    assert load(home, site=site).store == Path("/user")
+    assert load(home, site=site, CWL_UDSS_STORE="/environment").store == Path("/environment")
+    settings = load(home, "--udss-store", "/option", site=site, CWL_UDSS_STORE="/environment")
+    assert settings.store == Path("/option")
+    assert settings.origins["store"] == "--udss-store"
+
+
+def test_files_are_merged_key_by_key(home: Path) -> None:
+    user_file(home).write_text('bwrap = "/opt/bwrap"')
+    settings = load(home, site='store = "/site"\nbwrap = "/usr/bin/bwrap"')
+    assert (settings.store, settings.bwrap) == (Path("/site"), "/opt/bwrap")
+
+
+def test_a_chosen_file_replaces_both(home: Path, tmp_path: Path) -> None:
+    user_file(home).write_text('bwrap = "/opt/bwrap"')
+    (tmp_path / "chosen.toml").write_text('store = "/chosen"')
+    settings = load(home, site='bwrap = "/x"', CWL_UDSS_CONFIG=str(tmp_path / "chosen.toml"))
+    assert (settings.store, settings.bwrap) == (Path("/chosen"), None)
+
+
+def test_a_site_says_where_each_users_images_go(home: Path) -> None:
+    site = 'store = "$SCRATCH/${USER}/images"'
+    settings = load(home, site=site, SCRATCH="/lustre", USER="mia")
+    assert settings.store == Path("/lustre/mia/images")
+    assert load(home, site='store = "~/images"').store == home / "images"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        pytest.param('stroe = "/x"', "stroe.*did you mean 'store'", id="unknown key"),
+        pytest.param("store = 3", "store .*not a string", id="wrong type"),
+        pytest.param('store = "$NOWHERE/x"', "NOWHERE", id="unset variable"),
+        pytest.param('store = "cost: 5$"', "stray", id="stray dollar"),
+        pytest.param("store = [", "not TOML", id="not TOML"),
+    ],
+)
+def test_a_bad_file_is_named_with_what_is_wrong(home: Path, content: str, message: str) -> None:
+    user_file(home).write_text(content)
+    with pytest.raises(SettingsError, match=message) as raised:
+        load(home)
+    assert str(user_file(home)) in str(raised.value)
+
+
+def test_a_chosen_file_that_is_not_there(home: Path) -> None:
+    with pytest.raises(SettingsError, match="nowhere"):
+        load(home, CWL_UDSS_CONFIG="/nowhere.toml")
