@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from cwl_udss.errors import RegistryError, SettingsError
-from cwl_udss.images.reference import DOCKER_HUB
+from cwl_udss.images.reference import DOCKER_HUB, DOCKER_HUB_SERVER
 
-_HUB_SERVER = "registry-1.docker.io"
 _HUB_KEY = "https://index.docker.io/v1/"  # docker login's, since its first version
 # docker-credential-helpers: the user name that says that the secret is a token.
 _TOKEN_USER = "<token>"  # noqa: S105
@@ -48,7 +47,7 @@ def find_credentials(
                 return found
         helper = content.get("credsStore")
         if helper:
-            server = _HUB_KEY if registry == _HUB_SERVER else registry
+            server = _HUB_KEY if registry == DOCKER_HUB_SERVER else registry
             found = _from_helper(helper, server)
             if found is not None:
                 return found
@@ -57,7 +56,7 @@ def find_credentials(
 
 def _keys(registry: str, repository: str) -> Iterator[str]:
     """Where credentials may stand, the most specific first: containers-auth.json(5)."""
-    registries = (DOCKER_HUB, _HUB_KEY) if registry == _HUB_SERVER else (registry,)
+    registries = (DOCKER_HUB, _HUB_KEY) if registry == DOCKER_HUB_SERVER else (registry,)
     path = repository
     while path:
         yield f"{registries[0]}/{path}"

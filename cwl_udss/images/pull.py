@@ -161,7 +161,13 @@ def _download(
                     progress.advance(layer, len(chunk))
                     yield chunk
 
-            return index_layer(saved())
+            chunks = saved()
+            try:
+                return index_layer(chunks)
+            except InvalidImage:
+                for _ in chunks:  # if the whole is not what its digest says, that says more
+                    pass
+                raise
 
     with ThreadPoolExecutor(LAYERS_AT_ONCE, thread_name_prefix="layer") as pool:
         futures = {layer.digest: pool.submit(download, layer) for layer in layers}

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from cwl_udss.errors import InvalidReference
 
 DOCKER_HUB = "docker.io"
+DOCKER_HUB_SERVER = "registry-1.docker.io"  # where its API is
 _HUB_ALIASES = (DOCKER_HUB, "index.docker.io")
 
 _DOMAIN_PART = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"

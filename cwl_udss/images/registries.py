@@ -11,14 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from cwl_udss.errors import ImageError, SettingsError
-from cwl_udss.images.reference import DOCKER_HUB, ImageReference, parse_reference
+from cwl_udss.images.reference import (
+    DOCKER_HUB,
+    DOCKER_HUB_SERVER,
+    ImageReference,
+    parse_reference,
+)
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
-
-_HUB_SERVER = "registry-1.docker.io"  # where the API of docker.io is
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,7 +216,7 @@ def _registry(table: Mapping[str, Any]) -> _Registry:
 def _endpoint(name: str, *, insecure: bool) -> Endpoint:
     registry, _, repository = name.partition("/")
     return Endpoint(
-        registry=_HUB_SERVER if registry == DOCKER_HUB else registry,
+        registry=DOCKER_HUB_SERVER if registry == DOCKER_HUB else registry,
         repository=repository,
         insecure=insecure or is_loopback(registry),
     )

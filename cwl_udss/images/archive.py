@@ -1,0 +1,383 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reads a layer's tar headers as they stream by, and skips the contents.
+
+Python's tarfile ends silently at a corrupt header that is not the first, and is slow. The formats:
+POSIX pax(1) (ustar and its extended headers), and GNU tar's manual, "Basic Tar Format" and "Storing
+Sparse Files". Names are bytes from end to end.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from cwl_udss.errors import InvalidImage
+from cwl_udss.images.compression import decompress
+
+_BLOCK = 512
+_ZEROS = bytes(_BLOCK)
+_XATTR = b"SCHILY.xattr."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What no honest layer exceeds; memory and time are bounded by these."""
+
+    entries: int = 5_000_000
+    uncompressed_bytes: int = 1 << 38
+    extended_header_bytes: int = 1 << 20
+
+
+class Kind(enum.Enum):
+    """What a member is."""
+
+    FILE = enum.auto()
+    DIRECTORY = enum.auto()
+    SYMBOLIC_LINK = enum.auto()
+    HARD_LINK = enum.auto()
+    OTHER = enum.auto()
+    """A device, a pipe, or something of one vendor's tar."""
+
+
+class Extent(NamedTuple):
+    """A piece of a sparse file that is not a hole, in bytes of the file."""
+
+    offset: int
+    length: int
+
+
+class Member(NamedTuple):
+    """A header, with where its content is. A tuple, because a layer has many thousands."""
+
+    path: bytes
+    kind: Kind
+    mode: int
+    mtime: float
+    size: int
+    """Of the file, with its holes."""
+    offset: int
+    """Of the content in the uncompressed layer."""
+    link: bytes
+    extents: tuple[Extent, ...] | None
+    """Only of a sparse file; its extents follow each other in the layer."""
+    attributes: Mapping[str, bytes]
+    """Extended attributes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerIndex:
+    """What a layer has in it."""
+
+    diff_id: str
+    """Digest of the uncompressed layer, "sha256:…"."""
+    members: list[Member]
+
+
+def index_layer(chunks: Iterable[bytes], limits: Limits | None = None) -> LayerIndex:
+    """Read a compressed layer to its end. Raises InvalidImage if it is damaged, or too large."""
+    stream = _Stream(decompress(chunks), (limits or Limits()).uncompressed_bytes)
+    members = list(_members(stream, limits or Limits()))
+    return LayerIndex(diff_id=f"sha256:{stream.digest()}", members=members)
+
+
+class _Stream:
+    """Uncompressed bytes, read forward, counted and hashed."""
+
+    def __init__(self, chunks: Iterator[bytes], limit: int) -> None:
+        self._chunks = chunks
+        self._chunk = b""
+        self._position = 0
+        self._checksum = hashlib.sha256()
+        self._limit = limit
+        self.offset = 0
+
+    def read(self, size: int) -> bytes:
+        """The next bytes; fewer at the end."""
+        data = self._chunk[self._position : self._position + size]
+        self._position += len(data)
+        self.offset += len(data)
+        while len(data) < size and self._next():
+            part = self._chunk[: size - len(data)]
+            self._position = len(part)
+            self.offset += len(part)
+            data += part
+        return data
+
+    def skip(self, size: int) -> bool:
+        """Go on without looking; False if the stream ends before."""
+        while size > len(self._chunk) - self._position:
+            rest = len(self._chunk) - self._position
+            size -= rest
+            self.offset += rest
+            if not self._next():
+                return size == 0
+        self._position += size
+        self.offset += size
+        return True
+
+    def digest(self) -> str:
+        """The checksum of everything, to the end."""
+        while self._next():
+            pass
+        return self._checksum.hexdigest()
+
+    def _next(self) -> bool:
+        chunk = next(self._chunks, None)
+        self._chunk, self._position = chunk or b"", 0
+        if chunk is None:
+            return False
+        self._limit -= len(chunk)
+        if self._limit < 0:
+            raise InvalidImage("a layer is larger than any image", "it may be meant to fill disks")
+        self._checksum.update(chunk)
+        return True
+
+
+def _members(stream: _Stream, limits: Limits) -> Iterator[Member]:
+    common: dict[bytes, bytes] = {}
+    number = 0
+    while (extended := _next_header(stream, limits, common)) is not None:
+        block, records = extended
+        number += 1
+        if number > limits.entries:
+            raise InvalidImage(
+                f"a layer has more than {limits.entries} entries", "it may be meant to do harm"
+            )
+        yield _member(stream, block, records)
+
+
+def _next_header(
+    stream: _Stream, limits: Limits, common: dict[bytes, bytes]
+) -> tuple[bytes, dict[bytes, bytes]] | None:
+    """The next header of a member, and the extended records for it; None at the end."""
+    records = dict(common) if common else {}
+    while True:
+        block = stream.read(_BLOCK)
+        if not block:
+            return None  # without the two zero blocks: some writers leave them out
+        if len(block) < _BLOCK:
+            raise _truncated()
+        if block == _ZEROS:
+            if stream.read(_BLOCK).strip(b"\0"):
+                raise _corrupt("has a zero block in the middle")
+            return None
+        _check_sum(block)
+        flag = block[156:157]
+        if flag not in b"xgLK":
+            return block, records
+        content = _extended_content(stream, _number(block[124:136]), limits)
+        if flag == b"x":
+            records.update(_pax_records(content))
+        elif flag == b"g":
+            common.update(_pax_records(content))
+            records = {**common, **records}
+        else:  # GNU's long names; PAX's, if there are both, are more precise
+            key = b"path" if flag == b"L" else b"linkpath"
+            records.setdefault(key, content.partition(b"\0")[0])
+
+
+def _member(stream: _Stream, block: bytes, records: dict[bytes, bytes]) -> Member:
+    flag = block[156:157]
+    kind = _KINDS.get(flag, Kind.OTHER)
+    # Types that are a header only have no content, whatever size they name (as Go's archive/tar).
+    header_only = flag in _HEADER_ONLY
+    stored = 0 if header_only else _stored_size(block, records)
+    extents: tuple[Extent, ...] | None = None
+    size = stored
+    path = records.get(b"path") or _ustar_path(block)
+    if flag == b"S":
+        extents, size = _old_sparse(stream, block), _number(block[483:495])
+    offset = stream.offset
+    padded = -(-stored // _BLOCK) * _BLOCK
+    if kind is Kind.FILE and flag != b"S" and any(k.startswith(b"GNU.sparse.") for k in records):
+        path = records.get(b"GNU.sparse.name") or path
+        extents, size = _pax_sparse(stream, records, stored)
+        padded -= stream.offset - offset
+        offset = stream.offset
+    if extents is not None:
+        _check_extents(extents, size, stored)
+    if not stream.skip(padded):
+        raise _truncated()
+    return Member(
+        path=path,
+        kind=kind,
+        mode=_number(block[100:108]),
+        mtime=_time(records.get(b"mtime"), block),
+        size=size,
+        offset=offset,
+        link=records.get(b"linkpath") or block[157:257].partition(b"\0")[0],
+        extents=extents,
+        attributes=_attributes(records) if records else {},
+    )
+
+
+_KINDS = {
+    b"0": Kind.FILE,
+    b"\0": Kind.FILE,
+    b"7": Kind.FILE,
+    b"S": Kind.FILE,
+    b"1": Kind.HARD_LINK,
+    b"2": Kind.SYMBOLIC_LINK,
+    b"5": Kind.DIRECTORY,
+}
+_HEADER_ONLY = (b"1", b"2", b"3", b"4", b"5", b"6")
+
+
+def _check_sum(block: bytes) -> None:
+    total = sum(block) - sum(block[148:156]) + 8 * ord(" ")
+    stored = _number(block[148:156])
+    if stored == total:
+        return
+    # Some old writers added up signed characters.
+    if stored != total - 256 * sum(1 for byte in block[:148] + block[156:] if byte > 127):
+        raise _corrupt("has a header with a wrong checksum")
+
+
+def _number(field: bytes) -> int:
+    """An octal number, or GNU's base 256 for what is too large for that."""
+    if field[0] & 0x80:
+        value = int.from_bytes(field, "big", signed=False) & ((1 << (8 * len(field) - 1)) - 1)
+        return value if field[0] == 0x80 else 0  # negative: only ever a time before 1970
+    text = field.strip(b" \0").partition(b"\0")[0].strip()
+    try:
+        return int(text, 8) if text else 0
+    except ValueError:
+        raise _corrupt("has a header with no number where one must be") from None
+
+
+def _ustar_path(block: bytes) -> bytes:
+    name = block[:100].partition(b"\0")[0]
+    # GNU's own format has other fields where ustar has the prefix.
+    if block[257:263] == b"ustar\0":
+        prefix = block[345:500].partition(b"\0")[0]
+        return prefix + b"/" + name if prefix else name
+    return name
+
+
+def _stored_size(block: bytes, records: Mapping[bytes, bytes]) -> int:
+    text = records.get(b"size")
+    return _decimal(text) if text is not None else _number(block[124:136])
+
+
+def _time(text: bytes | None, block: bytes) -> float:
+    if text is None:
+        return _number(block[136:148])
+    try:
+        return float(text)
+    except ValueError:
+        raise _corrupt("has a time that is none") from None
+
+
+def _extended_content(stream: _Stream, size: int, limits: Limits) -> bytes:
+    if size > limits.extended_header_bytes:
+        raise InvalidImage(f"a layer has a header of {size} bytes", "it may be meant to do harm")
+    content = stream.read(size)
+    if len(content) < size or not stream.skip(-size % _BLOCK):
+        raise _truncated()
+    return content
+
+
+def _pax_records(content: bytes) -> dict[bytes, bytes]:
+    """Lines of "LENGTH KEY=VALUE". The repeated keys of GNU sparse 0.0 are put together."""
+    records: dict[bytes, bytes] = {}
+    map_numbers: list[bytes] = []
+    position = 0
+    while position < len(content):
+        space = content.find(b" ", position, position + 20)
+        length = _decimal(content[position:space]) if space > 0 else 0
+        record = content[space + 1 : position + length]
+        key, equals, value = record[:-1].partition(b"=")
+        if length < 5 or not equals or not record.endswith(b"\n"):
+            if not content[position:].strip(b"\0"):
+                break
+            raise _corrupt("has a malformed extended header")
+        if key in (b"GNU.sparse.offset", b"GNU.sparse.numbytes"):
+            map_numbers.append(value)
+        records[key] = value
+        position += length
+    if map_numbers:
+        records[b"GNU.sparse.map"] = b",".join(map_numbers)
+    return records
+
+
+def _attributes(records: Mapping[bytes, bytes]) -> dict[str, bytes]:
+    return {
+        key[len(_XATTR) :].decode("utf-8", "surrogateescape"): value
+        for key, value in records.items()
+        if key.startswith(_XATTR)
+    }
+
+
+def _old_sparse(stream: _Stream, block: bytes) -> tuple[Extent, ...]:
+    """GNU's type S: four extents in the header, 21 in each extension block."""
+    extents = _extents_in(block[386:482])
+    more = block[482]
+    while more:
+        extension = stream.read(_BLOCK)
+        if len(extension) < _BLOCK:
+            raise _truncated()
+        extents += _extents_in(extension[:504])
+        more = extension[504]
+    return tuple(extents)
+
+
+def _extents_in(table: bytes) -> list[Extent]:
+    pairs = (table[position : position + 24] for position in range(0, len(table), 24))
+    return [Extent(_number(pair[:12]), _number(pair[12:])) for pair in pairs if pair.strip(b"\0")]
+
+
+def _pax_sparse(
+    stream: _Stream, records: Mapping[bytes, bytes], stored: int
+) -> tuple[tuple[Extent, ...], int]:
+    """The extents and the true size: formats 0.0 and 0.1 have them in the header, 1.0 before the
+    content."""
+    size = _decimal(records.get(b"GNU.sparse.realsize") or records.get(b"GNU.sparse.size") or b"")
+    if records.get(b"GNU.sparse.major") == b"1":
+        numbers = _numbers_before_content(stream, stored)
+    else:
+        text = records.get(b"GNU.sparse.map", b"")
+        numbers = [_decimal(number) for number in text.split(b",")] if text else []
+    if len(numbers) % 2:
+        raise _corrupt("has a sparse file with half an extent")
+    pairs = zip(numbers[::2], numbers[1::2], strict=True)
+    return tuple(Extent(offset, length) for offset, length in pairs), size
+
+
+def _numbers_before_content(stream: _Stream, stored: int) -> list[int]:
+    """How many extents, and their numbers, a line each, in whole blocks."""
+    text = b""
+    wanted = 1
+    while (lines := text.count(b"\n")) < wanted:
+        if len(text) >= stored:
+            raise _truncated()
+        text += stream.read(_BLOCK)
+        if lines == 0 and b"\n" in text:
+            wanted = 1 + 2 * _decimal(text.partition(b"\n")[0])
+    return [_decimal(line) for line in text.split(b"\n")[1:wanted]]
+
+
+def _check_extents(extents: tuple[Extent, ...], size: int, stored: int) -> None:
+    end = 0
+    for extent in extents:
+        if extent.offset < end or extent.offset + extent.length > size:
+            raise _corrupt("has a sparse file whose pieces do not fit")
+        end = extent.offset + extent.length
+    if sum(extent.length for extent in extents) > stored:
+        raise _corrupt("has a sparse file with pieces that are not there")
+
+
+def _decimal(text: bytes) -> int:
+    if not text.isdigit() or len(text) > 20:
+        raise _corrupt("has a header with no number where one must be")
+    return int(text)
+
+
+def _corrupt(problem: str) -> InvalidImage:
+    return InvalidImage(f"a layer {problem}", "the image is damaged: have it pushed again")
+
+
+def _truncated() -> InvalidImage:
+    return InvalidImage("a layer ends too early", "the image is damaged: have it pushed again")

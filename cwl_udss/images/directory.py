@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The sink that writes a tree as a directory: each path once, and none through a symbolic link."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from cwl_udss.errors import InvalidImage
+from cwl_udss.images.compression import decompress
+from cwl_udss.images.tree import Directory, RegularFile, SymbolicLink, Tree
+
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_NANOSECOND = 1_000_000_000
+_LATEST_TIME = (1 << 33) - 1  # what ext4 can hold is more, XFS without bigtime less
+
+
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """What a sink has written."""
+
+    entries: int
+    bytes: int
+
+
+def write_directory(
+    tree: Tree, read_layer: Callable[[int], Iterable[bytes]], destination: Path
+) -> Written:
+    """Write a tree to `destination`, which is made; nobody else may have access to its parent.
+
+    `read_layer` gives a layer's compressed bytes. Raises InvalidImage if a layer is shorter than
+    its index says, and OSError.
+    """
+    destination.mkdir(mode=0o700)
+    root = os.open(destination, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return _Writer(root).write(tree, read_layer)
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise InvalidImage(
+                "the image has a path that is too long here", "the image cannot be used"
+            ) from error
+        raise
+    finally:
+        os.close(root)
+
+
+class _Writer:
+    """Writes below an open directory; all paths are relative to it."""
+
+    def __init__(self, root: int) -> None:
+        self._root = root
+        self._bytes = 0
+
+    def write(self, tree: Tree, read_layer: Callable[[int], Iterable[bytes]]) -> Written:
+        """Directories first, then the files in the order of their layers, then all other names."""
+        nodes = list(tree.walk())
+        first_paths: dict[RegularFile, bytes] = {}
+        for path, node in nodes:
+            if isinstance(node, Directory):
+                os.mkdir(path, 0o700, dir_fd=self._root)
+            elif isinstance(node, RegularFile):
+                first_paths.setdefault(node, path)
+        for layer, files in _by_layer(first_paths).items():
+            content = _Content(_uncompressed(read_layer, layer))
+            for file in files:
+                self._write_file(first_paths[file], file, content)
+        for path, node in nodes:
+            if isinstance(node, SymbolicLink):
+                self._write_symbolic_link(path, node)
+            elif isinstance(node, RegularFile) and first_paths[node] != path:
+                self._write_hard_link(path, first_paths[node])
+        # What is in a directory changes its time, and its mode may forbid to change it.
+        for path, node in reversed([(b".", tree.root), *nodes]):
+            if isinstance(node, Directory):
+                self._finish_directory(path, node)
+        return Written(entries=len(nodes), bytes=self._bytes)
+
+    def _write_file(self, path: bytes, file: RegularFile, content: _Content) -> None:
+        descriptor = os.open(path, _CREATE, 0o600, dir_fd=self._root)
+        try:
+            for offset, length in file.extents or ((0, file.size),):
+                if file.extents is not None:
+                    os.lseek(descriptor, offset, os.SEEK_SET)
+                for piece in content.read(file, length):
+                    _write_all(descriptor, piece)
+            if file.extents is not None:
+                os.ftruncate(descriptor, file.size)
+            _set_attributes(descriptor, file.attributes)
+            os.fchmod(descriptor, file.mode)
+            os.utime(descriptor, ns=_times(file.mtime))
+        finally:
+            os.close(descriptor)
+        self._bytes += file.size
+
+    def _write_symbolic_link(self, path: bytes, link: SymbolicLink) -> None:
+        os.symlink(link.target, path, dir_fd=self._root)
+        os.utime(path, ns=_times(link.mtime), dir_fd=self._root, follow_symlinks=False)
+
+    def _write_hard_link(self, path: bytes, first: bytes) -> None:
+        os.link(first, path, src_dir_fd=self._root, dst_dir_fd=self._root, follow_symlinks=False)
+
+    def _finish_directory(self, path: bytes, directory: Directory) -> None:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._root)
+        try:
+            _set_attributes(descriptor, directory.attributes)
+            os.fchmod(descriptor, directory.mode)
+            os.utime(descriptor, ns=_times(directory.mtime))
+        finally:
+            os.close(descriptor)
+
+
+class _Content:
+    """A layer's uncompressed bytes, of which files are cut in the order of their offsets."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = chunks
+        self._chunk = memoryview(b"")
+        self._position = 0  # in the layer, of the chunk's beginning
+        self._offset = 0  # in the layer, of what comes next
+
+    def read(self, file: RegularFile, length: int) -> Iterator[memoryview]:
+        """The next `length` bytes of a file, in pieces."""
+        self._offset = max(self._offset, file.offset)
+        while length:
+            while self._offset >= self._position + len(self._chunk):
+                self._position += len(self._chunk)
+                self._chunk = memoryview(self._next_chunk())
+            start = self._offset - self._position
+            piece = self._chunk[start : start + length]
+            self._offset += len(piece)
+            length -= len(piece)
+            yield piece
+
+    def _next_chunk(self) -> bytes:
+        chunk = next(self._chunks, None)
+        if chunk is None:
+            raise InvalidImage("a layer became shorter while it was read", "pull the image again")
+        return chunk
+
+
+def _uncompressed(read_layer: Callable[[int], Iterable[bytes]], layer: int) -> Iterator[bytes]:
+    """A layer's bytes; it is only opened when the first are wanted."""
+    yield from decompress(read_layer(layer))
+
+
+def _by_layer(files: Iterable[RegularFile]) -> dict[int, list[RegularFile]]:
+    """Files by layer, in the order of their contents there."""
+    layers: defaultdict[int, list[RegularFile]] = defaultdict(list)
+    for file in files:
+        layers[file.layer].append(file)
+    return {layer: sorted(layers[layer], key=lambda file: file.offset) for layer in sorted(layers)}
+
+
+def _write_all(descriptor: int, data: memoryview) -> None:
+    while data:
+        data = data[os.write(descriptor, data) :]
+
+
+def _set_attributes(descriptor: int, attributes: Mapping[str, bytes]) -> None:
+    for name, value in attributes.items():
+        # Some file systems have none (tmpfs before Linux 6.6): nothing that a tool could need.
+        with contextlib.suppress(OSError):
+            os.setxattr(descriptor, name, value)
+
+
+def _times(mtime: float) -> tuple[int, int]:
+    nanoseconds = int(min(max(mtime, 0), _LATEST_TIME) * _NANOSECOND)
+    return nanoseconds, nanoseconds

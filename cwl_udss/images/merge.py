@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Merges the layers of an image into one tree, oldest first; no path is resolved on the host.
+
+The rules are those of the OCI image-spec's layer.md, where that is silent umoci's: a whiteout never
+removes what its own layer adds; parents are resolved inside the image, through its symbolic links;
+of two entries of one name in a layer the last wins.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
+
+from cwl_udss.errors import InvalidImage
+from cwl_udss.images.archive import Kind, LayerIndex, Member
+from cwl_udss.images.tree import Directory, Node, RegularFile, SymbolicLink, Tree
+
+_WHITEOUT = b".wh."
+_OPAQUE = b".wh..wh..opq"
+_AUFS = b".wh..wh."
+MAXIMUM_SYMLINKS = 40  # as the kernel: path_resolution(7)
+LONGEST_PATH = 4095
+LONGEST_NAME = 255
+
+# What a sandbox mounts something on, so that no mount point has to be made later.
+_MOUNT_DIRECTORIES = (b"dev", b"proc", b"sys", b"tmp", b"var/lib/cwl", b"etc")
+_MOUNT_FILES = (b"passwd", b"group", b"hosts", b"resolv.conf")
+
+
+def merge_layers(layers: Sequence[LayerIndex]) -> Tree:
+    """Merge layers, the oldest first. Raises InvalidImage for a layer that is malformed."""
+    merger = _Merger()
+    for number, layer in enumerate(layers):
+        merger.add(number, layer)
+    notes = tuple(f"{count} {what} left out" for what, count in sorted(merger.left_out.items()))
+    return Tree(root=merger.root, notes=notes)
+
+
+def ensure_mount_points(tree: Tree) -> None:
+    """Add what a sandbox mounts its own things on, where the image does not have it."""
+    merger = _Merger(tree.root)
+    for path in _MOUNT_DIRECTORIES:
+        merger.directory(_components(path))
+    etc = merger.directory([b"etc"])
+    for name in _MOUNT_FILES:
+        # resolv.conf is often a link into /run, which leads nowhere here.
+        if not isinstance(merger.find([b"etc", name]), RegularFile):
+            empty = RegularFile(0o644, 0, 0, layer=0, offset=0, extents=None, attributes={})
+            etc.put(name, empty, 0)
+
+
+class _Merger:
+    """A tree to which layers are added."""
+
+    def __init__(self, root: Directory | None = None) -> None:
+        self.root = root or Directory()
+        self.left_out: Counter[str] = Counter()
+        self._layer = 0
+        self._whited_out: set[tuple[int, bytes]] = set()
+
+    def add(self, number: int, layer: LayerIndex) -> None:
+        """Apply a layer's members in their order."""
+        self._layer = number
+        self._whited_out = set()
+        for member in layer.members:
+            self._apply(member)
+
+    def _apply(self, member: Member) -> None:
+        components = _components(member.path)
+        if not components:
+            if member.kind is not Kind.DIRECTORY:
+                raise _invalid(member.path, "the root is not a directory")
+            self._update(self.root, member)
+            return
+        *parents, name = components
+        if name.startswith(_WHITEOUT):
+            self._white_out(parents, name, member)
+            return
+        if member.kind is Kind.OTHER:
+            self.left_out["device nodes, pipes and other special files"] += 1
+            return
+        directory = self.directory(parents)
+        existing = directory.entries.get(name)
+        if member.kind is Kind.DIRECTORY:
+            node: Node = existing if isinstance(existing, Directory) else Directory()
+            self._update(node, member)
+        elif member.kind is Kind.HARD_LINK:
+            node = self._link_target(member)
+        elif member.kind is Kind.SYMBOLIC_LINK:
+            if not member.link:
+                raise _invalid(member.path, "a symbolic link to nothing")
+            node = SymbolicLink(member.link, member.mtime)
+        else:
+            node = RegularFile(
+                # Readable by the owner; nothing in an image can run with another's rights, and
+                # nobody else may write to what others run.
+                mode=member.mode & 0o775 | 0o400,
+                mtime=member.mtime,
+                size=member.size,
+                layer=self._layer,
+                offset=member.offset,
+                extents=member.extents,
+                attributes=_kept(member.attributes),
+            )
+        directory.put(name, node, self._layer)
+
+    def _update(self, node: Node, member: Member) -> None:
+        assert isinstance(node, Directory)
+        # The owner must be able to read, change and delete what is in it.
+        node.mode = member.mode & 0o1775 | 0o700
+        node.mtime = member.mtime
+        node.attributes = _kept(member.attributes)
+
+    def _white_out(self, parents: list[bytes], name: bytes, member: Member) -> None:
+        if name != _OPAQUE and name.startswith(_AUFS):
+            return  # AUFS' own notes
+        hidden = name[len(_WHITEOUT) :]
+        if hidden in (b"", b".", b".."):
+            raise _invalid(member.path, "a whiteout of no name")
+        directory = self.find(parents)
+        # Once is enough: what the layer adds itself stays anyway.
+        if not isinstance(directory, Directory) or (id(directory), name) in self._whited_out:
+            return
+        self._whited_out.add((id(directory), name))
+        for entry in list(directory.entries) if name == _OPAQUE else [hidden]:
+            self._remove_lower(directory, entry)
+
+    def _remove_lower(self, directory: Directory, name: bytes) -> None:
+        """Remove an entry, and all below it, as far as it is older than this layer."""
+        pending = [(directory, name, False)]
+        while pending:
+            parent, entry, emptied = pending.pop()
+            node = parent.entries.get(entry)
+            if isinstance(node, Directory) and node.entries and not emptied:
+                pending.append((parent, entry, True))  # again, when its entries are done
+                pending.extend((node, child, False) for child in node.entries)
+            elif node is not None and parent.added_by[entry] < self._layer:
+                still_needed = isinstance(node, Directory) and node.entries
+                if not still_needed:
+                    parent.remove(entry)
+
+    def _link_target(self, member: Member) -> Node:
+        components = _components(member.link)
+        parent = self.find(components[:-1])
+        node = parent.entries.get(components[-1]) if isinstance(parent, Directory) else None
+        if node is None or isinstance(node, Directory):
+            target = member.link.decode(errors="replace")
+            raise _invalid(member.path, f"a hard link to {target!r}, which is no file of the image")
+        return node
+
+    def directory(self, components: list[bytes]) -> Directory:
+        """The directory at a path, made with its parents if it is not there; what else is in the
+        way is replaced."""
+        found = self._walk(components, make=True)
+        assert isinstance(found, Directory)
+        return found
+
+    def find(self, components: list[bytes]) -> Node | None:
+        """What is at a path, following links; None if there is nothing."""
+        return self._walk(components, make=False)
+
+    def _walk(self, components: list[bytes], *, make: bool) -> Node | None:
+        """Resolve a path as a process whose root is the image would."""
+        pending = deque(components)
+        path: list[Directory] = [self.root]
+        links = 0
+        while pending:
+            name = pending.popleft()
+            directory = path[-1]
+            if name == b"..":
+                path = path[:-1] or path
+                continue
+            node = directory.entries.get(name)
+            if isinstance(node, SymbolicLink):
+                links += 1
+                if links > MAXIMUM_SYMLINKS:
+                    raise _invalid(b"/".join(components), "symbolic links that go round")
+                if node.target.startswith(b"/"):
+                    path = [self.root]
+                pending.extendleft(
+                    reversed([part for part in node.target.split(b"/") if part not in (b"", b".")])
+                )
+                continue
+            if not isinstance(node, Directory):
+                if not make:
+                    return node if not pending else None
+                node = Directory()
+                directory.put(name, node, self._layer)
+            path.append(node)
+        return path[-1]
+
+
+def _components(path: bytes) -> list[bytes]:
+    """A member's path in pieces; absolute is taken as below the root, as tar(1) does.
+
+    Raises InvalidImage if it leads out of the image, or no file system could hold it.
+    """
+    components: list[bytes] = []
+    for name in path.split(b"/"):
+        if name in (b"", b"."):
+            continue
+        if name == b"..":
+            if not components:
+                raise _invalid(path, "a path that leaves the image")
+            components.pop()
+        elif len(name) > LONGEST_NAME or b"\0" in name:
+            raise _invalid(path, "a name that no file system can hold")
+        else:
+            components.append(name)
+    if len(path) > LONGEST_PATH:
+        raise _invalid(path, "a path that is too long")
+    return components
+
+
+def _kept(attributes: Mapping[str, bytes]) -> Mapping[str, bytes]:
+    """The extended attributes that mean something to an ordinary user; overlayfs would take its
+    own (user.overlay.) for instructions."""
+    return {
+        name: value
+        for name, value in attributes.items()
+        if name.startswith("user.") and not name.startswith("user.overlay.")
+    }
+
+
+def _invalid(path: bytes, problem: str) -> InvalidImage:
+    name = path[:80].decode(errors="replace")
+    return InvalidImage(f"a layer has {problem} ({name!r})", "the image cannot be used")

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Finds an image in the registries: which server has it, and which of its manifests is for us."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from cwl_udss.errors import ImageError, InvalidImage, RegistryError
+from cwl_udss.images.credentials import find_credentials
+from cwl_udss.images.manifest import (
+    ImageConfig,
+    ImageIndex,
+    ImageManifest,
+    Platform,
+    check_platform,
+    choose_platform,
+    parse_config,
+    parse_manifest,
+)
+from cwl_udss.images.reference import ImageReference
+from cwl_udss.images.registries import Registries
+from cwl_udss.images.registry import NotFound, RegistryClient
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemoteImage:
+    """An image in a registry, ready to be downloaded."""
+
+    reference: ImageReference
+    """Qualified."""
+    digest: str
+    """Of the manifest for this platform."""
+    manifest: ImageManifest
+    config: ImageConfig
+    config_document: bytes
+    client: RegistryClient
+
+
+def find_image(
+    reference: ImageReference,
+    *,
+    platform: Platform,
+    registries: Registries,
+    environment: Mapping[str, str],
+    home: Path,
+) -> RemoteImage:
+    """Find an image for a platform, trying what a short name may stand for, and mirrors, in order.
+
+    Raises ImageError; after several attempts the one that says most, with all that were tried.
+    """
+    failures: list[RegistryError] = []
+    tried: list[str] = []
+    for candidate in registries.qualify(reference):
+        for endpoint in registries.endpoints(candidate):
+            credentials = find_credentials(
+                endpoint.registry, endpoint.repository, environment, home
+            )
+            try:
+                client = RegistryClient(endpoint, credentials)
+                return _image(candidate, client, platform)
+            except RegistryError as error:
+                failures.append(error)
+                tried.append(f"{endpoint.registry}/{endpoint.repository}")
+    raise _worst(failures, tried)
+
+
+def _image(reference: ImageReference, client: RegistryClient, platform: Platform) -> RemoteImage:
+    try:
+        document, media_type, digest = client.manifest(reference.identifier)
+        manifest = parse_manifest(document, media_type)
+        if isinstance(manifest, ImageIndex):
+            digest = choose_platform(manifest, platform).digest
+            document, media_type, digest = client.manifest(digest)
+            manifest = parse_manifest(document, media_type)
+        if isinstance(manifest, ImageIndex):
+            raise InvalidImage("it is a list of lists of images", "name one of these")
+        config_document = client.document(manifest.config)
+        config = parse_config(config_document)
+        check_platform(config, platform)
+    except RegistryError:
+        raise
+    except ImageError as error:
+        raise type(error)(f"{reference}: {error.problem}", error.advice) from error
+    return RemoteImage(
+        reference=reference,
+        digest=digest,
+        manifest=manifest,
+        config=config,
+        config_document=config_document,
+        client=client,
+    )
+
+
+def _worst(failures: list[RegistryError], tried: list[str]) -> RegistryError:
+    """The failure to report: of several, one that says more than that an image is not there."""
+    telling = [error for error in failures if not isinstance(error, NotFound)] or failures
+    error = telling[-1]
+    if len(tried) == 1:
+        return error
+    others = ", ".join(dict.fromkeys(tried))
+    problem = type(error)(f"{error.problem} (tried {others})", error.advice)
+    problem.__cause__ = error
+    return problem
