@@ -50,6 +50,7 @@ def run(arguments: list[str]) -> int:
     options = _parser().parse_args(arguments)
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
     logging.getLogger("cwl_udss").setLevel(logging.INFO)
+    logging.getLogger("cwl_udss.steps").setLevel(logging.WARNING)  # only of use in long logs
     command: Callable[[argparse.Namespace, Settings], int] = options.command
     try:
         return command(options, load_settings(vars(options), os.environ, Path.home()))

@@ -131,7 +131,7 @@ def _convert(remote: RemoteImage, store: Store) -> None:
         tree = merge_layers([indexes[layer.digest] for layer in layers])
         ensure_mount_points(tree)
         for note in tree.notes:
-            _logger.warning("%s: %s", remote.reference, note)
+            _logger.info("%s: %s", remote.reference, note)
         written = write_directory(
             tree, lambda number: _chunks(_blob(work, layers[number])), made / "rootfs"
         )
