@@ -1,0 +1,24 @@
+#!/usr/bin/env cwltool
+cwlVersion: v1.2
+class: CommandLineTool
+doc: Writes a greeting, and the name of the system that the container has.
+
+requirements:
+  DockerRequirement:
+    dockerPull: docker.io/library/debian:stable-slim
+
+inputs:
+  who:
+    type: string
+    default: world
+
+baseCommand: [sh, -c]
+arguments:
+  - 'echo "Hello, $0, from $(. /etc/os-release && echo "$PRETTY_NAME")"'
+  - $(inputs.who)
+
+stdout: greeting.txt
+
+outputs:
+  greeting:
+    type: stdout
