@@ -210,19 +210,19 @@ class RegistryClient:
         )
 
     def _unreachable(self, error: Exception) -> RegistryError:
-        registry = self._endpoint.registry
+        registry, repository = self._endpoint.registry, self._endpoint.repository
         if isinstance(error, requests.exceptions.SSLError):
             return RegistryError(
-                f"{registry} cannot be trusted: {_innermost(error)}",
+                f"{registry} cannot be trusted for {repository}: {_innermost(error)}",
                 "if it is a registry without TLS, say so in registries.conf: insecure = true",
             )
         if isinstance(error, requests.exceptions.ProxyError):
             return RegistryError(
-                f"the proxy to {registry} does not work: {_innermost(error)}",
+                f"the proxy to {registry} does not work for {repository}: {_innermost(error)}",
                 "look at HTTPS_PROXY and NO_PROXY",
             )
         return RegistryError(
-            f"{registry} does not answer: {_innermost(error)}",
+            f"{registry} does not answer for {repository}: {_innermost(error)}",
             "is there network on this machine? if not, pull the image where there is",
         )
 

@@ -1,9 +1,7 @@
 #!/usr/bin/env cwltool
 cwlVersion: v1.2
 class: Workflow
-doc: >
-  Counts the words of texts, side by side; those with fewer than a number of words are reported
-  as they are, the others in capitals.
+doc: Counts the words of texts, side by side, and draws attention to it if they are many.
 
 requirements:
   InlineJavascriptRequirement: {}
@@ -13,7 +11,7 @@ requirements:
 
 inputs:
   texts: string[]
-  long: int
+  many: int
 
 steps:
   count:
@@ -22,34 +20,28 @@ steps:
     in:
       text: texts
     out: [words]
-  shout:
-    run: shout.cwl
-    scatter: [text, words]
-    scatterMethod: dotproduct
-    when: $(inputs.words >= inputs.long)
-    in:
-      text: texts
-      words: count/words
-      long: long
-    out: [shouted]
-  summary:
+  summarize:
     run: summarize.cwl
     in:
       texts: texts
       words: count/words
-      shouted: shout/shouted
       title:
         valueFrom: $(inputs.texts.length + " texts")
-    out: [lines, total]
+    out: [lines, last, total]
+  shout:
+    run: shout.cwl
+    when: $(inputs.total >= inputs.many)
+    in:
+      text: summarize/last
+      total: summarize/total
+      many: many
+    out: [shouted]
 
 outputs:
   lines:
     type: string[]
-    outputSource: summary/lines
-  total:
-    type: int
-    outputSource: summary/total
-  shouted:
-    type: string[]
-    outputSource: shout/shouted
-    pickValue: all_non_null
+    outputSource: summarize/lines
+  message:
+    type: string
+    outputSource: [shout/shouted, summarize/last]
+    pickValue: first_non_null

@@ -1,6 +1,6 @@
 cwlVersion: v1.2
 class: ExpressionTool
-doc: Puts everything into lines.
+doc: Puts texts and their numbers of words into lines, the total last.
 
 requirements:
   InlineJavascriptRequirement:
@@ -14,22 +14,19 @@ inputs:
   title: string
   texts: string[]
   words: int[]
-  shouted:
-    type:
-      type: array
-      items: ["null", string]
 
 expression: |
   ${
     var lines = [inputs.title];
     var total = 0;
     for (var i = 0; i < inputs.texts.length; i++) {
-      lines.push(line(inputs.shouted[i] || inputs.texts[i], inputs.words[i]));
+      lines.push(line(inputs.texts[i], inputs.words[i]));
       total += inputs.words[i];
     }
-    return {lines: lines, total: total};
+    return {lines: lines, last: line("in all", total), total: total};
   }
 
 outputs:
   lines: string[]
+  last: string
   total: int
