@@ -30,6 +30,7 @@ from cwl_udss.executor import ParallelExecutor
 from cwl_udss.images.pull import When
 from cwl_udss.javascript import SandboxedNode
 from cwl_udss.resources import Resources, available_resources
+from cwl_udss.sandbox import INPUT_DIRECTORY, OUTPUT_DIRECTORY
 from cwl_udss.steps import Steps
 from cwl_udss.tool import extend_cwltool, make_tool, stop_host_steps
 
@@ -122,6 +123,9 @@ def _run_with_udss(arguments: list[str], options: argparse.Namespace) -> int:
     loading_context = LoadingContext(vars(options))
     loading_context.construct_tool_object = functools.partial(make_tool, steps)
     runtime_context = RuntimeContext(vars(options))
+    # Where conversion has made mount points. cwltool's own choice of the first is a random name.
+    runtime_context.docker_outdir = OUTPUT_DIRECTORY
+    runtime_context.docker_stagedir = INPUT_DIRECTORY
     executor = _executor(options, steps, runtime_context)
     signal.signal(signal.SIGTERM, _exit_on_signal)
     try:

@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import IO, Protocol
 
 TEMPORARY_DIRECTORY = "/tmp"  # noqa: S108 - the sandbox's own, a private directory of the step
+# Where steps find their things; conversion makes mount points there. cwltool's traditional paths.
+INPUT_DIRECTORY = "/var/lib/cwl"
+OUTPUT_DIRECTORY = "/var/spool/cwl"
 HOST_NAME = "cwl-udss"
 
 

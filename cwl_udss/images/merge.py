@@ -23,7 +23,7 @@ LONGEST_PATH = 4095
 LONGEST_NAME = 255
 
 # What a sandbox mounts something on, so that no mount point has to be made later.
-_MOUNT_DIRECTORIES = (b"dev", b"proc", b"sys", b"tmp", b"var/lib/cwl", b"etc")
+_MOUNT_DIRECTORIES = (b"dev", b"proc", b"sys", b"tmp", b"var/lib/cwl", b"var/spool/cwl", b"etc")
 _MOUNT_FILES = (b"passwd", b"group", b"hosts", b"resolv.conf")
 
 

@@ -49,7 +49,7 @@ class Images:
         self._home = home
         self._registries = load_registries(environment, home)
         self._platform = this_platform()
-        self._pulled: set[str] = set()
+        self._gotten: dict[str, StoredImage] = {}
         self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
     def get(self, text: str, when: When = When.MISSING) -> StoredImage:
@@ -58,18 +58,18 @@ class Images:
         Raises ImageError or StoreError, with nothing half-made left behind.
         """
         reference = parse_reference(text)
+        # A run uses one image for one reference, whatever the registry says meanwhile.
         with self._locks[text]:
-            if when is not When.ALWAYS or text in self._pulled:
+            image = self._gotten.get(text)
+            if image is None and when is not When.ALWAYS:
                 image = self.find(reference)
-                if image is not None:
-                    return image
-                if when is When.NEVER:
-                    raise ImageError(
-                        f"the image {text} is not in the store {self._store.path}",
-                        f"pull it first: cwl-udss images pull {text}",
-                    )
-            self._pulled.add(text)
-            return self._pull(reference)
+            if image is None and when is When.NEVER:
+                raise ImageError(
+                    f"the image {text} is not in the store {self._store.path}",
+                    f"pull it first: cwl-udss images pull {text}",
+                )
+            self._gotten[text] = image or self._pull(reference)
+            return self._gotten[text]
 
     def find(self, reference: ImageReference) -> StoredImage | None:
         """Return the image from the store, None if it is not there."""

@@ -3,9 +3,9 @@
 
 The image is untrusted. `bwrap` makes mount points through the image's symbolic links, out to the
 host if they say so (bubblewrap issues 195, 390, 479), so no destination reaches it that still has a
-link on its way. The root is a tmpfs with the image's entries bound into it one by one: mount points
-that the image lacks are made there, and nothing is ever written into the image. A directory further
-down that lacks one is replaced in the same way (*opened*).
+link on its way. Nothing is ever written into the image: a directory of it that lacks a mount point
+is *opened*, which means replaced by a tmpfs into which its entries are bound one by one. Conversion
+makes the usual mount points, so that this is rare; each bind costs time.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class _Plan:
     def __init__(self, root: Path) -> None:
         self._root = str(root)
         self._mounts: dict[str, Mount] = {}
-        self._opened = {"/"}
+        self._opened: set[str] = set()
         self._replaced: set[str] = set()
 
     def add(self, destination: str, mount: Mount) -> None:
@@ -123,11 +123,13 @@ class _Plan:
 
     def operations(self) -> Iterator[Operation]:
         """All operations in the order in which they are to be applied."""
+        if "/" not in self._opened:
+            yield MountBind("/", self._root, writable=False)
         for path in sorted(self._opened | self._mounts.keys(), key=_components):
             if path in self._mounts:
                 yield self._mounts[path]
                 continue
-            if path != "/":  # the root is a tmpfs already
+            if path != "/":  # that is a tmpfs to begin with
                 yield MountTmpfs(path)
             yield from self._entries(path)
         tmpfs = [path for path, mount in self._mounts.items() if isinstance(mount, MountTmpfs)]

@@ -23,7 +23,10 @@ from cwl_udss.sandbox import Bind, Sandbox
 @pytest.fixture
 def image(tmp_path: Path) -> Path:
     root = tmp_path / "image"
-    for directory in ("etc", "usr/bin", "usr/lib", "opt/tool", "var/lib/cwl", "tmp", "proc"):
+    for directory in (
+        *("etc", "usr/bin", "usr/lib", "opt/tool", "var/lib/cwl"),
+        *("tmp", "proc", "sys", "dev"),
+    ):
         (root / directory).mkdir(parents=True)
     (root / "etc/passwd").write_text("root:x:0:0::/:/bin/sh\n")
     (root / "opt/file").write_text("")
@@ -68,8 +71,15 @@ def mounted(operations: tuple[Operation, ...]) -> dict[str, Operation]:
     }
 
 
-def test_the_root_is_the_images_entries_one_by_one(image: Path) -> None:
-    operations = mounted(plan(image))
+def test_the_root_is_the_image(image: Path) -> None:
+    assert mounted(plan(image))["/"] == MountBind("/", str(image), writable=False)
+
+
+def test_a_mount_point_missing_in_the_root_makes_it_the_entries_one_by_one(
+    image: Path, host: Path
+) -> None:
+    operations = mounted(plan(image, (host, "/work", True)))
+    assert "/" not in operations
     assert operations["/usr"] == MountBind("/usr", f"{image}/usr", writable=False)
     assert operations["/bin"] == MakeSymlink("/bin", "usr/bin")
 
@@ -77,7 +87,6 @@ def test_the_root_is_the_images_entries_one_by_one(image: Path) -> None:
 def test_the_root_and_every_opened_directory_end_read_only(image: Path, host: Path) -> None:
     operations = plan(image, (host, "/opt/new/place", True), directories=("/var/lib/cwl",))
     assert {o.path for o in operations if isinstance(o, RemountReadOnly)} == {
-        "/",
         "/opt",
         "/var/lib/cwl",
     }
@@ -150,6 +159,7 @@ def test_what_the_image_has_in_the_way_is_replaced(image: Path, host: Path) -> N
 
 
 def test_special_names_of_the_image_are_not_followed(image: Path) -> None:
+    (image / "sys").rmdir()
     (image / "sys").symlink_to("/usr")
     (image / "proc").rmdir()
     (image / "proc").symlink_to("/etc")
