@@ -169,7 +169,8 @@ def bubblewrap_arguments(
     """Return the arguments (without `--json-status-fd`, `--args` and the command) for a sandbox."""
     arguments: list[Argument] = [
         *("--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts"),
-        *("--unshare-cgroup-try", "--hostname", HOST_NAME),
+        # No cgroup namespace: programs (the JVM) find their limits by /proc/self/cgroup in /sys.
+        *("--hostname", HOST_NAME),
         # Both this and --unshare-pid: either alone leaves background processes behind.
         # Not --new-session: PBS accounts for and kills processes by session.
         "--die-with-parent",

@@ -16,7 +16,7 @@ from cwl_udss.runtimes.bwrap import Bubblewrap
 REQUIRED_OPTIONS = frozenset(
     (
         *("--args", "--cap-drop", "--die-with-parent", "--json-status-fd", "--remount-ro"),
-        *("--ro-bind-data", "--seccomp", "--unshare-cgroup-try"),
+        *("--ro-bind-data", "--seccomp"),
     )
 )
 _NAMESPACES = ("--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-net")

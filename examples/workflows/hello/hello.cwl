@@ -14,7 +14,7 @@ inputs:
 
 baseCommand: [sh, -c]
 arguments:
-  - 'echo "Hello, $0, from $(. /etc/os-release && echo "$PRETTY_NAME")"'
+  - '. /etc/os-release; echo "Hello, $0, from $PRETTY_NAME"'
   - $(inputs.who)
 
 stdout: greeting.txt

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the tests of the commands share: a registry with images, a store, the commands."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from stand_ins import MissingPackage, serve_registry, stand_in_registry
+
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+COMMANDS = Path(sys.executable).parent
+_SCRATCH = Path("/dev/shm") if os.access("/dev/shm", os.W_OK) else None
+
+
+def need(reason: str) -> None:
+    """Skip a test for a missing package, or fail it in CI, where nothing may be missing."""
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def registry() -> Iterator[str]:
+    """The address of a registry with the images of stand_ins.py."""
+    try:
+        data = stand_in_registry()
+    except MissingPackage as error:
+        need(str(error))
+    with serve_registry(data) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def environment(registry: str) -> Iterator[dict[str, str]]:
+    """An environment in which the commands find the registry, and a store that tests share."""
+    with tempfile.TemporaryDirectory(dir=_SCRATCH, prefix="cwl-udss-tests-") as directory:
+        scratch = Path(directory)
+        for name in ("home", "tmp"):
+            (scratch / name).mkdir()
+        configuration = scratch / "registries.conf"
+        configuration.write_text(
+            "".join(
+                f'[[registry]]\nprefix = "{name}"\nlocation = "{name}"\n'
+                f'[[registry.mirror]]\nlocation = "{registry}/{name}"\ninsecure = true\n'
+                for name in ("docker.io", "quay.io")
+            )
+        )
+        kept = {name: os.environ[name] for name in ("LANG", "CI") if name in os.environ}
+        yield {
+            **kept,
+            "PATH": f"{COMMANDS}:/usr/local/bin:/usr/bin:/bin",
+            "HOME": str(scratch / "home"),
+            "TMPDIR": str(scratch / "tmp"),
+            "CONTAINERS_REGISTRIES_CONF": str(configuration),
+            "CONTAINERS_REGISTRIES_CONF_DIR": str(scratch / "none"),
+            "CWL_UDSS_STORE": str(scratch / "store"),
+        }
+        # Images have directories that only their owner may change; removing them is our affair.
+        shutil.rmtree(scratch / "store", ignore_errors=True)
+
+
+@pytest.fixture
+def run_command(environment: dict[str, str], tmp_path: Path) -> Command:
+    """Run one of the installed commands, in a directory of the test's own."""
+
+    def run(
+        name: str, *arguments: str | Path, timeout: float = 120, **variables: str
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [COMMANDS / name, *arguments],
+            cwd=tmp_path,
+            env={**environment, **variables},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    return run

@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Images for the tests, made of Debian packages, in a real registry under the names of real ones.
+
+`python tests/stand_ins.py` makes them without running a test; they are kept between runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import hashlib
+import io
+import json
+import os
+import platform
+import shutil
+import socket
+import subprocess
+import tarfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import requests
+from filelock import FileLock
+
+RELEASE = "bookworm"
+# Extracted, not installed: that needs neither root nor a chroot.
+PACKAGES = ("base-files", "bash", "bwa", "coreutils", "dash", "grep", "python3-minimal", "samtools")
+ENVIRONMENT = ("PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8")
+ENTRYPOINT = b'#!/bin/sh\necho "entry point" >&2\nexec "$@"\n'
+NEEDED = {
+    "docker-registry": "docker-registry",
+    "skopeo": "skopeo",
+    "mmdebstrap": "mmdebstrap",
+    "busybox": "busybox-static",
+}
+_MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image to make: which layers, under which names, with what configuration."""
+
+    layers: tuple[str, ...]
+    names: tuple[str, ...]
+    config: dict[str, Any] = field(default_factory=dict)
+
+
+IMAGES = (
+    Image(
+        ("debian",),
+        (
+            "docker.io/library/debian:stable-slim",
+            "quay.io/biocontainers/bwa:0.7.17--hed695b0_7",
+            "quay.io/biocontainers/samtools:1.16.1--h6899075_1",
+        ),
+        {"Cmd": ["bash"]},
+    ),
+    Image(
+        ("debian", "entrypoint"),
+        ("docker.io/library/entrypoint:1",),
+        {"Entrypoint": ["/entrypoint.sh"], "Cmd": ["echo", "the image's own command"]},
+    ),
+    Image(("busybox",), ("docker.io/library/busybox:1.36",), {"Cmd": ["sh"]}),
+)
+
+
+class MissingPackage(Exception):
+    """A Debian package that the tests need is not installed, or cannot be had."""
+
+
+def stand_in_registry() -> Path:
+    """Return the data directory of a registry that has all images, made if need be.
+
+    Raises MissingPackage.
+    """
+    for program, package in NEEDED.items():
+        if shutil.which(program) is None:
+            raise MissingPackage(f"needs the Debian package {package}")
+    cache = Path(
+        os.environ.get("CWL_UDSS_TESTS_CACHE")
+        or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cwl-udss-tests"
+    )
+    cache.mkdir(parents=True, exist_ok=True)
+    key = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:16]
+    data = cache / f"registry-{key}"
+    with FileLock(cache / "lock"):
+        if not data.exists():
+            making = cache / "making"
+            shutil.rmtree(making, ignore_errors=True)
+            _make_all(making)
+            (making / "registry").rename(data)
+            shutil.rmtree(making)
+    return data
+
+
+@contextlib.contextmanager
+def serve_registry(data: Path) -> Iterator[str]:
+    """Run a registry on loopback; give its address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    configuration = data.with_name(f"{data.name}.{os.getpid()}.yml")
+    configuration.write_text(
+        json.dumps(
+            {
+                "version": "0.1",
+                "log": {"level": "error", "accesslog": {"disabled": True}},
+                "storage": {"filesystem": {"rootdirectory": str(data)}},
+                "http": {"addr": address},
+            }
+        )
+    )
+    server = subprocess.Popen(
+        ["docker-registry", "serve", str(configuration)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        _wait_for(f"http://{address}/v2/")
+        yield address
+    finally:
+        server.terminate()
+        server.wait()
+        configuration.unlink()
+
+
+def _wait_for(url: str) -> None:
+    for _ in range(100):
+        with contextlib.suppress(requests.ConnectionError):
+            if requests.get(url, timeout=5).ok:
+                return
+        time.sleep(0.1)
+    raise RuntimeError(f"no registry at {url}")
+
+
+def _make_all(directory: Path) -> None:
+    directory.mkdir()
+    layers = {
+        "debian": _debian_layer(directory),
+        "busybox": _layer({"bin/busybox": Path(shutil.which("busybox") or "").read_bytes()}),
+        "entrypoint": _layer({"entrypoint.sh": ENTRYPOINT}),
+    }
+    data = directory / "registry"
+    data.mkdir()
+    with serve_registry(data) as address:
+        for number, image in enumerate(IMAGES):
+            layout = directory / f"image{number}"
+            write_layout(layout, [layers[name] for name in image.layers], image.config)
+            for name in image.names:
+                subprocess.run(
+                    [
+                        *("skopeo", "copy", "--quiet", "--dest-tls-verify=false"),
+                        *(f"oci:{layout}:latest", f"docker://{address}/{name}"),
+                    ],
+                    check=True,
+                )
+
+
+def _debian_layer(directory: Path) -> bytes:
+    tar = directory / "debian.tar"
+    made = subprocess.run(
+        [
+            *("mmdebstrap", "--quiet", "--variant=extract", f"--include={','.join(PACKAGES)}"),
+            *(RELEASE, str(tar)),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if made.returncode:
+        raise MissingPackage(f"mmdebstrap cannot get Debian packages: {made.stderr[-300:]}")
+    return gzip.compress(tar.read_bytes(), compresslevel=1, mtime=0)
+
+
+def _layer(files: dict[str, bytes]) -> bytes:
+    """A layer of executable files; busybox gets its other names."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.mode, member.size = 0o755, len(content)
+            archive.addfile(member, io.BytesIO(content))
+        if "bin/busybox" in files:
+            for applet in ("sh", "cat", "echo", "ls", "env", "id", "touch", "sleep"):
+                member = tarfile.TarInfo(f"bin/{applet}")
+                member.type, member.linkname = tarfile.SYMTYPE, "busybox"
+                archive.addfile(member)
+    return gzip.compress(buffer.getvalue(), mtime=0)
+
+
+def write_layout(path: Path, layers: list[bytes], config: dict[str, Any]) -> None:
+    """Write an OCI layout (image-spec image-layout.md) with one image in it."""
+    blobs = path / "blobs" / "sha256"
+    blobs.mkdir(parents=True)
+
+    def blob(content: bytes, media_type: str) -> dict[str, Any]:
+        digest = hashlib.sha256(content).hexdigest()
+        (blobs / digest).write_bytes(content)
+        media_type = f"application/vnd.oci.image.{media_type}"
+        return {"mediaType": media_type, "digest": f"sha256:{digest}", "size": len(content)}
+
+    diff_ids = [f"sha256:{hashlib.sha256(gzip.decompress(layer)).hexdigest()}" for layer in layers]
+    machine = platform.machine()
+    image = {
+        "os": "linux",
+        "architecture": _MACHINES.get(machine, machine),
+        "config": {"Env": list(ENVIRONMENT), **config},
+        "rootfs": {"type": "layers", "diff_ids": diff_ids},
+    }
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "config": blob(json.dumps(image).encode(), "config.v1+json"),
+        "layers": [blob(layer, "layer.v1.tar+gzip") for layer in layers],
+    }
+    entry = blob(json.dumps(manifest).encode(), "manifest.v1+json")
+    entry["annotations"] = {"org.opencontainers.image.ref.name": "latest"}
+    (path / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [entry]}))
+    (path / "oci-layout").write_text(json.dumps({"imageLayoutVersion": "1.0.0"}))
+
+
+if __name__ == "__main__":
+    print(stand_in_registry())
