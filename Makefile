@@ -1,0 +1,44 @@
+# A virtual environment in .venv, and what is done in it. `make help` says what there is.
+
+# A Python of the system's, if it is new enough: others may be out of reach for ordinary users.
+PYTHON ?= $(shell for python in /usr/bin/python3 python3; do \
+	$$python -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 10))' 2>/dev/null \
+	&& echo $$python && break; done)
+VENV := .venv
+SOURCES := setup.cfg pyproject.toml $(shell find cwl_udss -name '*.py')
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench clean
+
+help:  ## say what there is
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*## /\t/' | expand -t 10
+
+demo: $(VENV)/installed  ## run a small workflow in an image made of files of this machine
+	$(VENV)/bin/python examples/demo/demo.py
+
+test: $(VENV)/installed-test  ## run all tests
+	$(VENV)/bin/pytest -n 2 $(TESTS)
+
+lint: $(VENV)/installed-lint  ## check rules, format and types
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+bench: $(VENV)/installed-test  ## measure against others, and print the table (see benchmarks/README.md)
+	$(VENV)/bin/python benchmarks/steps.py
+	$(VENV)/bin/python benchmarks/image.py
+
+clean:  ## remove the virtual environment
+	rm -rf $(VENV)
+
+$(VENV)/bin/python:
+	@test -n "$(PYTHON)" || { echo 'needs Python 3.10 or newer with venv: install python3-venv, or make PYTHON=…'; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: $(VENV)/bin/python $(SOURCES)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check .
+	@touch $@
+
+$(VENV)/installed-%: $(VENV)/installed
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check '.[$*]'
+	@touch $@
