@@ -309,11 +309,15 @@ def _image_reference(requirement: CWLObjectType) -> str:
 
     Raises UnsupportedRequirement if it names none, but says how to build or load one.
     """
-    reference = requirement.get("dockerPull") or requirement.get("dockerImageId")
-    if reference is None:
-        fields = [name for name in requirement if name.startswith("docker")]
+    made_otherwise = [
+        name for name in ("dockerFile", "dockerLoad", "dockerImport") if name in requirement
+    ]
+    reference = requirement.get("dockerPull")
+    if not reference and not made_otherwise:
+        reference = requirement.get("dockerImageId")
+    if not reference:
         raise UnsupportedRequirement(
-            f"DockerRequirement with {' and '.join(fields) or 'no image'}: cwl-udss runs images "
-            "from registries; push it to one and name it in dockerPull"
+            f"DockerRequirement with {' and '.join(made_otherwise) or 'no image'}: cwl-udss runs "
+            "images from registries; push it to one, and name it in dockerPull"
         )
     return str(reference)

@@ -1,0 +1,459 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What `cwltool --udss` promises to those who write and run workflows."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import COMMANDS, Command
+
+DEBIAN = "docker.io/library/debian:stable-slim"
+TOOL = {
+    "cwlVersion": "v1.2",
+    "class": "CommandLineTool",
+    "requirements": {
+        "DockerRequirement": {"dockerPull": DEBIAN},
+        "InlineJavascriptRequirement": {},
+    },
+    "inputs": {},
+    "outputs": {"out": "stdout"},
+    "stdout": "out.txt",
+}
+
+
+def write_tool(path: Path, script: str, **fields: Any) -> Path:
+    """A tool that runs a shell script in Debian; `requirements` are added to those it has."""
+    requirements = {**TOOL["requirements"], **fields.pop("requirements", {})}
+    tool = {**TOOL, "baseCommand": ["sh", "-c", script], "requirements": requirements, **fields}
+    path.write_text(json.dumps(tool))
+    return path
+
+
+@pytest.fixture
+def run_tool(run_command: Command, tmp_path: Path) -> Any:
+    """Run such a tool; return the process and what it wrote to its standard output."""
+
+    def run(
+        script: str, *options: str, job: dict[str, Any] | None = None, **fields: Any
+    ) -> tuple[subprocess.CompletedProcess[str], str]:
+        tool = write_tool(tmp_path / "tool.cwl", script, **fields)
+        (tmp_path / "job.json").write_text(json.dumps(job or {}))
+        done = run_command("cwltool", "--udss", *options, tool, tmp_path / "job.json")
+        out = tmp_path / "out.txt"
+        return done, out.read_text() if out.exists() else ""
+
+    return run
+
+
+def plain(text: str) -> str:
+    """A log without colours and line breaks."""
+    return " ".join(re.sub(r"\x1b\[[0-9;]*m", "", text).split())
+
+
+def test_version_names_both(run_command: Command) -> None:
+    done = run_command("cwltool", "--version")
+    assert re.fullmatch(r".*cwltool 3\.\S+ with cwl-udss 0\.\S+\n", done.stdout)
+
+
+def test_help_has_our_options_beside_cwltools(run_command: Command) -> None:
+    text = run_command("cwltool", "--help").stdout
+    assert all(option in text for option in ("--udss ", "--udss-store", "--singularity"))
+
+
+def test_without_udss_it_is_cwltool(run_command: Command, tmp_path: Path) -> None:
+    tool = write_tool(tmp_path / "tool.cwl", "echo here; exit 3")
+    content = json.loads(tool.read_text())
+    del content["requirements"]["DockerRequirement"]
+    tool.write_text(json.dumps(content))
+    original = ["python", "-c", "import sys, cwltool.main; sys.exit(cwltool.main.run())"]
+    for options in ([], ["--no-such-option"], ["--print-deps"], ["--validate"]):
+        ours = run_command("cwltool", *options, tool)
+        theirs = run_command(original[0], *original[1:], *options, tool)
+        assert (ours.returncode, ours.stdout) == (theirs.returncode, theirs.stdout)
+
+
+@pytest.mark.parametrize("kind", ["requirements", "hints"])
+def test_a_step_runs_in_its_image_required_or_hinted(
+    run_command: Command, tmp_path: Path, kind: str
+) -> None:
+    tool = {**TOOL, "baseCommand": ["cat", "/etc/os-release"], kind: TOOL["requirements"]}
+    if kind == "hints":
+        del tool["requirements"]
+    (tmp_path / "tool.cwl").write_text(json.dumps(tool))
+    done = run_command("cwltool", "--udss", "tool.cwl")
+    assert done.returncode == 0, done.stderr
+    assert "bookworm" in (tmp_path / "out.txt").read_text()
+
+
+def test_what_a_step_sees(run_tool: Any, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("secret")
+    done, out = run_tool(
+        f"pwd; echo $HOME $TMPDIR; ls {tmp_path}/secret 2>&1; env | grep -c CANARY; "
+        "touch /etc/x /usr/x /var/x 2>&1 | wc -l; touch here $TMPDIR/x /tmp/y && echo wrote"
+    )
+    assert done.returncode == 0, done.stderr
+    directory, home_and_tmp, secret, canaries, refusals, wrote = out.splitlines()
+    assert home_and_tmp == f"{directory} /tmp"
+    assert "No such file" in secret
+    assert (canaries, refusals, wrote) == ("0", "3", "wrote")
+
+
+def test_inputs_are_read_only_and_stay_as_they_are(run_tool: Any, tmp_path: Path) -> None:
+    (tmp_path / "input.txt").write_text("original")
+    (tmp_path / "directory").mkdir()
+    (tmp_path / "directory/file").write_text("original")
+    done, out = run_tool(
+        'echo changed > "$0"; rm -f "$0"; echo changed > "$1/file"; touch "$1/new"; cat "$0" $1/*',
+        inputs={
+            "file": {"type": "File", "inputBinding": {"position": 1}},
+            "directory": {"type": "Directory", "inputBinding": {"position": 2}},
+        },
+        job={
+            "file": {"class": "File", "path": "input.txt"},
+            "directory": {"class": "Directory", "path": "directory"},
+        },
+    )
+    assert done.returncode == 0, done.stderr
+    assert out == "originaloriginal"
+    assert os.listdir(tmp_path / "directory") == ["file"]
+
+
+@pytest.mark.parametrize(
+    "name", ["a:b", "a,b", "a b", "ä", "$HOME", "a'b", 'a"b', "--bind"], ids=lambda name: name
+)
+def test_names_of_inputs(run_tool: Any, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("content")
+    done, out = run_tool(
+        'cat -- "$0"',
+        "--relax-path-checks",
+        inputs={"file": {"type": "File", "inputBinding": {"position": 1}}},
+        job={"file": {"class": "File", "path": name}},
+    )
+    assert done.returncode == 0, done.stderr
+    assert out == "content"
+
+
+@pytest.mark.parametrize(
+    ("code", "fields", "expected"),
+    [
+        (0, {}, 0),
+        (1, {}, 1),
+        (7, {"successCodes": [7]}, 0),
+        (0, {"permanentFailCodes": [0]}, 1),
+    ],
+)
+def test_exit_codes(run_tool: Any, code: int, fields: dict[str, Any], expected: int) -> None:
+    done, _ = run_tool(f"exit {code}", **fields)
+    assert done.returncode == expected
+
+
+def test_standard_streams(run_tool: Any, tmp_path: Path) -> None:
+    (tmp_path / "input.txt").write_text("from a file")
+    done, out = run_tool(
+        "cat; echo complaint >&2",
+        inputs={"file": "File"},
+        job={"file": {"class": "File", "path": "input.txt"}},
+        stdin="$(inputs.file.path)",
+        stderr="err.txt",
+        outputs={"out": "stdout", "err": "stderr"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert out == "from a file"
+    assert (tmp_path / "err.txt").read_text() == "complaint\n"
+
+
+@pytest.mark.parametrize("directory", ["/work", "/usr/share/new/deep", "/tmp/below", "/opt"])
+def test_docker_output_directory(run_tool: Any, tmp_path: Path, directory: str) -> None:
+    docker = {"dockerPull": DEBIAN, "dockerOutputDirectory": directory}
+    done, out = run_tool(
+        "pwd; echo x > made; ls /usr/bin/env",
+        requirements={"DockerRequirement": docker},
+        outputs={"out": "stdout", "made": {"type": "File", "outputBinding": {"glob": "made"}}},
+    )
+    assert done.returncode == 0, done.stderr
+    assert out == f"{directory}\n/usr/bin/env\n"
+    assert (tmp_path / "made").read_text() == "x\n"
+
+
+def test_initial_work_directory(run_tool: Any, tmp_path: Path) -> None:
+    (tmp_path / "read").write_text("read\n")
+    (tmp_path / "write").write_text("write\n")
+    listing = [
+        {"entryname": "made.txt", "entry": "made\n"},
+        {"entryname": "sub/read", "entry": "$(inputs.read)"},
+        {"entryname": "write", "entry": "$(inputs.write)", "writable": True},
+        {"entryname": "/etc/tool/config", "entry": "absolute\n"},
+    ]
+    done, out = run_tool(
+        "cat made.txt sub/read write /etc/tool/config; echo more >> write; echo x >> sub/read",
+        requirements={"InitialWorkDirRequirement": {"listing": listing}},
+        inputs={"read": "File", "write": "File"},
+        job={
+            "read": {"class": "File", "path": "read"},
+            "write": {"class": "File", "path": "write"},
+        },
+        outputs={"out": "stdout", "written": {"type": "File", "outputBinding": {"glob": "write"}}},
+        successCodes=[0, 1, 2],
+    )
+    assert done.returncode == 0, done.stderr
+    assert out == "made\nread\nwrite\nabsolute\n"
+    assert (tmp_path / "read").read_text() == "read\n"
+
+
+def test_runtime_values_and_environment(run_tool: Any) -> None:
+    done, out = run_tool(
+        'echo "$0 $VARIABLE"',
+        arguments=["$(runtime.cores) $(runtime.ram) $(runtime.tmpdir)"],
+        requirements={
+            "EnvVarRequirement": {"envDef": {"VARIABLE": "set", "LANG": "mine"}},
+            "ResourceRequirement": {"coresMin": 1, "ramMin": 300},
+        },
+    )
+    assert done.returncode == 0, done.stderr
+    assert out == "1 300 /tmp set\n"
+
+
+def test_time_limit_ends_everything(run_tool: Any) -> None:
+    started = time.monotonic()
+    done, _ = run_tool("sleep 60 & sleep 60", requirements={"ToolTimeLimit": {"timelimit": 1}})
+    assert done.returncode == 1
+    assert time.monotonic() - started < 30
+    assert "time limit of 1 s" in plain(done.stderr)
+
+
+def test_network_only_if_asked_for(run_tool: Any) -> None:
+    script = "cat /proc/net/dev | tail -n +3 | wc -l"
+    _, without = run_tool(script)
+    _, with_network = run_tool(script, requirements={"NetworkAccess": {"networkAccess": True}})
+    assert int(without) == 1
+    host = len(Path("/proc/net/dev").read_text().splitlines()) - 2
+    assert int(with_network) == host
+
+
+def test_an_entry_point_runs_first_and_the_images_command_if_there_is_none(
+    run_command: Command, tmp_path: Path
+) -> None:
+    docker = {"DockerRequirement": {"dockerPull": "docker.io/library/entrypoint:1"}}
+    for command, expected in (
+        (["echo", "mine"], "mine\n"),
+        ([], "the image's own command\n"),
+    ):
+        tool = {**TOOL, "baseCommand": command, "requirements": docker, "stderr": "err.txt"}
+        (tmp_path / "tool.cwl").write_text(json.dumps(tool))
+        done = run_command("cwltool", "--udss", "--outdir", "o", "tool.cwl")
+        assert done.returncode == 0, done.stderr
+        assert (tmp_path / "o/out.txt").read_text() == expected
+
+
+def test_default_container(run_command: Command, tmp_path: Path) -> None:
+    tool = {**TOOL, "baseCommand": ["cat", "/etc/os-release"], "requirements": {}}
+    (tmp_path / "tool.cwl").write_text(json.dumps(tool))
+    done = run_command("cwltool", "--udss", "--default-container", DEBIAN, "tool.cwl")
+    assert done.returncode == 0, done.stderr
+    assert "bookworm" in (tmp_path / "out.txt").read_text()
+
+
+def test_a_tool_without_an_image_runs_on_the_host_with_a_warning(
+    run_command: Command, tmp_path: Path
+) -> None:
+    tool = {**TOOL, "baseCommand": ["pwd"], "requirements": {}}
+    (tmp_path / "tool.cwl").write_text(json.dumps(tool))
+    done = run_command("cwltool", "--udss", "tool.cwl")
+    assert done.returncode == 0
+    assert "in no sandbox" in plain(done.stderr)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--singularity"], "--singularity cannot be used with --udss"),
+        (["--podman"], "--podman cannot"),
+        (["--no-container"], "--no-container cannot"),
+        (["--user-space-docker-cmd", "udocker"], "--user-space-docker-cmd"),
+        (["--no-read-only"], "never writable"),
+        (["--custom-net", "x"], "--custom-net cannot"),
+        (["--strict-memory-limit"], "batch system"),
+        (["--leave-container"], "--leave-container cannot"),
+        (["--no-match-user"], "yourself"),
+    ],
+)
+def test_options_that_cannot_be_kept_are_refused(
+    run_command: Command, tmp_path: Path, options: list[str], reason: str
+) -> None:
+    done = run_command("cwltool", "--udss", *options, write_tool(tmp_path / "t.cwl", "true"))
+    assert done.returncode == 2
+    assert reason in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("docker", "code", "message"),
+    [
+        ({"dockerPull": "127.0.0.1:1/x:1"}, 1, "127.0.0.1:1 does not answer"),
+        ({"dockerPull": "library/UPPER"}, 1, "upper-case"),
+        ({"dockerFile": "FROM debian", "dockerImageId": "mine"}, 33, "dockerFile"),
+        ({"dockerImport": "x.tar"}, 33, "dockerImport"),
+    ],
+)
+def test_an_image_that_cannot_be_had(
+    run_tool: Any, docker: dict[str, str], code: int, message: str
+) -> None:
+    done, _ = run_tool("true", requirements={"DockerRequirement": docker})
+    assert done.returncode == code
+    assert message in plain(done.stderr)
+    assert "Traceback" not in done.stderr
+
+
+def test_a_program_that_is_not_in_the_image(run_tool: Any) -> None:
+    done, _ = run_tool("", baseCommand=["no-such-program"])
+    assert done.returncode == 1
+    assert f"'no-such-program' cannot be executed in {DEBIAN}" in plain(done.stderr)
+
+
+SCATTER = {
+    "cwlVersion": "v1.2",
+    "class": "Workflow",
+    "requirements": {"ScatterFeatureRequirement": {}},
+    "inputs": {"numbers": "int[]"},
+    "steps": {
+        "bad": {"run": "bad.cwl", "scatter": "number", "in": {"number": "numbers"}, "out": []},
+        "good": {
+            "run": "good.cwl",
+            "scatter": "number",
+            "in": {"number": "numbers"},
+            "out": ["out"],
+        },
+    },
+    "outputs": {"out": {"type": "File[]", "outputSource": "good/out"}},
+}
+
+
+@pytest.mark.parametrize("options", [(), ("--parallel",)], ids=["serial", "parallel"])
+def test_an_image_that_cannot_be_had_fails_its_steps_only(
+    run_command: Command, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    """cwltool --parallel hangs here: its executor joins its threads holding their lock."""
+    (tmp_path / "workflow.cwl").write_text(json.dumps(SCATTER))
+    (tmp_path / "job.json").write_text(json.dumps({"numbers": list(range(10))}))
+    inputs = {"number": "int"}
+    write_tool(tmp_path / "good.cwl", "echo fine", inputs=inputs)
+    write_tool(
+        tmp_path / "bad.cwl",
+        "true",
+        inputs=inputs,
+        outputs={},
+        requirements={"DockerRequirement": {"dockerPull": "docker.io/library/nothing:1"}},
+    )
+    done = run_command(
+        *("cwltool", "--udss", "--on-error", "continue", *options, "workflow.cwl", "job.json"),
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert len(json.loads(done.stdout)["out"]) == 10
+
+
+def test_parallel_steps_really_are(run_command: Command, tmp_path: Path) -> None:
+    workflow = {**SCATTER, "steps": {"good": SCATTER["steps"]["good"]}}  # type: ignore[index]
+    (tmp_path / "workflow.cwl").write_text(json.dumps(workflow))
+    (tmp_path / "job.json").write_text(json.dumps({"numbers": [1, 2, 3, 4]}))
+    write_tool(
+        tmp_path / "good.cwl",
+        "date +%s.%N; sleep 1; date +%s.%N",
+        inputs={"number": "int"},
+        requirements={"ResourceRequirement": {"coresMin": 1}},
+    )
+    done = run_command(
+        *("cwltool", "--udss", "--parallel", "--parallel-max", "2", "workflow.cwl", "job.json")
+    )
+    assert done.returncode == 0, done.stderr
+    spans = [
+        tuple(map(float, Path(file["path"]).read_text().split()))
+        for file in json.loads(done.stdout)["out"]
+    ]
+    running = [sum(a <= start < b for a, b in spans) for start, _ in spans]
+    assert max(running) == 2
+
+
+def test_a_step_that_asks_too_much_is_refused_not_dropped(run_tool: Any) -> None:
+    done, _ = run_tool(
+        "true", "--parallel", requirements={"ResourceRequirement": {"coresMin": 1000}}
+    )
+    assert done.returncode == 1
+    assert "at least 1000 cores" in plain(done.stderr)
+
+
+def test_cachedir(run_tool: Any, tmp_path: Path) -> None:
+    first, _ = run_tool("date +%N", "--cachedir", "cache")
+    content = (tmp_path / "out.txt").read_text()
+    second, again = run_tool("date +%N", "--cachedir", "cache")
+    assert (first.returncode, second.returncode) == (0, 0)
+    assert "cached output" in plain(second.stderr)
+    assert again == content
+
+
+@pytest.mark.parametrize("options", [(), ("--parallel",)], ids=["serial", "parallel"])
+def test_provenance(run_tool: Any, tmp_path: Path, options: tuple[str, ...]) -> None:
+    done, _ = run_tool("echo x", "--provenance", "ro", *options)
+    assert done.returncode == 0, done.stderr
+    profile = (tmp_path / "ro/metadata/provenance/primary.cwlprov.provn").read_text()
+    assert DEBIAN in profile
+    assert "wasEndedBy" in profile
+
+
+@pytest.mark.parametrize(
+    "options",
+    [("--timestamps",), ("--debug",), ("--leave-tmpdir",), ("--copy-outputs",), ("--validate",)],
+)
+def test_other_options_go_through(run_tool: Any, options: tuple[str, ...]) -> None:
+    done, _ = run_tool("echo x", *options)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("options", [(), ("--parallel",)], ids=["serial", "parallel"])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGINT, 130), (signal.SIGTERM, 15), (signal.SIGKILL, -9)],
+    ids=["SIGINT", "SIGTERM", "SIGKILL"],
+)
+def test_signals_end_the_steps(
+    environment: dict[str, str], tmp_path: Path, options: tuple[str, ...], number: int, code: int
+) -> None:
+    marker = f"7{os.getpid()}"  # seconds to sleep, to know the process again
+    tool = write_tool(tmp_path / "tool.cwl", f"sleep {marker} & echo > started; sleep {marker}")
+    driver = subprocess.Popen(
+        [COMMANDS / "cwltool", "--udss", "--tmp-outdir-prefix", f"{tmp_path}/o", *options, tool],
+        cwd=tmp_path,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob("o*/started")):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    driver.send_signal(number)
+    _, log = driver.communicate(timeout=20)
+    assert driver.returncode == code
+    assert "Traceback" not in log
+    time.sleep(0.2)
+    assert not processes_with(marker)
+
+
+def processes_with(argument: str) -> list[str]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes().decode(errors="replace").split("\0")
+        except OSError:
+            continue
+        if words[0] == "sleep" and argument in words:
+            found.append(" ".join(words))
+    return found
