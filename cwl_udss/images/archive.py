@@ -290,7 +290,8 @@ def _pax_records(content: bytes) -> dict[bytes, bytes]:
         length = _decimal(content[position:space]) if space > 0 else 0
         record = content[space + 1 : position + length]
         key, equals, value = record[:-1].partition(b"=")
-        if length < 5 or not equals or not record.endswith(b"\n"):
+        complete = len(record) == position + length - space - 1 and record.endswith(b"\n")
+        if not complete or not equals:
             if not content[position:].strip(b"\0"):
                 break
             raise _corrupt("has a malformed extended header")

@@ -140,9 +140,9 @@ class _Merger:
                     parent.remove(entry)
 
     def _link_target(self, member: Member) -> Node:
-        components = _components(member.link)
-        parent = self.find(components[:-1])
-        node = parent.entries.get(components[-1]) if isinstance(parent, Directory) else None
+        *parents, name = _components(member.link) or [b""]
+        parent = self.find(parents)
+        node = parent.entries.get(name) if isinstance(parent, Directory) else None
         if node is None or isinstance(node, Directory):
             target = member.link.decode(errors="replace")
             raise _invalid(member.path, f"a hard link to {target!r}, which is no file of the image")

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Makes layers entry by entry, odd ones too, and converts them, for the tests of conversion."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import stat
+import tarfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cwl_udss.images.archive import index_layer
+from cwl_udss.images.directory import write_directory
+from cwl_udss.images.merge import merge_layers
+from cwl_udss.images.tree import Tree
+
+Entry = bytes
+
+
+def entry(name: str, kind: bytes, content: bytes = b"", **fields: Any) -> Entry:
+    """A header and its content."""
+    member = tarfile.TarInfo(name)
+    member.type = kind
+    member.size = len(content)
+    member.mode = fields.pop("mode", 0o755 if kind == tarfile.DIRTYPE else 0o644)
+    tar_format = fields.pop("format", tarfile.GNU_FORMAT)
+    for key, value in fields.items():
+        setattr(member, key, value)
+    padding = bytes(-len(content) % 512)
+    return member.tobuf(tar_format, "utf-8", "surrogateescape") + content + padding
+
+
+def file(name: str, content: str = "x", **fields: Any) -> Entry:
+    return entry(name, tarfile.REGTYPE, content.encode(), **fields)
+
+
+def directory(name: str, **fields: Any) -> Entry:
+    return entry(name, tarfile.DIRTYPE, **fields)
+
+
+def symlink(name: str, target: str, **fields: Any) -> Entry:
+    return entry(name, tarfile.SYMTYPE, linkname=target, **fields)
+
+
+def hardlink(name: str, target: str, **fields: Any) -> Entry:
+    return entry(name, tarfile.LNKTYPE, linkname=target, **fields)
+
+
+def tar(*entries: Entry, end: bytes = bytes(1024)) -> bytes:
+    return b"".join(entries) + end
+
+
+def gzipped(*entries: Entry) -> bytes:
+    return gzip.compress(tar(*entries), mtime=0)
+
+
+@dataclass(frozen=True)
+class Converted:
+    tree: Tree
+    root: Path
+
+    @property
+    def found(self) -> dict[str, str]:
+        """What is there: "dir", the content of a file, or "-> target"; by path."""
+        return describe(self.root)
+
+
+def describe(root: Path) -> dict[str, str]:
+    found = {}
+    for path in sorted(root.rglob("*")):
+        name = str(path.relative_to(root))
+        mode = path.lstat().st_mode
+        if stat.S_ISLNK(mode):
+            found[name] = f"-> {os.readlink(path)}"
+        elif stat.S_ISDIR(mode):
+            found[name] = "dir"
+        else:
+            found[name] = path.read_text(errors="surrogateescape")
+    return found
+
+
+def convert(destination: Path, *layers: bytes) -> Converted:
+    """Convert layers (compressed or not) into a directory."""
+    tree = merge_layers([index_layer(in_chunks(layer)) for layer in layers])
+    root = destination / "rootfs"
+    write_directory(tree, lambda number: in_chunks(layers[number]), root)
+    return Converted(tree, root)
+
+
+def in_chunks(data: bytes, size: int = 1000) -> Sequence[bytes]:
+    """The bytes as a network gives them: in pieces that have nothing to do with the content."""
+    stream = io.BytesIO(data)
+    return list(iter(lambda: stream.read(size), b""))
