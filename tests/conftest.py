@@ -6,21 +6,19 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
+from commands import COMMANDS, Command
 from stand_ins import MissingPackage, serve_registry, stand_in_registry
 
-Command = Callable[..., "subprocess.CompletedProcess[str]"]
-
-COMMANDS = Path(sys.executable).parent
 _SCRATCH = Path("/dev/shm") if os.access("/dev/shm", os.W_OK) else None
 
 
-def need(reason: str) -> None:
+def need(reason: str) -> NoReturn:
     """Skip a test for a missing package, or fail it in CI, where nothing may be missing."""
     if os.environ.get("CI"):
         pytest.fail(reason)
@@ -86,3 +84,20 @@ def run_command(environment: dict[str, str], tmp_path: Path) -> Command:
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def busybox_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root filesystem that is there without any image."""
+    program = shutil.which("busybox")
+    if program is None:
+        need("needs the Debian package busybox-static")
+    root = tmp_path_factory.mktemp("busybox")
+    for directory in ("bin", "etc", "var/lib/cwl", "tmp", "proc", "sys", "dev"):
+        (root / directory).mkdir(parents=True)
+    shutil.copy(str(program), root / "bin/busybox")
+    for name in ("sh", "ls", "cat", "touch", "env", "id", "sleep", "kill", "setsid", "true"):
+        (root / "bin" / name).symlink_to("busybox")
+    for name in ("passwd", "group", "hosts", "resolv.conf"):
+        (root / "etc" / name).touch()
+    return root

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import COMMANDS, Command
+from commands import COMMANDS, Command
 
 DEBIAN = "docker.io/library/debian:stable-slim"
 TOOL = {

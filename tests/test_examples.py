@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Command
+from commands import Command
 
 EXAMPLES = Path(__file__).parent.parent / "examples" / "workflows"
 

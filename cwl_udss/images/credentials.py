@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -113,7 +112,7 @@ def _from_file(path: Path, content: Mapping[str, Any], key: str) -> Credentials 
             password=password.rstrip("\0") or entry.get("password", ""),
             identity_token=entry.get("identitytoken", ""),
         )
-    except (AttributeError, TypeError, binascii.Error, UnicodeDecodeError) as error:
+    except (AttributeError, TypeError, ValueError) as error:
         raise _malformed(path) from error
 
 

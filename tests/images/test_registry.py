@@ -1,0 +1,325 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Talking to registries, friendly and otherwise."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from layers import file, gzipped
+from registry_server import OCI, Registry, serve
+
+from cwl_udss.errors import ImageError, InvalidImage, RegistryError
+from cwl_udss.images.credentials import Credentials
+from cwl_udss.images.manifest import Descriptor, Platform, parse_manifest
+from cwl_udss.images.reference import parse_reference
+from cwl_udss.images.registries import Endpoint, load_registries
+from cwl_udss.images.registry import NotFound, RegistryClient
+from cwl_udss.images.remote import RemoteImage, find_image
+
+AMD64 = Platform(os="linux", architecture="amd64")
+MIA = Credentials(username="mia", password="secret")
+BLOB = bytes(range(256)) * 20_000
+
+
+@pytest.fixture
+def registry() -> Iterator[Registry]:
+    with serve(Registry()) as running:
+        yield running
+
+
+@pytest.fixture
+def blob(registry: Registry) -> Descriptor:
+    return Descriptor(**_renamed(registry.add_blob(BLOB, "layer")))
+
+
+def _renamed(descriptor: dict[str, Any]) -> dict[str, Any]:
+    return {"media_type": descriptor.pop("mediaType"), **descriptor}
+
+
+class Client(RegistryClient):
+    """A client that notes how long it would have waited."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        credentials: Credentials | None = None,
+        *,
+        insecure: bool = True,
+        port: int | None = None,
+    ) -> None:
+        self.waits: list[float] = []
+        endpoint = Endpoint(
+            registry=f"127.0.0.1:{port or registry.port}", repository="image", insecure=insecure
+        )
+        super().__init__(endpoint, credentials, sleep=self.waits.append)
+
+
+def read(client: RegistryClient, blob: Descriptor) -> bytes:
+    return b"".join(client.blob(blob))
+
+
+def test_a_blob(registry: Registry, blob: Descriptor) -> None:
+    assert read(Client(registry), blob) == BLOB
+
+
+@pytest.mark.parametrize("authentication", ["basic", "bearer"])
+def test_authentication(registry: Registry, blob: Descriptor, authentication: str) -> None:
+    registry.authentication = authentication
+    assert read(Client(registry, MIA), blob) == BLOB
+
+
+def test_a_public_image_needs_a_token_but_no_password(registry: Registry, blob: Descriptor) -> None:
+    registry.authentication = "bearer"
+    assert read(Client(registry), blob) == BLOB
+
+
+def test_a_token_is_kept_and_renewed(registry: Registry, blob: Descriptor) -> None:
+    registry.authentication = "bearer"
+    client = Client(registry, MIA)
+    for _ in range(3):
+        read(client, blob)
+    assert len(registry.paths("/token")) == 1
+    registry.tokens_last = 0
+    registry.tokens_last = 4
+    for _ in range(3):
+        read(client, blob)
+    assert len(registry.paths("/token")) == 2
+
+
+@pytest.mark.parametrize("authentication", ["basic", "bearer"])
+def test_wrong_credentials(registry: Registry, blob: Descriptor, authentication: str) -> None:
+    registry.authentication = authentication
+    wrong = Credentials(username="mia", password="wrong")
+    with pytest.raises(RegistryError, match=r"no access to image .*login") as raised:
+        read(Client(registry, wrong), blob)
+    assert "wrong" not in str(raised.value)
+
+
+def test_no_credentials(registry: Registry, blob: Descriptor) -> None:
+    registry.authentication = "basic"
+    with pytest.raises(RegistryError, match="no access"):
+        read(Client(registry), blob)
+
+
+def test_netrc_is_left_alone(
+    registry: Registry, blob: Descriptor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".netrc").write_text("machine 127.0.0.1 login netrc password netrc\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
+    registry.authentication = "bearer"
+    read(Client(registry), blob)
+    sent = [headers.get("Authorization", "") for _, headers in registry.requests]
+    assert not any(header.startswith("Basic") for header in sent)
+
+
+def test_a_redirect_gets_no_credentials(registry: Registry, blob: Descriptor) -> None:
+    registry.authentication = "bearer"
+    with serve(Registry(blobs=registry.blobs)) as storage:
+        registry.redirect_to = f"http://localhost:{storage.port}"
+        assert read(Client(registry, MIA), blob) == BLOB
+        assert storage.requests
+        assert all("Authorization" not in headers for _, headers in storage.requests)
+
+
+def test_a_busy_registry_is_waited_for_as_it_asks(registry: Registry, blob: Descriptor) -> None:
+    registry.busy = 2
+    client = Client(registry)
+    assert read(client, blob) == BLOB
+    assert client.waits == [7, 7]
+
+
+def test_a_registry_that_stays_busy(registry: Registry, blob: Descriptor) -> None:
+    registry.busy = 100
+    with pytest.raises(RegistryError, match="too many requests"):
+        read(Client(registry), blob)
+
+
+@pytest.mark.parametrize("ranges", [True, False], ids=["ranges", "no ranges"])
+def test_a_broken_download_is_resumed(registry: Registry, blob: Descriptor, ranges: bool) -> None:
+    registry.break_after, registry.breaks, registry.ranges = 2_000_000, 2, ranges
+    assert read(Client(registry), blob) == BLOB
+    asked = [headers.get("Range") for path, headers in registry.requests if "blobs" in path]
+    assert asked[0] is None
+    assert asked[1] is not None
+
+
+def test_a_download_that_always_breaks(registry: Registry, blob: Descriptor) -> None:
+    registry.break_after, registry.breaks = 0, 1000
+    with pytest.raises(RegistryError, match="does not answer"):
+        read(Client(registry), blob)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (BLOB[:-1] + b"x", "does not match its digest"),
+        (BLOB + b"x", "longer than its manifest says"),
+    ],
+)
+def test_a_blob_that_is_not_what_it_should_be(
+    registry: Registry, blob: Descriptor, content: bytes, message: str
+) -> None:
+    registry.blobs[blob.digest] = content
+    with pytest.raises(InvalidImage, match=message):
+        read(Client(registry), blob)
+
+
+def test_a_blob_that_is_too_short(registry: Registry, blob: Descriptor) -> None:
+    registry.blobs[blob.digest] = BLOB[:-1]
+    with pytest.raises((RegistryError, InvalidImage)):
+        read(Client(registry), blob)
+
+
+def test_manifest_by_digest_must_have_it(registry: Registry) -> None:
+    digest = registry.add_image("1", gzipped(file("a")))
+    assert Client(registry).manifest(digest)[2] == digest
+    registry.manifests[digest] = (b'{"schemaVersion": 2}', f"{OCI}.manifest.v1+json")
+    with pytest.raises(InvalidImage, match="does not match the digest"):
+        Client(registry).manifest(digest)
+
+
+def test_manifest_by_tag_must_match_the_header(registry: Registry) -> None:
+    registry.add_image("1", gzipped(file("a")))
+    registry.digest_header = "sha256:" + "0" * 64
+    with pytest.raises(InvalidImage, match="does not match the digest"):
+        Client(registry).manifest("1")
+
+
+def test_a_manifest_without_end(registry: Registry) -> None:
+    registry.manifests["1"] = (b" " * (5 << 20), f"{OCI}.manifest.v1+json")
+    with pytest.raises(InvalidImage, match="more than"):
+        Client(registry).manifest("1")
+
+
+def test_not_found(registry: Registry) -> None:
+    with pytest.raises(NotFound, match="image has no such image or tag"):
+        Client(registry).manifest("nothing")
+
+
+def test_nobody_listens(registry: Registry) -> None:
+    client = Client(registry, port=1)
+    with pytest.raises(RegistryError, match=r"127.0.0.1:1 does not answer.*refused"):
+        client.manifest("1")
+    assert client.waits == []
+
+
+def test_plain_http_only_where_it_is_allowed(registry: Registry) -> None:
+    registry.add_image("1", gzipped(file("a")))
+    assert Client(registry).manifest("1")
+    with pytest.raises(RegistryError, match="insecure = true"):
+        Client(registry, insecure=False).manifest("1")
+
+
+# Finding an image: names, mirrors, platforms.
+
+
+@pytest.fixture
+def find(registry: Registry, tmp_path: Path) -> Any:
+    def find(text: str, configuration: str = "") -> RemoteImage:
+        path = tmp_path / "registries.conf"
+        path.write_text(configuration.format(address=registry.address))
+        environment = {"CONTAINERS_REGISTRIES_CONF": str(path)}
+        return find_image(
+            parse_reference(text.format(address=registry.address)),
+            platform=AMD64,
+            registries=load_registries(environment, tmp_path, tmp_path),
+            environment=environment,
+            home=tmp_path,
+        )
+
+    return find
+
+
+def add_index(registry: Registry, tag: str, *images: tuple[str, str]) -> str:
+    manifests = []
+    for digest, platform in images:
+        os, architecture = platform.split("/")
+        content, media_type = registry.manifests[digest]
+        manifests.append(
+            {
+                "mediaType": media_type,
+                "digest": digest,
+                "size": len(content),
+                "platform": {"os": os, "architecture": architecture},
+            }
+        )
+    document = {"schemaVersion": 2, "manifests": manifests}
+    return registry.add_manifest(tag, document, f"{OCI}.index.v1+json")
+
+
+def test_the_image_for_this_platform(registry: Registry, find: Any) -> None:
+    ours = registry.add_image("x", gzipped(file("a")))
+    theirs = registry.add_image("y", gzipped(file("b")), architecture="arm64")
+    add_index(registry, "1", (theirs, "linux/arm64"), (ours, "linux/amd64"))
+    image = find("{address}/image:1")
+    assert image.digest == ours
+    assert image.config.command == ("sh",)
+
+
+def test_no_image_for_this_platform(registry: Registry, find: Any) -> None:
+    theirs = registry.add_image("x", gzipped(file("a")), architecture="arm64")
+    add_index(registry, "1", (theirs, "linux/arm64"))
+    with pytest.raises(ImageError, match=r"image:1: .*only for linux/arm64"):
+        find("{address}/image:1")
+    with pytest.raises(ImageError, match=r"is for linux/arm64, this machine is linux/amd64"):
+        find("{address}/image:x")
+
+
+def test_a_list_of_lists_is_refused(registry: Registry, find: Any) -> None:
+    inner = add_index(registry, "x")
+    add_index(registry, "1", (inner, "linux/amd64"))
+    with pytest.raises(InvalidImage, match="list of lists"):
+        find("{address}/image:1")
+
+
+MIRROR = """
+[[registry]]
+prefix = "127.0.0.1:1"
+location = "127.0.0.1:1"
+[[registry.mirror]]
+location = "{address}"
+"""
+
+
+def test_a_mirror_is_asked_first(registry: Registry, find: Any) -> None:
+    digest = registry.add_image("1", gzipped(file("a")))
+    image = find("127.0.0.1:1/image:1", MIRROR)
+    assert (image.digest, str(image.reference)) == (digest, "127.0.0.1:1/image:1")
+
+
+def test_the_registry_is_asked_when_its_mirror_has_not_got_it(
+    registry: Registry, find: Any
+) -> None:
+    digest = registry.add_image("1", gzipped(file("a")))
+    for mirror in ("127.0.0.1:1", "{address}/empty"):
+        configuration = (
+            '[[registry]]\nprefix = "{address}"\nlocation = "{address}"\n'
+            f'[[registry.mirror]]\nlocation = "{mirror}"\n'
+        )
+        assert find("{address}/image:1", configuration).digest == digest
+
+
+def test_all_that_were_tried_are_named(registry: Registry, find: Any) -> None:
+    with pytest.raises(RegistryError) as raised:
+        find("127.0.0.1:1/image:1", MIRROR)
+    message = str(raised.value)
+    assert "127.0.0.1:1 does not answer" in message
+    assert f"tried {registry.address}/image, 127.0.0.1:1/image" in message
+
+
+def test_a_short_name_is_searched(registry: Registry, find: Any) -> None:
+    registry.add_image("1", gzipped(file("a")))
+    image = find("image:1", 'unqualified-search-registries = ["127.0.0.1:1", "{address}"]')
+    assert str(image.reference) == f"{registry.address}/image:1"
+
+
+def test_a_manifest_parses_as_it_was_made(registry: Registry) -> None:
+    registry.add_image("1", gzipped(file("a")))
+    document, media_type, _ = Client(registry).manifest("1")
+    assert json.loads(document)["layers"][0]["digest"] == (
+        parse_manifest(document, media_type).layers[0].digest  # type: ignore[union-attr]
+    )
