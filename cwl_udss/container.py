@@ -15,6 +15,8 @@ from cwl_udss.images.manifest import ImageConfig
 from cwl_udss.sandbox import TEMPORARY_DIRECTORY, Bind, Ending, Sandbox
 from cwl_udss.steps import Steps
 
+_EXIT_NOT_FOUND = 127  # as a shell, and `docker run`, report it
+
 # Docker's, for images that set none.
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -65,8 +67,10 @@ def run_command(
             sandbox, stdin=sys.stdin.buffer, stdout=sys.stdout.buffer, stderr=sys.stderr.buffer
         )
     if result.ending is Ending.NOT_STARTED:
-        raise SandboxError(
-            f"{sandbox.command[0]!r} cannot be executed in {reference}",
-            "there is no such program in the image, or it is not executable",
+        print(
+            f"cwl-udss: {sandbox.command[0]!r} cannot be executed in {reference}: there is no such "
+            "program in the image, or it is not executable",
+            file=sys.stderr,
         )
+        return _EXIT_NOT_FOUND
     return result.exit_code

@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`cwl-udss` as a person types it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from commands import COMMANDS, Command
+
+DEBIAN = "docker.io/library/debian:stable-slim"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("run",),
+        ("images",),
+        ("images", "pull"),
+        ("images", "list"),
+        ("images", "rm"),
+        ("doctor",),
+    ],
+)
+def test_every_command_has_a_help_page(run_command: Command, arguments: tuple[str, ...]) -> None:
+    done = run_command("cwl-udss", *arguments, "--help")
+    assert done.returncode == 0
+    assert done.stdout.startswith("usage: cwl-udss")
+    assert len(done.stdout.splitlines()) > 5
+
+
+def test_as_a_module(run_command: Command) -> None:
+    module = run_command("python", "-m", "cwl_udss", "--help")
+    assert module.stdout == run_command("cwl-udss", "--help").stdout
+
+
+def test_no_command_is_a_usage_error(run_command: Command) -> None:
+    assert run_command("cwl-udss").returncode == 2
+
+
+def test_run_works_in_the_current_directory_only(run_command: Command, tmp_path: Path) -> None:
+    (tmp_path / "input").write_text("content")
+    done = run_command(
+        *("cwl-udss", "run", DEBIAN, "--", "sh", "-c"),
+        f"cat input; echo x > output; pwd; ls {tmp_path.parent} /root; touch /etc/x; exit 7",
+    )
+    assert done.returncode == 7
+    assert done.stdout == f"content{tmp_path}\n/root:\n\n{tmp_path.parent}:\n{tmp_path.name}\n"
+    assert (tmp_path / "output").read_text() == "x\n"
+
+
+def test_run_without_a_command_runs_the_images(run_command: Command) -> None:
+    done = run_command("cwl-udss", "run", "docker.io/library/entrypoint:1")
+    assert (done.returncode, done.stdout) == (0, "the image's own command\n")
+    assert "entry point" in done.stderr
+
+
+def test_run_what_is_not_there(run_command: Command) -> None:
+    done = run_command("cwl-udss", "run", DEBIAN, "no-such-program")
+    assert done.returncode == 127
+    assert "'no-such-program' cannot be executed" in done.stderr
+
+
+def test_run_in_an_image_of_nothing_but_busybox(run_command: Command) -> None:
+    done = run_command("cwl-udss", "run", "docker.io/library/busybox:1.36", "sh", "-c", "id -u")
+    assert done.stdout == f"{os.getuid()}\n"
+
+
+def test_images(run_command: Command, tmp_path: Path) -> None:
+    store = ("--udss-store", tmp_path / "store")
+    empty = run_command("cwl-udss", "images", "list", *store)
+    assert (empty.returncode, empty.stdout) == (0, "")
+    pulled = run_command("cwl-udss", "images", "pull", *store, "busybox:1.36", DEBIAN)
+    assert pulled.returncode == 0, pulled.stderr
+    assert [line.split()[1] for line in pulled.stdout.splitlines()] == ["busybox:1.36", DEBIAN]
+    assert "pulled docker.io/library/busybox:1.36" in pulled.stderr
+    listed = run_command("cwl-udss", "images", "list", *store).stdout
+    assert "docker.io/library/busybox:1.36" in listed
+    assert len(listed.splitlines()) == 3
+    removed = run_command("cwl-udss", "images", "rm", *store, "busybox:1.36")
+    assert removed.returncode == 0
+    assert "busybox" not in run_command("cwl-udss", "images", "list", *store).stdout
+
+
+def test_pulling_goes_on_after_one_that_fails(run_command: Command, tmp_path: Path) -> None:
+    done = run_command(
+        *("cwl-udss", "images", "pull", "--udss-store", tmp_path / "store"),
+        *("127.0.0.1:1/nothing", "busybox:1.36"),
+    )
+    assert done.returncode == 1
+    assert "busybox:1.36" in done.stdout
+    assert "127.0.0.1:1 does not answer" in done.stderr
+
+
+def test_an_error_is_one_line(run_command: Command) -> None:
+    for arguments in (
+        ("images", "rm", "nothing:1"),
+        ("run", "Upper/Case@x", "true"),
+        ("images", "list", "--udss-store", "/proc/store"),
+    ):
+        done = run_command("cwl-udss", *arguments)
+        assert done.returncode == (0 if arguments[1] == "list" else 1)
+        assert len(done.stderr.splitlines()) == 1, done.stderr
+
+
+def test_doctor(run_command: Command) -> None:
+    done = run_command("cwl-udss", "doctor")
+    assert done.returncode == 0, done.stdout
+    for subject in ("versions", "cwltool command", "sandbox", "JavaScript", "store"):
+        assert f"ok    {subject}: " in done.stdout
+
+
+def test_doctor_names_what_is_wrong(run_command: Command, tmp_path: Path) -> None:
+    (tmp_path / "registries.conf").write_text("x =")
+    done = run_command(
+        *("cwl-udss", "doctor", "--udss-bwrap", "/bin/false", "--udss-store", "/proc/none"),
+        CONTAINERS_REGISTRIES_CONF=str(tmp_path / "registries.conf"),
+    )
+    assert done.returncode == 1
+    failures = [line for line in done.stdout.splitlines() if line.startswith("FAIL")]
+    assert [line.split(":")[0].split(None, 1)[1] for line in failures] == [
+        "sandbox",
+        "JavaScript",
+        "store",
+        "registries",
+    ]
+
+
+@pytest.fixture
+def other_installation(tmp_path: Path) -> Path:
+    """An environment that shares this one's packages, and has commands of its own."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "other"], check=True)
+    packages = next((tmp_path / "other/lib").glob("python*/site-packages"))
+    here = [path for path in sys.path if path.endswith("site-packages")]
+    (packages / "here.pth").write_text("\n".join([*here, str(Path(__file__).parent.parent)]))
+    return tmp_path / "other/bin"
+
+
+ORIGINAL = "#!{python}\nimport sys\nfrom cwltool.main import run\nsys.exit(run(sys.argv[1:]))\n"
+
+
+@pytest.mark.parametrize("before", ["original", "missing"])
+def test_doctor_notices_and_mends_the_command(
+    environment: dict[str, str], other_installation: Path, before: str
+) -> None:
+    """What an upgrade of cwltool, or an installer with an order of its own, leaves behind."""
+    command = other_installation / "cwltool"
+    if before == "original":
+        command.write_text(ORIGINAL.format(python=other_installation / "python"))
+        command.chmod(0o755)
+    doctor = [str(other_installation / "python"), "-m", "cwl_udss", "doctor"]
+    variables = {**environment, "PATH": f"{other_installation}:/usr/bin:/bin"}
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(arguments, env=variables, capture_output=True, text=True, check=False)
+
+    found = run(*doctor)
+    assert found.returncode == 1
+    assert f"it is {before}" in found.stdout
+    assert "type: cwl-udss doctor --mend" in found.stdout
+    assert run(*doctor, "--mend").returncode == 0
+    assert "with cwl-udss" in run(str(command), "--version").stdout
+
+
+def test_doctor_notices_another_command_first_on_path(
+    run_command: Command, environment: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "cwltool").write_text("#!/bin/sh\n")
+    (tmp_path / "cwltool").chmod(0o755)
+    done = run_command("cwl-udss", "doctor", PATH=f"{tmp_path}:{environment['PATH']}")
+    assert done.returncode == 1
+    assert f"PATH finds another first, {tmp_path}/cwltool" in done.stdout
+
+
+def test_a_bad_setting_is_one_line_from_both_commands(run_command: Command, tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text('stroe = "x"')
+    (tmp_path / "tool.cwl").write_text(json.dumps({"class": "CommandLineTool"}))
+    for command in (("cwl-udss", "images", "list"), ("cwltool", "--udss", "tool.cwl")):
+        done = run_command(*command, CWL_UDSS_CONFIG=str(tmp_path / "config.toml"))
+        assert done.returncode == 1
+        assert "did you mean 'store'" in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_machine_without_user_namespaces(environment: dict[str, str], tmp_path: Path) -> None:
+    """Simulated: in a sandbox of bubblewrap that allows no further one."""
+    bwrap = ["bwrap", "--dev-bind", "/", "/", "--unshare-user", "--disable-userns", "--"]
+    usable = subprocess.run(
+        [*bwrap, "true"], env=environment, capture_output=True, check=False
+    ).returncode
+    if usable:
+        from cwl_udss.runtimes.probe import _bundled
+
+        bwrap[0] = str(_bundled())
+    done = subprocess.run(
+        [*bwrap, str(COMMANDS / "cwl-udss"), "run", DEBIAN, "true"],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    line = done.stderr.splitlines()[-1]
+    assert "no sandbox can be made" in line
+    assert "ask for `sysctl" in line
+    assert "Traceback" not in done.stderr
