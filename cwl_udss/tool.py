@@ -26,6 +26,7 @@ from cwltool.errors import UnsupportedRequirement, WorkflowException
 from cwltool.job import ContainerCommandLineJob, JobBase
 from cwltool.loghandler import _logger as cwltool_logger
 from cwltool.process import Process
+from cwltool.stdfsaccess import StdFsAccess
 from cwltool.utils import processes_to_kill
 from cwltool.workflow import default_make_tool
 from ruamel.yaml.comments import CommentedMap
@@ -34,6 +35,7 @@ from cwl_udss.container import image_command, image_environment
 from cwl_udss.errors import UdssError
 from cwl_udss.identity import identity_files
 from cwl_udss.images.store import StoredImage
+from cwl_udss.outputs import View, confine, restore_access
 from cwl_udss.sandbox import TEMPORARY_DIRECTORY, Bind, Ending, Sandbox
 from cwl_udss.steps import Steps
 
@@ -184,6 +186,11 @@ class SandboxedJob(DockerCommandLineJob):
         """Run the tool's command line in the sandbox; return its exit code."""
         assert self._image is not None
         assert self._sandbox is not None
+        view = View(tuple(b for b in self._sandbox.binds if b.destination != TEMPORARY_DIRECTORY))
+        # cwltool only calls this, as with the job's class above.
+        self.builder.make_fs_access = cast(
+            type[StdFsAccess], functools.partial(_CollectingAccess, view)
+        )
         sandbox = replace(
             self._sandbox,
             command=image_command(self._image.config, tuple(command)),
@@ -199,6 +206,9 @@ class SandboxedJob(DockerCommandLineJob):
             )
         except UdssError as error:
             raise WorkflowException(str(error)) from error
+        for line in confine(self.outdir, self.builder.outdir, view):
+            _logger.warning("[job %s] removed %s", self.name, line)
+        restore_access(self.tmpdir)
         if result.ending is Ending.TIME_LIMIT:
             _logger.warning("[job %s] killed: time limit of %d s", self.name, self.timelimit)
         elif result.ending is Ending.NOT_STARTED:
@@ -222,6 +232,32 @@ class SandboxedJob(DockerCommandLineJob):
         if lock is not None and callback is not None:
             with lock:
                 callback({}, "permanentFail")
+
+
+class _CollectingAccess(StdFsAccess):
+    """What cwltool reads outputs through: shows the output directory and the inputs, no more.
+
+    `glob` patterns and `cwl.output.json` may name any path.
+    """
+
+    def __init__(self, view: View, basedir: str) -> None:
+        super().__init__(basedir)
+        self._view = view
+
+    def _abs(self, p: str) -> str:
+        path = super()._abs(p)
+        if path.startswith("/") and not self._view.contains(path):
+            raise WorkflowException(
+                f"{path} is not in the output directory, nor is it an input: it is no output"
+            )
+        return path
+
+    def glob(self, pattern: str) -> list[str]:
+        """Return what is there; cwltool warns of an OSError in one line, and finds nothing."""
+        try:
+            return super().glob(pattern)
+        except WorkflowException as error:
+            raise PermissionError(str(error)) from error
 
 
 def make_tool(

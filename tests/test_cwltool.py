@@ -463,3 +463,66 @@ def processes_with(argument: str) -> list[str]:
         if words[0] == "sleep" and argument in words:
             found.append(" ".join(words))
     return found
+
+
+FILE_OUTPUT = {"out": {"type": "File", "outputBinding": {"glob": "out.txt"}}}
+
+
+@pytest.mark.parametrize(
+    ("script", "fields"),
+    [
+        ("ln -s {secret} out.txt", {"outputs": FILE_OUTPUT}),
+        ("mkdir d; ln -s {above} d/up", {"outputs": {"out": {**FILE_OUTPUT["out"],
+         "outputBinding": {"glob": "d/up/secret"}}}}),
+        ("true", {"outputs": {"out": {"type": "File", "outputBinding": {
+            "glob": "../../../../../../../../{secret}"}}}}),
+        ("true", {"outputs": {"out": {"type": "string", "outputBinding": {
+            "glob": "../../../../../../../../{secret}", "loadContents": True,
+            "outputEval": "$(self[0].contents)"}}}}),
+        ("""echo '{{"out": {{"class": "File", "path": "../../../../../../../{secret}"}}}}' """
+         "> cwl.output.json", {"outputs": {"out": "File"}}),
+        ("""echo '{{"out": {{"class": "File", "location": "file://{secret}"}}}}' """
+         "> cwl.output.json", {"outputs": {"out": "File"}}),
+    ],
+)  # fmt: skip
+def test_a_tool_cannot_have_the_callers_files_collected(
+    run_command: Command, tmp_path: Path, script: str, fields: dict[str, Any]
+) -> None:
+    (tmp_path / "secret").write_text("the caller's")
+    (tmp_path / "run").mkdir()
+    words = {"secret": str(tmp_path / "secret"), "above": str(tmp_path)}
+    tool = write_tool(tmp_path / "tool.cwl", script.format(**words), **fields)
+    tool.write_text(tool.read_text().replace("{secret}", words["secret"]))
+    content = json.loads(tool.read_text())
+    del content["stdout"]
+    tool.write_text(json.dumps(content))
+    done = run_command("cwltool", "--udss", "--outdir", tmp_path / "run", tool)
+    assert done.returncode == 1, done.stderr
+    assert "the caller's" not in done.stdout
+    assert "Traceback" not in done.stderr
+    assert os.listdir(tmp_path / "run") == []
+
+
+def test_a_linked_input_is_an_output(run_tool: Any, tmp_path: Path) -> None:
+    """As `ln -s input.bam .` before a program that writes beside its input."""
+    (tmp_path / "in.txt").write_text("an input")
+    done, out = run_tool(
+        'ln -s "$0" out.txt',
+        job={"in": {"class": "File", "location": "in.txt"}},
+        inputs={"in": {"type": "File", "inputBinding": {}}},
+        outputs=FILE_OUTPUT,
+        stdout="log",
+    )
+    assert done.returncode == 0, done.stderr
+    assert out == "an input"
+
+
+def test_what_is_left_without_permissions_is_collected(run_tool: Any, tmp_path: Path) -> None:
+    done, _ = run_tool(
+        "mkdir -p d/e $TMPDIR/x/y; echo 1 > d/e/f; mkfifo d/pipe; chmod 0 d/e/f d/e $TMPDIR/x; "
+        "chmod 0 d",
+        outputs={"out": {"type": "Directory", "outputBinding": {"glob": "d"}}},
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "d/e/f").read_text() == "1\n"
+    assert "removed /var/spool/cwl/d/pipe" in plain(done.stderr) or "d/pipe" in done.stderr

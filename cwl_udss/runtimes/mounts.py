@@ -13,15 +13,13 @@ from __future__ import annotations
 import os
 import posixpath
 import stat
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from cwl_udss.errors import SandboxError
+from cwl_udss.paths import components, follow_links
 from cwl_udss.sandbox import Sandbox
-
-MAXIMUM_SYMLINKS = 40  # as the kernel: path_resolution(7)
 
 
 @dataclass(frozen=True)
@@ -91,9 +89,7 @@ def plan_mounts(sandbox: Sandbox) -> tuple[Operation, ...]:
         *((path, MountFile(path, content)) for path, content in sandbox.files.items()),
     ]
     # Parents first, so that a mount is never hidden by a later one above it.
-    for destination, mount in sorted(
-        requested, key=lambda item: _components(plan.resolve(item[0]))
-    ):
+    for destination, mount in sorted(requested, key=lambda item: components(plan.resolve(item[0]))):
         plan.add(destination, mount)
     return tuple(plan.operations())
 
@@ -125,7 +121,7 @@ class _Plan:
         """All operations in the order in which they are to be applied."""
         if "/" not in self._opened:
             yield MountBind("/", self._root, writable=False)
-        for path in sorted(self._opened | self._mounts.keys(), key=_components):
+        for path in sorted(self._opened | self._mounts.keys(), key=components):
             if path in self._mounts:
                 yield self._mounts[path]
                 continue
@@ -133,7 +129,7 @@ class _Plan:
                 yield MountTmpfs(path)
             yield from self._entries(path)
         tmpfs = [path for path, mount in self._mounts.items() if isinstance(mount, MountTmpfs)]
-        for path in sorted([*self._opened, *tmpfs], key=_components, reverse=True):
+        for path in sorted([*self._opened, *tmpfs], key=components, reverse=True):
             yield RemountReadOnly(path)
 
     def _entries(self, directory: str) -> Iterator[Operation]:
@@ -151,30 +147,13 @@ class _Plan:
 
     def resolve(self, destination: str) -> str:
         """Follow the image's symbolic links, as a process whose root is the image would."""
-        pending = deque(_components(destination))
-        path = "/"
-        links = 0
-        while pending:
-            name = pending.popleft()
-            if name == "..":
-                path = posixpath.dirname(path)
-                continue
-            candidate = posixpath.join(path, name)
-            target = self._link_target(candidate)
-            if target is None:
-                path = candidate
-                continue
-            links += 1
-            if links > MAXIMUM_SYMLINKS:
-                raise SandboxError(
-                    f"{destination} leads through more than {MAXIMUM_SYMLINKS} symbolic links of "
-                    "the image",
-                    "the image cannot be used with this path",
-                )
-            if target.startswith("/"):
-                path = "/"
-            pending.extendleft(reversed(_components(target)))
-        return path
+        try:
+            return follow_links(destination, self._link_target)
+        except OSError as error:
+            raise SandboxError(
+                f"the symbolic links of the image lead {destination} in a circle",
+                "the image cannot be used with this path",
+            ) from error
 
     def _link_target(self, path: str) -> str | None:
         """The text of the symbolic link at `path`, None if there is none. Its parents are links
@@ -197,10 +176,10 @@ class _Plan:
 
     def _make_room(self, path: str, *, is_directory: bool) -> None:
         """See to it that a mount point can be made at `path` without touching the image."""
-        components = _components(path)
-        for depth in range(1, len(components) + 1):
-            ancestor = "/" + "/".join(components[:depth])
-            wanted_directory = is_directory or depth < len(components)
+        names = components(path)
+        for depth in range(1, len(names) + 1):
+            ancestor = "/" + "/".join(names[:depth])
+            wanted_directory = is_directory or depth < len(names)
             if self._has(ancestor, directory=wanted_directory):
                 continue
             mount = self._mount_above(ancestor)
@@ -257,10 +236,6 @@ class _Plan:
 
     def _in_image(self, path: str) -> str:
         return self._root + (path if path != "/" else "")
-
-
-def _components(path: str) -> list[str]:
-    return [name for name in path.split("/") if name not in ("", ".")]
 
 
 def _is_directory(mount: Mount) -> bool:
