@@ -478,7 +478,7 @@ FILE_OUTPUT = {"out": {"type": "File", "outputBinding": {"glob": "out.txt"}}}
             "glob": "../../../../../../../../{secret}"}}}}),
         ("true", {"outputs": {"out": {"type": "string", "outputBinding": {
             "glob": "../../../../../../../../{secret}", "loadContents": True,
-            "outputEval": "$(self[0].contents)"}}}}),
+            "outputEval": "$(self.length ? self[0].contents : null)"}}}}),
         ("""echo '{{"out": {{"class": "File", "path": "../../../../../../../{secret}"}}}}' """
          "> cwl.output.json", {"outputs": {"out": "File"}}),
         ("""echo '{{"out": {{"class": "File", "location": "file://{secret}"}}}}' """
