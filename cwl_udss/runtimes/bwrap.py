@@ -12,6 +12,7 @@ import select
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO
@@ -258,15 +259,36 @@ def _wait_for_end(process_id: int | None) -> None:
     if process_id is None:
         return
     try:
-        descriptor = os.pidfd_open(process_id)
+        ended = _wait_by_descriptor(process_id)
     except ProcessLookupError:
         return
-    try:
-        ended, _, _ = select.select([descriptor], [], [], END_OF_PROCESSES_SECONDS)
-    finally:
-        os.close(descriptor)
+    except (AttributeError, OSError):  # Linux before 5.3, or a Python built for one
+        ended = _wait_by_looking(process_id)
     if not ended:
         raise SandboxError(
             f"processes of the step still run, {END_OF_PROCESSES_SECONDS:.0f} s after it ended",
             f"look at process {process_id} and its children: a file system may hang",
         )
+
+
+def _wait_by_descriptor(process_id: int) -> bool:
+    descriptor = os.pidfd_open(process_id)
+    try:
+        ended, _, _ = select.select([descriptor], [], [], END_OF_PROCESSES_SECONDS)
+    finally:
+        os.close(descriptor)
+    return bool(ended)
+
+
+def _wait_by_looking(process_id: int) -> bool:
+    give_up = time.monotonic() + END_OF_PROCESSES_SECONDS
+    while time.monotonic() < give_up:
+        try:
+            with open(f"/proc/{process_id}/stat", encoding="ascii", errors="replace") as stream:
+                state = stream.read().rpartition(")")[2].split()[0]
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+        if state in "ZX":  # dead; whose child it now is has not asked yet
+            return True
+        time.sleep(0.001)
+    return False

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -220,6 +221,17 @@ def test_nothing_lives_on_after_the_step(step: Step, start: str, end: str) -> No
     outcome = step.run(f"{start}\n{end}", time_limit=0.5)
     expected = Ending.EXITED if "exit" in end else Ending.TIME_LIMIT
     assert outcome.result.ending is expected
+    size = (step.outdir / "heart").stat().st_size
+    time.sleep(0.1)
+    assert (step.outdir / "heart").stat().st_size == size
+
+
+def test_nor_on_a_kernel_without_pidfd_open(step: Step, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(process_id: int) -> int:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(os, "pidfd_open", refuse)
+    assert step.run(f"({LEFT_BEHIND}) & sleep 0.1").result.ending is Ending.EXITED
     size = (step.outdir / "heart").stat().st_size
     time.sleep(0.1)
     assert (step.outdir / "heart").stat().st_size == size
