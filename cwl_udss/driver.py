@@ -33,6 +33,7 @@ from cwl_udss.resources import Resources, available_resources
 from cwl_udss.sandbox import INPUT_DIRECTORY, OUTPUT_DIRECTORY
 from cwl_udss.steps import Steps
 from cwl_udss.tool import extend_cwltool, make_tool, stop_host_steps
+from cwl_udss.workflow import wait_for_running_steps
 
 USAGE_ERROR = 2
 INTERRUPTED = 130  # as a shell reports a process that SIGINT has ended
@@ -167,6 +168,7 @@ def _executor(
     cores = options.parallel_max or available.cores
     executor = ParallelExecutor(Resources(cores=cores, ram=available.ram), stop)
     runtime_context.select_resources = executor.select_resources
+    wait_for_running_steps(executor.are_steps_running)
     return executor
 
 

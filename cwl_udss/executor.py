@@ -52,6 +52,10 @@ class ParallelExecutor(JobExecutor):
         self._failure: Exception | None = None
         self._temporary_directory_lock = threading.Lock()
 
+    def are_steps_running(self) -> bool:
+        """Say whether any step runs, or waits for room."""
+        return bool(self._running or self._waiting)
+
     def select_resources(
         self, request: ResourceRequest, runtime_context: RuntimeContext
     ) -> ResourceRequest:

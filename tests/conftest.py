@@ -13,7 +13,7 @@ from typing import NoReturn
 
 import pytest
 from commands import COMMANDS, Command
-from stand_ins import MissingPackage, serve_registry, stand_in_registry
+from stand_ins import MissingPackage, mirrors, serve_registry, stand_in_registry
 
 _SCRATCH = Path("/dev/shm") if os.access("/dev/shm", os.W_OK) else None
 
@@ -44,13 +44,7 @@ def environment(registry: str) -> Iterator[dict[str, str]]:
         for name in ("home", "tmp"):
             (scratch / name).mkdir()
         configuration = scratch / "registries.conf"
-        configuration.write_text(
-            "".join(
-                f'[[registry]]\nprefix = "{name}"\nlocation = "{name}"\n'
-                f'[[registry.mirror]]\nlocation = "{registry}/{name}"\ninsecure = true\n'
-                for name in ("docker.io", "quay.io")
-            )
-        )
+        configuration.write_text(mirrors(registry))
         kept = {name: os.environ[name] for name in ("LANG", "CI") if name in os.environ}
         yield {
             **kept,

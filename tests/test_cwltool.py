@@ -366,6 +366,29 @@ def test_an_image_that_cannot_be_had_fails_its_steps_only(
     assert len(json.loads(done.stdout)["out"]) == 10
 
 
+@pytest.mark.parametrize("options", [(), ("--parallel",)], ids=["serial", "parallel"])
+def test_a_failure_leaves_the_other_steps_their_time(
+    run_command: Command, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    """cwltool --parallel gives up here while `good` runs; `after` never starts."""
+    inputs = {"file": "File?"}
+    steps = {
+        "bad": {"run": "bad.cwl", "in": {}, "out": []},
+        "good": {"run": "good.cwl", "in": {}, "out": ["out"]},
+        "after": {"run": "after.cwl", "in": {"file": "good/out"}, "out": ["out"]},
+    }
+    outputs = {"out": {"type": "File", "outputSource": "after/out"}}
+    workflow = {"cwlVersion": "v1.2", "class": "Workflow", "inputs": {}, "steps": steps}
+    (tmp_path / "workflow.cwl").write_text(json.dumps({**workflow, "outputs": outputs}))
+    write_tool(tmp_path / "bad.cwl", "exit 1", outputs={})
+    write_tool(tmp_path / "good.cwl", "sleep 1; echo fine")
+    write_tool(tmp_path / "after.cwl", "echo after", inputs=inputs)
+    done = run_command("cwltool", "--udss", "--on-error", "continue", *options, "workflow.cwl")
+    assert done.returncode == 1
+    assert "Final process status is permanentFail" in plain(done.stderr)
+    assert Path(json.loads(done.stdout)["out"]["path"]).read_text() == "after\n"
+
+
 def test_parallel_steps_really_are(run_command: Command, tmp_path: Path) -> None:
     workflow = {**SCATTER, "steps": {"good": SCATTER["steps"]["good"]}}  # type: ignore[index]
     (tmp_path / "workflow.cwl").write_text(json.dumps(workflow))

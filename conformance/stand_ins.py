@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images for the tests, made of Debian packages, in a real registry under the names of real ones.
+"""Stand-ins for the images that tests and benchmarks name, where the real ones are out of reach.
 
-`python tests/stand_ins.py` makes them without running a test; they are kept between runs.
+They are made of Debian packages and served by a real registry under the names of the real ones;
+`python conformance/stand_ins.py` makes them. They are kept between runs.
 """
 
 from __future__ import annotations
@@ -72,6 +73,16 @@ class MissingPackage(Exception):
     """A Debian package that the tests need is not installed, or cannot be had."""
 
 
+def cache_directory() -> Path:
+    """Return the directory in which images are kept."""
+    cache = Path(
+        os.environ.get("CWL_UDSS_TESTS_CACHE")
+        or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cwl-udss-tests"
+    )
+    cache.mkdir(parents=True, exist_ok=True)
+    return cache
+
+
 def stand_in_registry() -> Path:
     """Return the data directory of a registry that has all images, made if need be.
 
@@ -80,11 +91,7 @@ def stand_in_registry() -> Path:
     for program, package in NEEDED.items():
         if shutil.which(program) is None:
             raise MissingPackage(f"needs the Debian package {package}")
-    cache = Path(
-        os.environ.get("CWL_UDSS_TESTS_CACHE")
-        or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cwl-udss-tests"
-    )
-    cache.mkdir(parents=True, exist_ok=True)
+    cache = cache_directory()
     key = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:16]
     data = cache / f"registry-{key}"
     with FileLock(cache / "lock"):
@@ -128,6 +135,26 @@ def serve_registry(data: Path) -> Iterator[str]:
         configuration.unlink()
 
 
+def mirrors(address: str) -> str:
+    """Return a registries.conf(5) that has the registry at `address` stand in for all it holds."""
+    return "".join(
+        f'[[registry]]\nprefix = "{name}"\nlocation = "{name}"\n'
+        f'[[registry.mirror]]\nlocation = "{address}/{name}"\ninsecure = true\n'
+        for name in ("docker.io", "quay.io")
+    )
+
+
+def push(layout: Path, name: str) -> None:
+    """Push the image of an OCI layout to a registry on loopback."""
+    subprocess.run(
+        [
+            *("skopeo", "copy", "--quiet", "--dest-tls-verify=false"),
+            *(f"oci:{layout}:latest", f"docker://{name}"),
+        ],
+        check=True,
+    )
+
+
 def _wait_for(url: str) -> None:
     for _ in range(100):
         with contextlib.suppress(requests.ConnectionError):
@@ -151,13 +178,7 @@ def _make_all(directory: Path) -> None:
             layout = directory / f"image{number}"
             write_layout(layout, [layers[name] for name in image.layers], image.config)
             for name in image.names:
-                subprocess.run(
-                    [
-                        *("skopeo", "copy", "--quiet", "--dest-tls-verify=false"),
-                        *(f"oci:{layout}:latest", f"docker://{address}/{name}"),
-                    ],
-                    check=True,
-                )
+                push(layout, f"{address}/{name}")
 
 
 def _debian_layer(directory: Path) -> bytes:

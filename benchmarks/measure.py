@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Times of commands side by side: in turn, so that a machine that drifts drifts for all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "conformance"))
+from stand_ins import mirrors, serve_registry, stand_in_registry
+
+COMMANDS = Path(sys.executable).parent
+REPETITIONS = 5
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run: wall seconds; the peak memory of its largest process in megabytes."""
+
+    seconds: float
+    megabytes: float
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Where contestants run: a directory in memory, a registry, and the environment for both."""
+
+    scratch: Path
+    registry: str
+    environment: Mapping[str, str]
+
+
+@contextlib.contextmanager
+def setting() -> Iterator[Setting]:
+    """Serve the stand-in images, with a store in memory."""
+    with (
+        tempfile.TemporaryDirectory(dir="/dev/shm") as name,
+        serve_registry(stand_in_registry()) as registry,
+    ):
+        scratch = Path(name)
+        configuration = scratch / "registries.conf"
+        configuration.write_text(mirrors(registry))
+        environment = {
+            **os.environ,
+            "TMPDIR": name,
+            "CWL_UDSS_STORE": f"{name}/store",
+            "CONTAINERS_REGISTRIES_CONF": str(configuration),
+        }
+        try:
+            yield Setting(scratch, registry, environment)
+        finally:
+            remove(scratch / "store")
+
+
+def remove(directory: Path) -> None:
+    """Remove a directory with images, which may hold directories that forbid it."""
+    if directory.exists():
+        subprocess.run(["chmod", "-R", "u+rwx", directory], check=True)
+        shutil.rmtree(directory)
+
+
+def run(command: Sequence[str | Path], environment: Mapping[str, str]) -> Run:
+    """Run a command to its end. Raises RuntimeError with what it wrote if it fails."""
+    start = time.perf_counter()
+    process = subprocess.Popen(
+        command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+    )
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise RuntimeError(f"{command} failed with {process.returncode}")
+    return Run(time.perf_counter() - start, usage.ru_maxrss / 1024)
+
+
+def in_turn(
+    contestants: Mapping[str, Callable[[], Run]], repetitions: int = REPETITIONS, warm: bool = True
+) -> dict[str, list[Run]]:
+    """Run each contestant once for nothing if `warm`, then all of them in turn."""
+    if warm:
+        for contestant in contestants.values():
+            contestant()
+    runs: dict[str, list[Run]] = {name: [] for name in contestants}
+    for _ in range(repetitions):
+        for name, contestant in contestants.items():
+            runs[name].append(contestant())
+    return runs
+
+
+def seconds(runs: Sequence[Run]) -> float:
+    """Return the median."""
+    return statistics.median(run.seconds for run in runs)
+
+
+def megabytes(runs: Sequence[Run]) -> float:
+    """Return the largest."""
+    return max(run.megabytes for run in runs)
+
+
+def print_table(title: str, results: Mapping[str, Sequence[Run]], yardstick: str, bar: str) -> None:
+    """Print medians, their spread, and ratios to the yardstick's, pair by pair."""
+    table = Table(title=title, caption=f"{bar}; {machine()}", title_justify="left")
+    for heading in ("", "median s", "min", "max", f"× {yardstick}", "peak MB"):
+        table.add_column(heading, justify="left" if not heading else "right")
+    for name, runs in results.items():
+        ratio = statistics.median(
+            one.seconds / other.seconds for one, other in zip(runs, results[yardstick], strict=True)
+        )
+        times = [run.seconds for run in runs]
+        table.add_row(
+            name,
+            *(f"{value:.2f}" for value in (seconds(runs), min(times), max(times), ratio)),
+            f"{megabytes(runs):.0f}",
+        )
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
+
+
+def machine() -> str:
+    """Return what the figures depend on."""
+    return (
+        f"{len(os.sched_getaffinity(0))} cores, Linux {platform.release()}, "
+        f"Python {platform.python_version()}"
+    )
