@@ -10,12 +10,13 @@ from __future__ import annotations
 import contextlib
 import gzip
 import os
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from measure import COMMANDS, Run, in_turn, print_table, remove, run, setting
+from measure import COMMANDS, Run, in_turn, print_table, run, setting
 from stand_ins import RELEASE, cache_directory, push, write_layout
 
 # About 200 MB and 10,000 entries.
@@ -117,7 +118,9 @@ def fresh_filesystem() -> Iterator[Path]:
         try:
             yield path
         finally:
-            remove(path)
+            # umoci leaves directories that not even their owner may change.
+            subprocess.run(["chmod", "-R", "u+rwx", path], check=True)
+            shutil.rmtree(path)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
-import shutil
 import statistics
 import subprocess
 import sys
@@ -59,17 +58,7 @@ def setting() -> Iterator[Setting]:
             "CWL_UDSS_STORE": f"{name}/store",
             "CONTAINERS_REGISTRIES_CONF": str(configuration),
         }
-        try:
-            yield Setting(scratch, registry, environment)
-        finally:
-            remove(scratch / "store")
-
-
-def remove(directory: Path) -> None:
-    """Remove a directory with images, which may hold directories that forbid it."""
-    if directory.exists():
-        subprocess.run(["chmod", "-R", "u+rwx", directory], check=True)
-        shutil.rmtree(directory)
+        yield Setting(scratch, registry, environment)
 
 
 def run(command: Sequence[str | Path], environment: Mapping[str, str]) -> Run:

@@ -53,9 +53,14 @@ def run(arguments: list[str]) -> int:
     logging.getLogger("cwl_udss.steps").setLevel(logging.WARNING)  # only of use in long logs
     command: Callable[[argparse.Namespace, Settings], int] = options.command
     try:
-        return command(options, load_settings(vars(options), os.environ, Path.home()))
+        code = command(options, load_settings(vars(options), os.environ, Path.home()))
+        sys.stdout.flush()
+        return code
     except UdssError as error:
         print(f"cwl-udss: {error}", file=sys.stderr)
+        return _EXIT_FAILURE
+    except BrokenPipeError:  # whoever read our output has had enough: `cwl-udss doctor | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _EXIT_FAILURE
     except KeyboardInterrupt:
         print("cwl-udss: interrupted", file=sys.stderr)

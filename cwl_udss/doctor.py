@@ -85,7 +85,7 @@ def _command() -> str:
 
 def _settings(settings: Settings) -> str:
     return ", ".join(
-        f"{name} = {getattr(settings, name)} ({origin})"
+        f"{name} = {getattr(settings, name) or '(looked for)'} ({origin})"
         for name, origin in settings.origins.items()
     )
 

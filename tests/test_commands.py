@@ -131,6 +131,17 @@ def test_doctor_names_what_is_wrong(run_command: Command, tmp_path: Path) -> Non
     ]
 
 
+def test_who_reads_the_output_may_stop(environment: dict[str, str]) -> None:
+    done = subprocess.run(
+        ["sh", "-c", "cwl-udss doctor | true"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr == ""
+
+
 @pytest.fixture
 def other_installation(tmp_path: Path) -> Path:
     """An environment that shares this one's packages, and has commands of its own."""
