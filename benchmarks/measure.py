@@ -63,39 +63,33 @@ def setting() -> Iterator[Setting]:
 
 def run(command: Sequence[str | Path], environment: Mapping[str, str]) -> Run:
     """Run a command to its end. Raises RuntimeError with what it wrote if it fails."""
-    start = time.perf_counter()
-    process = subprocess.Popen(
-        command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
-    )
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise RuntimeError(f"{command} failed with {process.returncode}")
-    return Run(time.perf_counter() - start, usage.ru_maxrss / 1024)
+    with tempfile.TemporaryFile() as output:
+        start = time.perf_counter()
+        process = subprocess.Popen(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - start
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            output.seek(0)
+            raise RuntimeError(f"{command} failed: {output.read()[-1000:].decode()}")
+    return Run(seconds, usage.ru_maxrss / 1024)
 
 
-def in_turn(
-    contestants: Mapping[str, Callable[[], Run]], repetitions: int = REPETITIONS, warm: bool = True
-) -> dict[str, list[Run]]:
-    """Run each contestant once for nothing if `warm`, then all of them in turn."""
-    if warm:
-        for contestant in contestants.values():
-            contestant()
+def in_turn(contestants: Mapping[str, Callable[[], Run]]) -> dict[str, list[Run]]:
+    """Run each contestant once for nothing, then all of them in turn."""
+    for contestant in contestants.values():
+        contestant()
     runs: dict[str, list[Run]] = {name: [] for name in contestants}
-    for _ in range(repetitions):
+    for _ in range(REPETITIONS):
         for name, contestant in contestants.items():
             runs[name].append(contestant())
     return runs
-
-
-def seconds(runs: Sequence[Run]) -> float:
-    """Return the median."""
-    return statistics.median(run.seconds for run in runs)
-
-
-def megabytes(runs: Sequence[Run]) -> float:
-    """Return the largest."""
-    return max(run.megabytes for run in runs)
 
 
 def print_table(title: str, results: Mapping[str, Sequence[Run]], yardstick: str, bar: str) -> None:
@@ -110,8 +104,8 @@ def print_table(title: str, results: Mapping[str, Sequence[Run]], yardstick: str
         times = [run.seconds for run in runs]
         table.add_row(
             name,
-            *(f"{value:.2f}" for value in (seconds(runs), min(times), max(times), ratio)),
-            f"{megabytes(runs):.0f}",
+            *(f"{x:.2f}" for x in (statistics.median(times), min(times), max(times), ratio)),
+            f"{max(run.megabytes for run in runs):.0f}",
         )
     Console(width=None if sys.stdout.isatty() else 120).print(table)
 

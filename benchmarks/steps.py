@@ -34,7 +34,7 @@ def main() -> None:
 
         sandbox = [
             *("bwrap", "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"),
-            *("--unshare-all", "--die-with-parent", "cat", str(job)),
+            *("--unshare-all", "--die-with-parent", "cat", "/etc/passwd"),
         ]
         commands: dict[str, list[str | Path]] = {
             "cwltool --no-container": cwltool("--no-container"),

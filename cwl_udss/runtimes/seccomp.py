@@ -10,6 +10,7 @@ The layout of the program and of its input: Linux Documentation/userspace-api/se
 from __future__ import annotations
 
 import errno
+import functools
 import platform
 import struct
 from dataclasses import dataclass
@@ -98,6 +99,7 @@ _AARCH64 = CallTable(
 CALL_TABLES = {"x86_64": (_X86_64, _I386), "aarch64": (_AARCH64,)}
 
 
+@functools.cache
 def seccomp_program(machine: str | None = None) -> bytes:
     """Return the filter for `machine` (of `uname -m`; default: this one), as bwrap reads it.
 
