@@ -28,10 +28,25 @@ import requests
 from filelock import FileLock
 
 RELEASE = "bookworm"
-# Extracted, not installed: that needs neither root nor a chroot.
-PACKAGES = ("base-files", "bash", "bwa", "coreutils", "dash", "grep", "python3-minimal", "samtools")
+# Extracted, not installed: that needs neither root nor a chroot. What debian:stable-slim has of use
+# to a tool, and what is needed for the examples.
+PACKAGES = (
+    *("base-files", "bash", "coreutils", "dash", "debianutils", "diffutils", "findutils", "grep"),
+    *("gzip", "hostname", "login", "mount", "passwd", "perl-base", "sed", "tar", "util-linux"),
+)
+LAYER_PACKAGES = {
+    "debian": PACKAGES,
+    "tools": ("bwa", "samtools"),
+    "python": ("python3", "python3-minimal", "libpython3-stdlib"),
+}
 ENVIRONMENT = ("PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8")
 ENTRYPOINT = b'#!/bin/sh\necho "entry point" >&2\nexec "$@"\n'
+# What that of the image `bash` does: options and nothing at all are for bash.
+BASH_ENTRYPOINT = b"""#!/usr/local/bin/bash
+set -Eeuo pipefail
+if [ "$#" -eq 0 ] || [ "${1#-}" != "$1" ]; then exec bash "$@"; fi
+exec "$@"
+"""
 NEEDED = {
     "docker-registry": "docker-registry",
     "skopeo": "skopeo",
@@ -52,20 +67,47 @@ class Image:
 
 IMAGES = (
     Image(
-        ("debian",),
+        ("debian", "etc"),
         (
             "docker.io/library/debian:stable-slim",
+            "docker.io/library/debian:stretch-slim",
+            "docker.io/library/debian:8",
+            "docker.io/library/ubuntu:latest",
+        ),
+        {"Cmd": ["bash"]},
+    ),
+    Image(
+        ("debian", "etc", "tools"),
+        (
             "quay.io/biocontainers/bwa:0.7.17--hed695b0_7",
             "quay.io/biocontainers/samtools:1.16.1--h6899075_1",
         ),
         {"Cmd": ["bash"]},
     ),
     Image(
-        ("debian", "entrypoint"),
+        ("debian", "etc", "python", "python-name"),
+        (
+            "docker.io/library/python:3-slim",
+            "docker.io/library/python:3",
+            "docker.io/library/python:2-slim",
+        ),
+        {"Cmd": ["python3"]},
+    ),
+    Image(
+        ("debian", "etc", "bash"),
+        ("docker.io/library/bash:4.4",),
+        {"Entrypoint": ["docker-entrypoint.sh"], "Cmd": ["bash"]},
+    ),
+    Image(
+        ("debian", "etc", "entrypoint"),
         ("docker.io/library/entrypoint:1",),
         {"Entrypoint": ["/entrypoint.sh"], "Cmd": ["echo", "the image's own command"]},
     ),
-    Image(("busybox",), ("docker.io/library/busybox:1.36",), {"Cmd": ["sh"]}),
+    Image(
+        ("busybox",),
+        ("docker.io/library/busybox:1.36", "docker.io/library/alpine:latest"),
+        {"Cmd": ["sh"]},
+    ),
 )
 
 
@@ -167,10 +209,20 @@ def _wait_for(url: str) -> None:
 def _make_all(directory: Path) -> None:
     directory.mkdir()
     layers = {
-        "debian": _debian_layer(directory),
-        "busybox": _layer({"bin/busybox": Path(shutil.which("busybox") or "").read_bytes()}),
-        "entrypoint": _layer({"entrypoint.sh": ENTRYPOINT}),
+        "busybox": _busybox_layer(),
+        "entrypoint": _layer({"entrypoint.sh": ENTRYPOINT}, {}),
+        "bash": _layer(
+            {"usr/local/bin/docker-entrypoint.sh": BASH_ENTRYPOINT},
+            {"usr/local/bin/bash": "/bin/bash"},
+        ),
     }
+    for name, packages in LAYER_PACKAGES.items():
+        layers[name] = _debian_layer(directory / f"{name}.tar", packages)
+    # In Debian `python` is a package of a link.
+    # What the packages' scripts make when they are installed; without it names are looked up by DNS
+    # before /etc/hosts.
+    layers["etc"] = _layer({"etc/nsswitch.conf": b"hosts: files dns\n"}, {})
+    layers["python-name"] = _layer({}, {"usr/local/bin/python": "/usr/bin/python3"})
     data = directory / "registry"
     data.mkdir()
     with serve_registry(data) as address:
@@ -181,11 +233,10 @@ def _make_all(directory: Path) -> None:
                 push(layout, f"{address}/{name}")
 
 
-def _debian_layer(directory: Path) -> bytes:
-    tar = directory / "debian.tar"
+def _debian_layer(tar: Path, packages: tuple[str, ...]) -> bytes:
     made = subprocess.run(
         [
-            *("mmdebstrap", "--quiet", "--variant=extract", f"--include={','.join(PACKAGES)}"),
+            *("mmdebstrap", "--quiet", "--variant=extract", f"--include={','.join(packages)}"),
             *(RELEASE, str(tar)),
         ],
         capture_output=True,
@@ -197,19 +248,24 @@ def _debian_layer(directory: Path) -> bytes:
     return gzip.compress(tar.read_bytes(), compresslevel=1, mtime=0)
 
 
-def _layer(files: dict[str, bytes]) -> bytes:
-    """A layer of executable files; busybox gets its other names."""
+def _busybox_layer() -> bytes:
+    program = shutil.which("busybox") or ""
+    applets = subprocess.run([program, "--list"], check=True, capture_output=True, text=True).stdout
+    links = {f"bin/{name}": "busybox" for name in applets.split() if name != "busybox"}
+    return _layer({"bin/busybox": Path(program).read_bytes()}, links)
+
+
+def _layer(files: dict[str, bytes], links: dict[str, str]) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         for name, content in files.items():
             member = tarfile.TarInfo(name)
             member.mode, member.size = 0o755, len(content)
             archive.addfile(member, io.BytesIO(content))
-        if "bin/busybox" in files:
-            for applet in ("sh", "cat", "echo", "ls", "env", "id", "touch", "sleep"):
-                member = tarfile.TarInfo(f"bin/{applet}")
-                member.type, member.linkname = tarfile.SYMTYPE, "busybox"
-                archive.addfile(member)
+        for name, target in links.items():
+            member = tarfile.TarInfo(name)
+            member.type, member.linkname = tarfile.SYMTYPE, target
+            archive.addfile(member)
     return gzip.compress(buffer.getvalue(), mtime=0)
 
 

@@ -12,6 +12,7 @@ from cwl_udss.config import Settings
 from cwl_udss.errors import SandboxError
 from cwl_udss.identity import identity_files
 from cwl_udss.images.manifest import ImageConfig
+from cwl_udss.images.request import ImageRequest
 from cwl_udss.sandbox import TEMPORARY_DIRECTORY, Bind, Ending, Sandbox
 from cwl_udss.steps import Steps
 
@@ -45,7 +46,7 @@ def run_command(
 ) -> int:
     """Run a command in an image, in the current directory. Returns its exit code."""
     steps = Steps(settings, environment, home)
-    image = steps.image(reference)
+    image = steps.image(ImageRequest(image_id=reference))
     directory = str(Path.cwd())
     with tempfile.TemporaryDirectory(prefix="cwl-udss-") as temporary:
         sandbox = Sandbox(

@@ -122,6 +122,9 @@ def _run_with_udss(arguments: list[str], options: argparse.Namespace) -> int:
     extend_cwltool()
     set_js_engine(SandboxedNode(steps.runtime))
     loading_context = LoadingContext(vars(options))
+    # Nothing between cwltool and the tool reads its command line or its mounts as text, so that no
+    # character of a file's name needs to be refused.
+    loading_context.relax_path_checks = True
     loading_context.construct_tool_object = functools.partial(make_tool, steps)
     runtime_context = RuntimeContext(vars(options))
     # Where conversion has made mount points. cwltool's own choice of the first is a random name.

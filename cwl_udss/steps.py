@@ -12,6 +12,7 @@ from typing import IO
 
 from cwl_udss.config import Settings
 from cwl_udss.images.pull import Images, When
+from cwl_udss.images.request import ImageRequest, RequestedImages
 from cwl_udss.images.store import Store, StoredImage
 from cwl_udss.runtimes.bwrap import Bubblewrap
 from cwl_udss.runtimes.probe import find_bubblewrap
@@ -43,9 +44,10 @@ class Steps:
         self._stopped = False
 
     @cached_property
-    def images(self) -> Images:
-        """Where images come from."""
-        return Images(Store(self._settings.store), self._environment, self._home)
+    def _requested(self) -> RequestedImages:
+        store = Store(self._settings.store)
+        images = Images(store, self._environment, self._home)
+        return RequestedImages(images, store, self.runtime, self._when)
 
     @cached_property
     def _found_runtime(self) -> Bubblewrap:
@@ -58,9 +60,9 @@ class Steps:
         with self._lock:
             return self._found_runtime
 
-    def image(self, reference: str) -> StoredImage:
-        """Return an image, pulled if need be. Raises ImageError or StoreError."""
-        return self.images.get(reference, self._when)
+    def image(self, request: ImageRequest) -> StoredImage:
+        """Return an image, made if need be. Raises ImageError, StoreError or SandboxError."""
+        return self._requested.get(request)
 
     def run(
         self,

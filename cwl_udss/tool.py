@@ -16,7 +16,9 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, MutableMapping
 from dataclasses import replace
-from typing import IO, TYPE_CHECKING, Any, cast
+from pathlib import Path
+from typing import IO, Any, cast
+from urllib.parse import urldefrag
 
 import cwltool.job
 from cwltool.command_line_tool import CommandLineTool
@@ -30,17 +32,16 @@ from cwltool.stdfsaccess import StdFsAccess
 from cwltool.utils import processes_to_kill
 from cwltool.workflow import default_make_tool
 from ruamel.yaml.comments import CommentedMap
+from schema_salad.ref_resolver import uri_file_path
 
 from cwl_udss.container import image_command, image_environment
 from cwl_udss.errors import UdssError
 from cwl_udss.identity import identity_files
+from cwl_udss.images.request import ImageRequest, parse_request
 from cwl_udss.images.store import StoredImage
 from cwl_udss.outputs import View, confine, restore_access
 from cwl_udss.sandbox import TEMPORARY_DIRECTORY, Bind, Ending, Sandbox
 from cwl_udss.steps import Steps
-
-if TYPE_CHECKING:
-    from cwl_utils.types import CWLObjectType
 
 _logger = logging.getLogger(__name__)
 
@@ -63,7 +64,8 @@ class SandboxedTool(CommandLineTool):
         runner = super().make_job_runner(runtimeContext)
         if issubclass(runner, ContainerCommandLineJob):
             # cwltool only calls what it gets here.
-            return cast(type[JobBase], functools.partial(SandboxedJob, self._steps))
+            directory = _directory(str(self.tool["id"]))
+            return cast(type[JobBase], functools.partial(SandboxedJob, self._steps, directory))
         _logger.warning(
             "%s has no DockerRequirement: it runs on this host, in no sandbox "
             "(--default-container gives it an image)",
@@ -75,9 +77,11 @@ class SandboxedTool(CommandLineTool):
 class SandboxedJob(DockerCommandLineJob):
     """A job in a sandbox, staged as cwltool stages for Docker."""
 
-    def __init__(self, steps: Steps, *arguments: Any) -> None:
+    def __init__(self, steps: Steps, directory: Path, *arguments: Any) -> None:
+        """`directory` is that of the tool's document."""
         super().__init__(*arguments)
         self._steps = steps
+        self._directory = directory
         self._image: StoredImage | None = None
         self._sandbox: Sandbox | None = None
 
@@ -85,9 +89,8 @@ class SandboxedJob(DockerCommandLineJob):
         self, runtimeContext: RuntimeContext, tmpdir_lock: threading.Lock | None = None
     ) -> None:
         """Run the job; an image that cannot be had fails it like a tool that fails."""
-        requirement = self.get_requirement("DockerRequirement")[0]
         try:
-            self._image = self._steps.image(_image_reference(requirement or {}))
+            self._image = self._steps.image(self._request())
             self._steps.runtime()
         except UdssError as error:
             self._fail(error, runtimeContext)
@@ -96,8 +99,11 @@ class SandboxedJob(DockerCommandLineJob):
 
     def get_from_requirements(self, *arguments: Any, **keywords: Any) -> str:
         """Return what identifies the image in the log and in provenance (cwltool's hook)."""
+        return self._request().name
+
+    def _request(self) -> ImageRequest:
         requirement = self.get_requirement("DockerRequirement")[0]
-        return _image_reference(requirement or {})
+        return parse_request(requirement or {}, self._directory)
 
     def create_runtime(
         self, env: MutableMapping[str, str], runtimeContext: RuntimeContext
@@ -340,20 +346,9 @@ def _opened(path: str | None, mode: str, otherwise: Any) -> Iterator[Any]:
             yield stream
 
 
-def _image_reference(requirement: CWLObjectType) -> str:
-    """The image that a DockerRequirement names.
-
-    Raises UnsupportedRequirement if it names none, but says how to build or load one.
-    """
-    made_otherwise = [
-        name for name in ("dockerFile", "dockerLoad", "dockerImport") if name in requirement
-    ]
-    reference = requirement.get("dockerPull")
-    if not reference and not made_otherwise:
-        reference = requirement.get("dockerImageId")
-    if not reference:
-        raise UnsupportedRequirement(
-            f"DockerRequirement with {' and '.join(made_otherwise) or 'no image'}: cwl-udss runs "
-            "images from registries; push it to one, and name it in dockerPull"
-        )
-    return str(reference)
+def _directory(identifier: str) -> Path:
+    """The directory of the document that an identifier is from; the current one if it is not a
+    file of this machine."""
+    if identifier.startswith("file://"):
+        return Path(uri_file_path(urldefrag(identifier)[0])).parent
+    return Path.cwd()

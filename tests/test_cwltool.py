@@ -305,8 +305,8 @@ def test_options_that_cannot_be_kept_are_refused(
     [
         ({"dockerPull": "127.0.0.1:1/x:1"}, 1, "127.0.0.1:1 does not answer"),
         ({"dockerPull": "library/UPPER"}, 1, "upper-case"),
-        ({"dockerFile": "FROM debian", "dockerImageId": "mine"}, 33, "dockerFile"),
-        ({"dockerImport": "x.tar"}, 33, "dockerImport"),
+        ({"dockerImport": "x.tar"}, 1, "x.tar cannot be read"),
+        ({"dockerOutputDirectory": "/out"}, 1, "names no image"),
     ],
 )
 def test_an_image_that_cannot_be_had(

@@ -100,6 +100,11 @@ def this_platform() -> Platform:
     return Platform(os="linux", architecture=architecture, variant=variant)
 
 
+def is_digest(text: str) -> bool:
+    """Say whether a text is a digest of the one kind that registries use."""
+    return _DIGEST.fullmatch(text) is not None
+
+
 def parse_manifest(document: bytes, media_type: str) -> ImageManifest | ImageIndex:
     """Parse a manifest or an index; `media_type` is the registry's word for it.
 
@@ -209,7 +214,7 @@ def _entry_platform(content: Mapping[str, Any]) -> Platform:
 def _descriptor(content: Mapping[str, Any]) -> Descriptor:
     digest, size = _text(content, "digest"), content.get("size")
     # A digest becomes part of a path in the store, so nothing else may pass.
-    if not _DIGEST.fullmatch(digest):
+    if not is_digest(digest):
         raise InvalidImage(f"{digest!r} is no sha256 digest", "the manifest is malformed")
     if not isinstance(size, int) or isinstance(size, bool) or size < 0:
         raise InvalidImage(f"{size!r} is no size of {digest}", "the manifest is malformed")

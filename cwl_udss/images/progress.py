@@ -46,14 +46,16 @@ class _Lines:
         missing = self._missing.get(layer.digest, layer.size) - size
         self._missing[layer.digest] = missing
         if missing == 0:
-            _logger.info("downloaded layer %s (%s)", layer.digest[7:19], decimal(layer.size))
+            _logger.info("layer %s is here (%s)", layer.digest[7:19], decimal(layer.size))
 
 
 @contextlib.contextmanager
-def pull_progress(name: str, layers: Sequence[Descriptor]) -> Iterator[PullProgress]:
+def pull_progress(
+    name: str, layers: Sequence[Descriptor], verb: str = "pull"
+) -> Iterator[PullProgress]:
     """Show the download and conversion of an image's layers, and the total at the end."""
     size = decimal(sum(layer.size for layer in layers))
-    _logger.info("pulling %s: %d layers, %s", name, len(layers), size)
+    _logger.info("%sing %s: %d layers, %s", verb, name, len(layers), size)
     started = time.monotonic()
     # Not in a quiet run, and not where standard error is a file.
     if sys.stderr.isatty() and _logger.isEnabledFor(logging.INFO):
@@ -63,4 +65,4 @@ def pull_progress(name: str, layers: Sequence[Descriptor]) -> Iterator[PullProgr
             yield _Bars(progress, layers)
     else:
         yield _Lines()
-    _logger.info("pulled %s: %s in %.1f s", name, size, time.monotonic() - started)
+    _logger.info("%sed %s: %s in %.1f s", verb, name, size, time.monotonic() - started)

@@ -8,16 +8,12 @@ import enum
 import logging
 import threading
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from pathlib import Path
 
-from cwl_udss.errors import ImageError, InvalidImage, InvalidReference
-from cwl_udss.images.archive import LayerIndex, index_layer
-from cwl_udss.images.directory import write_directory
-from cwl_udss.images.manifest import Descriptor, this_platform
-from cwl_udss.images.merge import ensure_mount_points, merge_layers
-from cwl_udss.images.progress import PullProgress, pull_progress
+from cwl_udss.errors import ImageError, InvalidReference
+from cwl_udss.images.convert import Source, convert
+from cwl_udss.images.manifest import this_platform
 from cwl_udss.images.reference import ImageReference, parse_reference
 from cwl_udss.images.registries import load_registries
 from cwl_udss.images.remote import RemoteImage, find_image
@@ -25,10 +21,7 @@ from cwl_udss.images.store import Store, StoredImage
 
 _logger = logging.getLogger(__name__)
 
-# As Docker and containers/image do: enough to hide latency, polite to registries.
-LAYERS_AT_ONCE = 3
 SHORTEST_DIGEST = 6
-_CHUNK_BYTES = 1 << 20
 
 
 class When(enum.Enum):
@@ -109,7 +102,7 @@ class Images:
         )
         image = self._store.find_digest(remote.digest)
         if image is None:
-            _convert(remote, self._store)
+            convert(_source(remote), self._store)
             image = self._store.find_digest(remote.digest)
         else:
             _logger.info("%s is up to date (%s)", remote.reference, remote.digest)
@@ -119,79 +112,12 @@ class Images:
         return image
 
 
-def _convert(remote: RemoteImage, store: Store) -> None:
-    """Download the layers, merge their headers, write the finished tree and publish it."""
-    layers = remote.manifest.layers
-    distinct = list({layer.digest: layer for layer in layers}.values())
-    with store.work() as work, pull_progress(str(remote.reference), distinct) as progress:
-        made = work / "image"
-        made.mkdir()
-        indexes = _download(remote, distinct, work, progress)
-        _check_layers(remote, [indexes[layer.digest].diff_id for layer in layers])
-        tree = merge_layers([indexes[layer.digest] for layer in layers])
-        ensure_mount_points(tree)
-        for note in tree.notes:
-            _logger.info("%s: %s", remote.reference, note)
-        written = write_directory(
-            tree, lambda number: _chunks(_blob(work, layers[number])), made / "rootfs"
-        )
-        store.publish(
-            made,
-            remote.digest,
-            remote.config_document,
-            size=written.bytes,
-            entries=written.entries,
-        )
-
-
-def _download(
-    remote: RemoteImage, layers: list[Descriptor], work: Path, progress: PullProgress
-) -> dict[str, LayerIndex]:
-    """Download layers side by side, reading their headers as they come. Digest → index."""
-    stop = threading.Event()
-
-    def download(layer: Descriptor) -> LayerIndex:
-        with _blob(work, layer).open("xb") as blob:
-
-            def saved() -> Iterator[bytes]:
-                for chunk in remote.client.blob(layer):
-                    if stop.is_set():
-                        raise InterruptedError
-                    blob.write(chunk)
-                    progress.advance(layer, len(chunk))
-                    yield chunk
-
-            chunks = saved()
-            try:
-                return index_layer(chunks)
-            except InvalidImage:
-                for _ in chunks:  # if the whole is not what its digest says, that says more
-                    pass
-                raise
-
-    with ThreadPoolExecutor(LAYERS_AT_ONCE, thread_name_prefix="layer") as pool:
-        futures = {layer.digest: pool.submit(download, layer) for layer in layers}
-        try:
-            return {digest: future.result() for digest, future in futures.items()}
-        finally:  # after an error, and when the person has pressed Ctrl-C, the others end too
-            stop.set()
-            pool.shutdown(cancel_futures=True)
-
-
-def _check_layers(remote: RemoteImage, diff_ids: list[str]) -> None:
-    """Compare the uncompressed layers with the configuration's (image-spec config.md, diff_ids)."""
-    if tuple(diff_ids) != remote.config.diff_ids:
-        raise InvalidImage(
-            f"the layers of {remote.reference} are not those that its configuration names",
-            "the image is damaged: have it pushed again",
-        )
-
-
-def _blob(work: Path, layer: Descriptor) -> Path:
-    return work / layer.digest.partition(":")[2]
-
-
-def _chunks(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as stream:
-        while chunk := stream.read(_CHUNK_BYTES):
-            yield chunk
+def _source(remote: RemoteImage) -> Source:
+    return Source(
+        name=str(remote.reference),
+        digest=remote.digest,
+        layers=remote.manifest.layers,
+        diff_ids=remote.config.diff_ids,
+        config_document=remote.config_document,
+        read=remote.client.blob,
+    )

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from cwl_udss.errors import StoreError
-from cwl_udss.images.manifest import ImageConfig, Platform, parse_config
+from cwl_udss.images.manifest import ImageConfig, Platform, is_digest, parse_config
 from cwl_udss.images.reference import ImageReference
 from cwl_udss.staging import publish_directory, publish_file, work_directory
 
@@ -56,6 +56,8 @@ class _ReferenceRecord:
     digest: str
     resolved: str
     """When, UTC, ISO 8601."""
+    stamp: str = ""
+    """Of a file: size and time of change, which say whether it is still the same."""
 
 
 class Store:
@@ -67,20 +69,23 @@ class Store:
         self._references = path / "references"
         self._work = path / "work"
 
-    def find(self, reference: ImageReference, platform: Platform) -> StoredImage | None:
-        """Return the image that a (qualified) reference stands for, None if it is not here."""
+    def find(
+        self, name: ImageReference | str, platform: Platform, stamp: str = ""
+    ) -> StoredImage | None:
+        """Return the image that a name stands for, a (qualified) reference or any other; None if it
+        is not here, or was remembered with another stamp."""
         with self._explained():
-            if reference.digest is not None:
-                image = self._image(reference.digest)
+            if isinstance(name, ImageReference) and name.digest is not None:
+                image = self._image(name.digest)
                 if image is not None:
                     return image
-            record = self._record(self._record_path(str(reference), platform))
-            return self._image(record.digest) if record else None
+            record = self._record(self._record_path(str(name), platform))
+            return self._image(record.digest) if record and record.stamp == stamp else None
 
     def find_digest(self, digest: str) -> StoredImage | None:
         """Return the image with the platform manifest of this digest, None if it is not here."""
         with self._explained():
-            return self._image(digest)
+            return self._image(digest) if is_digest(digest) else None
 
     def images(self) -> list[StoredImage]:
         """Return all images, each with the references that stand for it."""
@@ -111,13 +116,16 @@ class Store:
         (made / "image.json").write_text(json.dumps(facts), encoding="utf-8")
         publish_directory(made, self._image_path(digest))
 
-    def remember(self, reference: ImageReference, platform: Platform, digest: str) -> None:
-        """Record what a (qualified) reference stands for now."""
+    def remember(
+        self, name: ImageReference | str, platform: Platform, digest: str, stamp: str = ""
+    ) -> None:
+        """Record what a name stands for now; `stamp` tells a file's content from a later one."""
         record = _ReferenceRecord(
-            reference=str(reference),
+            reference=str(name),
             platform=str(platform),
             digest=digest,
             resolved=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            stamp=stamp,
         )
         path = self._record_path(record.reference, platform)
         with self._explained():

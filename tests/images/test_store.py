@@ -17,7 +17,7 @@ from layers import directory, file, gzipped
 from registry_server import Registry, serve
 
 from cwl_udss.errors import ImageError, InvalidImage, StoreError, UdssError
-from cwl_udss.images import pull
+from cwl_udss.images import convert
 from cwl_udss.images.pull import Images, When
 from cwl_udss.images.store import Store
 
@@ -175,7 +175,7 @@ def test_a_disk_that_does_not_take_it(
 
     name = f"{registry.address}/image:1"
     with monkeypatch.context() as patch:
-        patch.setattr(pull, "write_directory", fail)
+        patch.setattr(convert, "write_directory", fail)
         with pytest.raises(StoreError, match=message):
             images(store, tmp_path).get(name)
     assert left(store) == []

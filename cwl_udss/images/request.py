@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What CWL's DockerRequirement asks for, and how to get it: pulled, built, loaded or imported."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import requests
+
+from cwl_udss.errors import ImageError
+from cwl_udss.images.convert import Source, convert
+from cwl_udss.images.local import (
+    ImageFile,
+    archived_image,
+    imported_image,
+    is_image_archive,
+    open_image_file,
+)
+from cwl_udss.images.manifest import ImageConfig, Platform, this_platform
+from cwl_udss.images.pull import Images, When
+from cwl_udss.images.store import Store, StoredImage
+from cwl_udss.runtimes.bwrap import Bubblewrap
+
+_TIMEOUT_SECONDS = 60  # between two pieces
+_CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageRequest:
+    """The fields of a DockerRequirement that name an image (CommandLineTool.html, v1.2, 5.6).
+
+    Where several are given the first of these counts, as in cwltool.
+    """
+
+    pull: str = ""
+    file: str = ""
+    """The text of a Dockerfile."""
+    load: str = ""
+    import_: str = ""
+    image_id: str = ""
+    base: Path = Path()
+    """Where relative paths begin: the directory of the document."""
+
+    @property
+    def name(self) -> str:
+        """For the log and for provenance."""
+        return self.pull or self.image_id or self.load or self.import_ or "a Dockerfile"
+
+
+def parse_request(requirement: Mapping[str, Any], base: Path) -> ImageRequest:
+    """Read a DockerRequirement. Raises ImageError if it names no image."""
+    fields = {
+        ours: str(requirement[theirs])
+        for ours, theirs in (
+            ("pull", "dockerPull"),
+            ("file", "dockerFile"),
+            ("load", "dockerLoad"),
+            ("import_", "dockerImport"),
+            ("image_id", "dockerImageId"),
+        )
+        if requirement.get(theirs)
+    }
+    if not fields:
+        raise ImageError("a DockerRequirement names no image", "give it a dockerPull")
+    return ImageRequest(**fields, base=base)
+
+
+class RequestedImages:
+    """Gets images for DockerRequirements, for any number of threads."""
+
+    def __init__(
+        self, images: Images, store: Store, runtime: Callable[[], Bubblewrap], when: When
+    ) -> None:
+        """`runtime` is asked for when an image must be built."""
+        self._images = images
+        self._store = store
+        self._runtime = runtime
+        self._when = when
+        self._platform = this_platform()
+        self._gotten: dict[ImageRequest, StoredImage] = {}
+        self._locks: defaultdict[ImageRequest, threading.Lock] = defaultdict(threading.Lock)
+
+    def get(self, request: ImageRequest) -> StoredImage:
+        """Return the image, made if need be. Raises ImageError, StoreError or SandboxError."""
+        with self._locks[request]:
+            if request not in self._gotten:
+                self._gotten[request] = self._get(request)
+            return self._gotten[request]
+
+    def _get(self, request: ImageRequest) -> StoredImage:
+        if request.pull:
+            image = self._images.get(request.pull, self._when)
+        elif request.file:
+            from cwl_udss.images.build import build_image  # noqa: PLC0415
+
+            image = build_image(
+                request.file,
+                images=self._images,
+                store=self._store,
+                runtime=self._runtime(),
+                name=request.name,
+            )
+        elif request.load:
+            image = self._from_file("load", request.load, request.base)
+        elif request.import_:
+            image = self._from_file("import", request.import_, request.base)
+        else:
+            return self._named(request)
+        if request.image_id:
+            self._store.remember(request.image_id, self._platform, image.digest)
+        return image
+
+    def _named(self, request: ImageRequest) -> StoredImage:
+        """What a name alone means: an image of the store, a path, and if neither a reference."""
+        name = request.image_id
+        image = self._store.find(name, self._platform) or self._store.find_digest(name)
+        if image is not None:
+            return image
+        # A bare word is a name, even where a file is called so.
+        path = _local_path(name, request.base) if "/" in name else None
+        if path is None or not path.exists():
+            return self._images.get(name, self._when)
+        if path.is_dir():
+            return _directory_image(path, self._platform)
+        return self._from_file("any", name, request.base)
+
+    def _from_file(self, kind: str, location: str, base: Path) -> StoredImage:
+        """An image in a file or at a URL; neither is read again while it is the same."""
+        path = _local_path(location, base)
+        name = location if path is None else str(path)
+        try:
+            # What is at a URL now nobody knows without asking: as with a tag, what was there holds.
+            facts = () if path is None else (path.stat().st_size, path.stat().st_mtime_ns)
+        except OSError as error:
+            raise ImageError(
+                f"the image {location} cannot be read: {error.strerror}", "look at its path"
+            ) from error
+        stamp = " ".join(map(str, (kind, *facts)))
+        if path is not None or self._when is not When.ALWAYS:
+            image = self._store.find(name, self._platform, stamp)
+            if image is not None:
+                return image
+        if path is None and self._when is When.NEVER:
+            raise ImageError(
+                f"the image {location} is not in the store {self._store.path}",
+                "run once without --disable-pull",
+            )
+        with self._store.work() as work:
+            file = open_image_file(path or _download(location, work), name, work)
+            source = _READERS[kind](file, self._platform)
+            if self._store.find_digest(source.digest) is None:
+                convert(source, self._store)
+        self._store.remember(name, self._platform, source.digest, stamp)
+        image = self._store.find_digest(source.digest)
+        if image is None:
+            raise ImageError(f"{name} was removed while it was read", "try again")
+        return image
+
+
+def _any_image(file: ImageFile, platform: Platform) -> Source:
+    return (archived_image if is_image_archive(file) else imported_image)(file, platform)
+
+
+_READERS: dict[str, Callable[[ImageFile, Platform], Source]] = {
+    "load": archived_image,
+    "import": imported_image,
+    "any": _any_image,
+}
+
+
+def _local_path(location: str, base: Path) -> Path | None:
+    """The path that a location means, None for a URL of another machine."""
+    parts = urlsplit(location)
+    if parts.scheme in ("http", "https"):
+        return None
+    path = Path(unquote(parts.path)) if parts.scheme == "file" else Path(location)
+    # Relative to the document; else to where the person is, as with cwltool.
+    return base / path if (base / path).exists() else path.absolute()
+
+
+def _download(url: str, work: Path) -> Path:
+    path = work / "download"
+    with _explained(url), requests.get(url, stream=True, timeout=_TIMEOUT_SECONDS) as response:
+        response.raise_for_status()
+        with path.open("xb") as stream:
+            for chunk in response.iter_content(_CHUNK_BYTES):
+                stream.write(chunk)
+    return path
+
+
+@contextlib.contextmanager
+def _explained(url: str) -> Iterator[None]:
+    try:
+        yield
+    except requests.RequestException as error:
+        answer = error.response
+        status = "" if answer is None else f"{answer.status_code} {answer.reason}"
+        raise ImageError(
+            f"{url} cannot be downloaded: {status or error}", "look at the URL and the network"
+        ) from error
+
+
+def _directory_image(path: Path, platform: Platform) -> StoredImage:
+    """A root filesystem that somebody has unpacked; it is used where it is."""
+    config = ImageConfig(
+        platform=platform,
+        environment=(),
+        entrypoint=(),
+        command=(),
+        working_directory="",
+        user="",
+        diff_ids=(),
+    )
+    return StoredImage(digest="", root=path.absolute(), config=config, size=0, entries=0)

@@ -1,0 +1,251 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Images as a DockerRequirement names them, other than by a registry."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import hashlib
+import http.server
+import json
+import lzma
+import tarfile
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from backports import zstd
+from layers import Entry, describe, directory, entry, file, symlink, tar
+
+from cwl_udss.errors import ImageError, InvalidImage
+from cwl_udss.images.manifest import this_platform
+from cwl_udss.images.pull import Images, When
+from cwl_udss.images.request import ImageRequest, RequestedImages, parse_request
+from cwl_udss.images.store import Store, StoredImage
+
+LOWER = tar(directory("bin"), file("bin/tool", "old"), file("bin/gone"))
+UPPER = tar(file("bin/tool", "new"), file("bin/.wh.gone", ""))
+CONTENT = {"bin": "dir", "bin/tool": "new"}
+
+
+def digest(content: bytes) -> str:
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def config(*layers: bytes, **fields: Any) -> bytes:
+    document = {
+        "os": "linux",
+        "architecture": this_platform().architecture,
+        "config": {"Env": ["A=b"], "Cmd": ["tool"]},
+        "rootfs": {"type": "layers", "diff_ids": [digest(layer) for layer in layers]},
+    }
+    return json.dumps({**document, **fields}).encode()
+
+
+def docker_archive(**listing: Any) -> bytes:
+    """As `docker save` wrote them up to version 24: a layer that images share is a link."""
+    document = config(LOWER, UPPER)
+    image = {"Config": "c.json", "RepoTags": ["a:1"], "Layers": ["1/layer.tar", "2/layer.tar"]}
+    return tar(
+        directory("1"),
+        file("3/layer.tar", LOWER.decode()),
+        symlink("1/layer.tar", "../3/layer.tar"),
+        file("2/layer.tar", UPPER.decode()),
+        file("c.json", document.decode()),
+        file("manifest.json", json.dumps([{**image, **listing}])),
+    )
+
+
+def blob(content: bytes) -> tuple[dict[str, Any], Entry]:
+    name = digest(content)
+    path = f"blobs/{name.replace(':', '/')}"
+    return {"digest": name, "size": len(content)}, entry(path, tarfile.REGTYPE, content)
+
+
+def oci_archive(images: int = 1) -> bytes:
+    kind = "application/vnd.oci.image"
+    layers = [blob(gzip.compress(layer, mtime=0)) for layer in (LOWER, UPPER)]
+    config_blob = blob(config(LOWER, UPPER))
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": f"{kind}.manifest.v1+json",
+        "config": {**config_blob[0], "mediaType": f"{kind}.config.v1+json"},
+        "layers": [{**d, "mediaType": f"{kind}.layer.v1.tar+gzip"} for d, _ in layers],
+    }
+    manifest_blob = blob(json.dumps(manifest).encode())
+    image = {**manifest_blob[0], "mediaType": f"{kind}.manifest.v1+json"}
+    return tar(
+        file("oci-layout", '{"imageLayoutVersion": "1.0.0"}'),
+        file("index.json", json.dumps({"schemaVersion": 2, "manifests": [image] * images})),
+        *(member for _, member in (*layers, config_blob, manifest_blob)),
+    )
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store")
+
+
+@pytest.fixture
+def get(store: Store, tmp_path: Path) -> Callable[..., StoredImage]:
+    """Ask as a new run does."""
+
+    def get(when: When = When.MISSING, **fields: str) -> StoredImage:
+        environment = {"CONTAINERS_REGISTRIES_CONF_DIR": str(tmp_path / "none")}
+        images = Images(store, environment, tmp_path)
+
+        def no_runtime() -> Any:
+            raise AssertionError("nothing is built here")
+
+        request = ImageRequest(**fields, base=tmp_path)
+        return RequestedImages(images, store, no_runtime, when).get(request)
+
+    return get
+
+
+@pytest.mark.parametrize(
+    "compress",
+    [bytes, gzip.compress, bz2.compress, lzma.compress, zstd.compress],
+    ids=["plain", "gzip", "bzip2", "xz", "zstd"],
+)
+@pytest.mark.parametrize("archive", [docker_archive, oci_archive])
+def test_load(
+    get: Any,
+    store: Store,
+    tmp_path: Path,
+    archive: Callable[[], bytes],
+    compress: Callable[[bytes], bytes],
+) -> None:
+    (tmp_path / "image.tar").write_bytes(compress(archive()))
+    image = get(load="image.tar")
+    assert {path: what for path, what in describe(image.root).items() if path in CONTENT} == CONTENT
+    assert not (image.root / "bin/gone").exists()
+    assert (image.config.environment, image.config.command) == (("A=b",), ("tool",))
+    assert list((store.path / "work").iterdir()) == []
+
+
+def test_a_file_is_read_again_only_when_it_has_changed(get: Any, tmp_path: Path) -> None:
+    (tmp_path / "image.tar").write_bytes(docker_archive())
+    first = get(load=f"file://{tmp_path}/image.tar")
+    assert get(load="image.tar").root == first.root
+    (tmp_path / "image.tar").write_bytes(oci_archive())
+    assert get(load="image.tar").root != first.root
+
+
+def test_import(get: Any, tmp_path: Path) -> None:
+    (tmp_path / "root.tar.gz").write_bytes(gzip.compress(LOWER))
+    image = get(import_="root.tar.gz")
+    assert (image.root / "bin/tool").read_text() == "old"
+    assert image.config.command == ()
+
+
+def test_an_image_id_names_what_was_loaded(get: Any, tmp_path: Path) -> None:
+    (tmp_path / "image.tar").write_bytes(docker_archive())
+    loaded = get(load="image.tar", image_id="mine:1")
+    (tmp_path / "image.tar").unlink()
+    assert get(image_id="mine:1").root == loaded.root
+    assert get(image_id=loaded.digest).root == loaded.root
+
+
+def test_an_image_id_may_be_a_path(get: Any, tmp_path: Path) -> None:
+    (tmp_path / "image.tar").write_bytes(docker_archive())
+    (tmp_path / "root.tar").write_bytes(LOWER)
+    (tmp_path / "root").mkdir()
+    assert (get(image_id="./image.tar").root / "bin/tool").read_text() == "new"
+    assert (get(image_id=str(tmp_path / "root.tar")).root / "bin/tool").read_text() == "old"
+    assert get(image_id="./root").root == tmp_path / "root"
+
+
+@pytest.fixture
+def web(tmp_path: Path) -> Iterator[str]:
+    """A web server for the files in tmp_path."""
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments, directory=str(tmp_path))
+
+        def log_message(self, format: str, *arguments: Any) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_what_is_at_a_url_is_downloaded_once(get: Any, tmp_path: Path, web: str) -> None:
+    (tmp_path / "image.tar").write_bytes(docker_archive())
+    first = get(load=f"{web}/image.tar")
+    (tmp_path / "image.tar").write_bytes(oci_archive())
+    assert get(load=f"{web}/image.tar").root == first.root
+    assert get(When.NEVER, load=f"{web}/image.tar").root == first.root
+    assert get(When.ALWAYS, load=f"{web}/image.tar").root != first.root
+
+
+def test_what_is_not_to_be_had(get: Any, tmp_path: Path, web: str) -> None:
+    (tmp_path / "root.tar").write_bytes(LOWER)
+    (tmp_path / "text.tar").write_text("no tar at all" * 100)
+    (tmp_path / "short.tar.gz").write_bytes(gzip.compress(docker_archive())[:-20])
+    for fields, message in (
+        ({"load": "none.tar"}, "none.tar cannot be read: No such file"),
+        ({"load": "root.tar"}, "root.tar is no image: .*goes into dockerImport"),
+        ({"import_": "text.tar"}, "text.tar"),
+        ({"load": "short.tar.gz"}, "short.tar.gz ends in the middle of gzip"),
+        ({"load": f"{web}/none.tar"}, "none.tar cannot be downloaded: 404"),
+        ({"load": "http://127.0.0.1:1/x.tar"}, "x.tar cannot be downloaded"),
+    ):
+        with pytest.raises(ImageError, match=message):
+            get(**fields)
+    with pytest.raises(ImageError, match="without --disable-pull"):
+        get(When.NEVER, load=f"{web}/other.tar")
+
+
+@pytest.mark.parametrize(
+    ("listing", "message"),
+    [
+        ({"Layers": ["1/layer.tar"]}, "1 layers that are not its configuration's"),
+        ({"Layers": ["2/layer.tar", "1/layer.tar"]}, "not those that its configuration names"),
+        ({"Layers": ["../../etc/passwd", "2/layer.tar"]}, "lacks ../../etc/passwd"),
+        ({"Config": "manifest.json"}, "configuration is malformed"),
+        ({"Config": None}, "lacks None"),
+    ],
+)
+def test_archives_that_contradict_themselves(
+    get: Any, tmp_path: Path, listing: dict[str, Any], message: str
+) -> None:
+    (tmp_path / "image.tar").write_bytes(docker_archive(**listing))
+    with pytest.raises(InvalidImage, match=message):
+        get(load="image.tar")
+
+
+def test_a_layer_named_by_no_digest_gets_no_path(get: Any, tmp_path: Path) -> None:
+    document = config(rootfs={"diff_ids": ["sha256:../../../evil", digest(UPPER)]})
+    image = {"Config": "c.json", "Layers": ["1", "2"]}
+    (tmp_path / "image.tar").write_bytes(
+        tar(
+            file("1", LOWER.decode()),
+            file("2", UPPER.decode()),
+            file("c.json", document.decode()),
+            file("manifest.json", json.dumps([image])),
+        )
+    )
+    with pytest.raises(InvalidImage, match="not its configuration's"):
+        get(load="image.tar")
+
+
+def test_one_image_of_several_is_not_guessed(get: Any, tmp_path: Path) -> None:
+    (tmp_path / "image.tar").write_bytes(oci_archive(images=2))
+    with pytest.raises(InvalidImage, match="holds 2 images"):
+        get(load="image.tar")
+
+
+def test_requirements() -> None:
+    base = Path("/documents")
+    assert parse_request({"dockerPull": "a", "dockerImageId": "b"}, base) == ImageRequest(
+        pull="a", image_id="b", base=base
+    )
+    assert parse_request({"dockerImport": "x.tar"}, base).name == "x.tar"
+    with pytest.raises(ImageError, match="names no image"):
+        parse_request({"dockerOutputDirectory": "/out"}, base)
