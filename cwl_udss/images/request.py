@@ -3,19 +3,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-import requests
-
 from cwl_udss.errors import ImageError
+from cwl_udss.images.build import build_image
 from cwl_udss.images.convert import Source, convert
+from cwl_udss.images.download import download
 from cwl_udss.images.local import (
     ImageFile,
     archived_image,
@@ -27,9 +26,6 @@ from cwl_udss.images.manifest import ImageConfig, Platform, this_platform
 from cwl_udss.images.pull import Images, When
 from cwl_udss.images.store import Store, StoredImage
 from cwl_udss.runtimes.bwrap import Bubblewrap
-
-_TIMEOUT_SECONDS = 60  # between two pieces
-_CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,8 +94,6 @@ class RequestedImages:
         if request.pull:
             image = self._images.get(request.pull, self._when)
         elif request.file:
-            from cwl_udss.images.build import build_image  # noqa: PLC0415
-
             image = build_image(
                 request.file,
                 images=self._images,
@@ -153,7 +147,7 @@ class RequestedImages:
                 "run once without --disable-pull",
             )
         with self._store.work() as work:
-            file = open_image_file(path or _download(location, work), name, work)
+            file = open_image_file(path or download(location, work / "download"), name, work)
             source = _READERS[kind](file, self._platform)
             if self._store.find_digest(source.digest) is None:
                 convert(source, self._store)
@@ -183,28 +177,6 @@ def _local_path(location: str, base: Path) -> Path | None:
     path = Path(unquote(parts.path)) if parts.scheme == "file" else Path(location)
     # Relative to the document; else to where the person is, as with cwltool.
     return base / path if (base / path).exists() else path.absolute()
-
-
-def _download(url: str, work: Path) -> Path:
-    path = work / "download"
-    with _explained(url), requests.get(url, stream=True, timeout=_TIMEOUT_SECONDS) as response:
-        response.raise_for_status()
-        with path.open("xb") as stream:
-            for chunk in response.iter_content(_CHUNK_BYTES):
-                stream.write(chunk)
-    return path
-
-
-@contextlib.contextmanager
-def _explained(url: str) -> Iterator[None]:
-    try:
-        yield
-    except requests.RequestException as error:
-        answer = error.response
-        status = "" if answer is None else f"{answer.status_code} {answer.reason}"
-        raise ImageError(
-            f"{url} cannot be downloaded: {status or error}", "look at the URL and the network"
-        ) from error
 
 
 def _directory_image(path: Path, platform: Platform) -> StoredImage:

