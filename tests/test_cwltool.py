@@ -318,6 +318,28 @@ def test_an_image_that_cannot_be_had(
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("kind", ["requirements", "hints"])
+def test_an_image_built_from_a_dockerfile(run_command: Command, tmp_path: Path, kind: str) -> None:
+    docker = {"dockerFile": f"FROM {DEBIAN}\nRUN echo {kind} > /made", "dockerImageId": kind}
+    tool = {**TOOL, "baseCommand": ["cat", "/made"]}
+    del tool["requirements"]
+    (tmp_path / "tool.cwl").write_text(json.dumps({**tool, kind: {"DockerRequirement": docker}}))
+    done = run_command("cwltool", "--udss", "tool.cwl")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out.txt").read_text() == f"{kind}\n"
+    named = {**tool, kind: {"DockerRequirement": {"dockerImageId": kind}}}
+    (tmp_path / "tool.cwl").write_text(json.dumps(named))
+    assert run_command("cwltool", "--udss", "tool.cwl").returncode == 0
+
+
+def test_a_mistake_in_a_dockerfile_names_its_line(run_tool: Any) -> None:
+    docker = {"dockerFile": f"FROM {DEBIAN}\n\nRUN false"}
+    done, _ = run_tool("true", requirements={"DockerRequirement": docker})
+    assert done.returncode == 1
+    assert "Dockerfile line 3: exit code 1" in plain(done.stderr)
+    assert "Traceback" not in done.stderr
+
+
 def test_a_program_that_is_not_in_the_image(run_tool: Any) -> None:
     done, _ = run_tool("", baseCommand=["no-such-program"])
     assert done.returncode == 1

@@ -189,7 +189,8 @@ class _Planner:
                 raise problem(line, f"--{flag}={wanted} is not possible on {self._platform}")
         base = self._text(stage.base, common)
         if base.lower() in self._stages:
-            return replace(self._stages[base.lower()], arguments={})
+            earlier = self._stages[base.lower()]
+            return replace(earlier, arguments={}, is_command_ours=False)
         if base == "scratch":
             return State(root=self._empty, key="scratch", environment={"PATH": _DEFAULT_PATH})
         image = self._image(line, base)

@@ -39,6 +39,7 @@ _SCRIPT_PATH = "/dev/run"
 # In a namespace of one user: to write where modes forbid it, as root may, and chroot(2), with which
 # apk runs scripts.
 _CAPABILITIES = ("CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_SYS_CHROOT")
+_CAPABILITY_OPTIONS = tuple(word for name in _CAPABILITIES for word in ("--cap-add", name))
 _NETWORK_FILES = ("/etc/resolv.conf", "/etc/hosts")
 
 
@@ -177,8 +178,10 @@ class BuildRoots:
         """Run build_files where the root filesystems are mounted, beside all of the host."""
         done = subprocess.run(
             [
-                *(self._runtime.path, "--dev-bind", "/", "/", *mounts, "--die-with-parent", "--"),
-                *(*_HELPER, json.dumps(request)),
+                *(self._runtime.path, "--dev-bind", "/", "/", *mounts, "--die-with-parent"),
+                # As a builder may, the files of which RUN has set modes that forbid it.
+                *("--unshare-user", "--cap-drop", "ALL", *_CAPABILITY_OPTIONS),
+                *("--", *_HELPER, json.dumps(request)),
             ],
             capture_output=True,
             text=True,
@@ -209,17 +212,20 @@ class BuildRoots:
             stderr=subprocess.STDOUT,
         )
         last: deque[str] = deque(maxlen=_LINES_OF_AN_ERROR)
+        output = process.process.stdout
+        assert output is not None
         try:
-            for line in process.process.stdout or ():
+            for line in output:
                 text = line.decode(errors="replace").rstrip()
                 last.append(text)
                 _logger.info("  %s", text)
         finally:
+            output.close()
             result = process.wait()
+        said = " / ".join(line for line in last if line)
         if result.ending is Ending.NOT_STARTED:
-            raise ImageError(f"{command[0]!r} cannot be executed: no such program in the image")
+            raise ImageError(f"{command[0]!r} cannot be executed in the image ({said})")
         if result.exit_code:
-            said = " / ".join(line for line in last if line)
             raise ImageError(f"exit code {result.exit_code}{f': {said}' if said else ''}")
 
     def _try_overlay(self) -> bool:
@@ -245,7 +251,7 @@ def _namespaces() -> list[Argument]:
         *("--unshare-user", "--uid", "0", "--gid", "0"),
         *("--unshare-pid", "--unshare-ipc", "--unshare-uts", "--hostname", HOST_NAME),
         *("--die-with-parent", "--cap-drop", "ALL"),
-        *(word for name in _CAPABILITIES for word in ("--cap-add", name)),
+        *_CAPABILITY_OPTIONS,
         *("--seccomp", seccomp_program(pretend=True)),
     ]
 

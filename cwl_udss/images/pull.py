@@ -55,7 +55,8 @@ class Images:
         with self._locks[text]:
             image = self._gotten.get(text)
             if image is None and when is not When.ALWAYS:
-                image = self.find(reference)
+                # A name that a dockerImageId has given comes first, as with Docker.
+                image = self._store.find(text, self._platform) or self.find(reference)
             if image is None and when is When.NEVER:
                 raise ImageError(
                     f"the image {text} is not in the store {self._store.path}",

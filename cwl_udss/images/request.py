@@ -112,9 +112,9 @@ class RequestedImages:
         return image
 
     def _named(self, request: ImageRequest) -> StoredImage:
-        """What a name alone means: an image of the store, a path, and if neither a reference."""
+        """What a name alone means: a digest, a path, else what Images makes of it."""
         name = request.image_id
-        image = self._store.find(name, self._platform) or self._store.find_digest(name)
+        image = self._store.find_digest(name)
         if image is not None:
             return image
         # A bare word is a name, even where a file is called so.
