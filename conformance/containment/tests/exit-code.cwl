@@ -1,0 +1,24 @@
+#!/usr/bin/env cwl-runner
+cwlVersion: v1.2
+class: CommandLineTool
+hints:
+  DockerRequirement:
+    dockerPull: docker.io/library/debian:stable-slim
+inputs: []
+baseCommand: [sh, -c]
+arguments:
+  - |
+    echo ran; exit 3
+successCodes: [3]
+stdout: facts.txt
+outputs:
+  facts:
+    type: string
+    outputBinding:
+      glob: facts.txt
+      loadContents: true
+      outputEval: $(self[0].contents)
+  code:
+    type: int
+    outputBinding:
+      outputEval: $(runtime.exitCode)

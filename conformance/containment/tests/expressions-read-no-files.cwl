@@ -1,0 +1,21 @@
+#!/usr/bin/env cwl-runner
+cwlVersion: v1.2
+class: ExpressionTool
+requirements:
+  InlineJavascriptRequirement: {}
+inputs:
+  secret: string
+expression: |
+  ${
+    try {
+      var global = Function("return this")();
+      var host = global.constructor.constructor("return process")();
+      var load = host.getBuiltinModule || function(name) { return host.mainModule.require(name); };
+      var text = load("fs").readFileSync(inputs.secret, "utf-8");
+      return {"facts": "read: " + text};
+    } catch (error) {
+      return {"facts": "refused"};
+    }
+  }
+outputs:
+  facts: string
