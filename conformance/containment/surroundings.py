@@ -19,12 +19,12 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 JOB = "surroundings.json"
-SECRET = "nobody's business"
+CONTENT_OF_A_SECRET = "nobody's business"
 HOST_PROCESS = "containment-host-process"
 LEFT_BEHIND = "containment-left-behind-"
 KEY = b"containment-key"
@@ -53,17 +53,18 @@ class Surroundings:
 
 
 @contextlib.contextmanager
-def surroundings(suite: Path) -> Iterator[Surroundings]:
-    """Make everything that the tests look for; `suite` is a copy of the suite, to be changed."""
+def surroundings(suite: Path, environment: Mapping[str, str]) -> Iterator[Surroundings]:
+    """Make everything that the tests look for; `suite` is a copy of the suite, to be changed.
+    What is yielded has the environment with what must not be seen added."""
     with contextlib.ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="containment-")))
         shared = stack.enter_context(
             tempfile.NamedTemporaryFile("w", dir="/tmp", prefix="containment-secret-")
         )
-        shared.write(SECRET)
+        shared.write(CONTENT_OF_A_SECRET)
         shared.flush()
         secret = scratch / "secret.txt"
-        secret.write_text(SECRET)
+        secret.write_text(CONTENT_OF_A_SECRET)
         programs = scratch / "containment-canary"
         programs.mkdir()
         name = f"containment-{os.getpid()}"
@@ -85,12 +86,12 @@ def surroundings(suite: Path) -> Iterator[Surroundings]:
             "directory": {"class": "Directory", "path": "inputs/directory"},
         }
         (suite / JOB).write_text(json.dumps(facts, indent=1) + "\n")
-        environment = {
-            **os.environ,
+        seen = {
+            **environment,
             CANARY: "leaked",
-            "PATH": f"{os.environ.get('PATH', os.defpath)}:{programs}",
+            "PATH": f"{environment.get('PATH', os.defpath)}:{programs}",
         }
-        yield Surroundings(environment, suite, _state(suite / "inputs"))
+        yield Surroundings(seen, suite, _state(suite / "inputs"))
 
 
 def problems(found: Surroundings) -> dict[str, str]:
@@ -195,7 +196,7 @@ def main() -> int:
     program = shutil.which(command[0])
     if program is None:
         sys.exit(f"there is no {command[0]}")
-    with surroundings(Path(suite)) as found:
+    with surroundings(Path(suite), os.environ) as found:
         code = subprocess.run(
             [program, *command[1:]], cwd=suite, env=found.environment, check=False
         ).returncode
