@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 JOB = "surroundings.json"
-CONTENT_OF_A_SECRET = "nobody's business"
+PRIVATE_TEXT = "nobody's business"
 HOST_PROCESS = "containment-host-process"
 LEFT_BEHIND = "containment-left-behind-"
 KEY = b"containment-key"
@@ -61,10 +61,10 @@ def surroundings(suite: Path, environment: Mapping[str, str]) -> Iterator[Surrou
         shared = stack.enter_context(
             tempfile.NamedTemporaryFile("w", dir="/tmp", prefix="containment-secret-")
         )
-        shared.write(CONTENT_OF_A_SECRET)
+        shared.write(PRIVATE_TEXT)
         shared.flush()
         secret = scratch / "secret.txt"
-        secret.write_text(CONTENT_OF_A_SECRET)
+        secret.write_text(PRIVATE_TEXT)
         programs = scratch / "containment-canary"
         programs.mkdir()
         name = f"containment-{os.getpid()}"
