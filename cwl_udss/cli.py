@@ -18,6 +18,7 @@ from rich.table import Table
 import cwl_udss
 from cwl_udss.config import Settings, add_options, load_settings
 from cwl_udss.container import run_command
+from cwl_udss.containment import print_verdict
 from cwl_udss.doctor import print_examination
 from cwl_udss.errors import UdssError
 from cwl_udss.images.pull import Images, When
@@ -147,6 +148,12 @@ def _add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         action="store_true",
         help="put the `cwltool` command of cwl-udss back where an upgrade has replaced it",
     )
+    parser.add_argument(
+        "--containment",
+        action="store_true",
+        help="run some hundred tests of what a step can see and do on this machine, and print a "
+        "verdict (a minute; needs the image debian:stable-slim, in the store or from its registry)",
+    )
     add_options(parser)
     parser.set_defaults(command=_doctor)
 
@@ -201,4 +208,6 @@ def _remove(options: argparse.Namespace, settings: Settings) -> int:
 def _doctor(options: argparse.Namespace, settings: Settings) -> int:
     if options.mend:
         print(f"wrote {write_cwltool_command()}")
+    if options.containment:
+        return print_verdict(settings, os.environ, Path.home())
     return print_examination(settings, os.environ, Path.home())

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`cwl-udss doctor --containment`: the containment suite, on the machine where it is typed.
+
+The suite is conformance/containment of the source; here it is run without cwltest.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+import cwl_udss
+from cwl_udss.config import Settings
+from cwl_udss.containment_suite import surroundings
+from cwl_udss.images.pull import Images
+from cwl_udss.images.store import Store
+from cwl_udss.resources import available_resources
+from cwl_udss.runtimes.probe import find_bubblewrap
+
+IMAGE = "docker.io/library/debian:stable-slim"
+_TESTS = "containment_tests.yaml"
+_TIMEOUT_SECONDS = 120
+_CWLTOOL = (sys.executable, "-c", "from cwl_udss.cli import cwltool; cwltool()")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How one test ended; without a problem it has passed."""
+
+    name: str
+    area: str
+    problem: str = ""
+
+
+def print_verdict(settings: Settings, environment: Mapping[str, str], home: Path) -> int:
+    """Run all tests and print what they show. Returns the exit code: 0 if all have passed.
+
+    Raises UdssError if they cannot be run.
+    """
+    runtime = find_bubblewrap(settings.bwrap, environment.get("PATH"))
+    Images(Store(settings.store), environment, home).get(IMAGE)
+    start = time.monotonic()
+    outcomes = _run_all(settings, environment)
+    print(
+        f"containment of cwl-udss {cwl_udss.__version__} by {runtime.description} on "
+        f"{platform.node()}, Linux {platform.release()}, as uid {os.getuid()}"
+    )
+    for area in dict.fromkeys(outcome.area for outcome in outcomes):
+        there = [outcome for outcome in outcomes if outcome.area == area]
+        passed = sum(not outcome.problem for outcome in there)
+        print(f"{'ok' if passed == len(there) else 'FAIL':4}  {area}: {passed} of {len(there)}")
+    failures = [outcome for outcome in outcomes if outcome.problem]
+    for outcome in failures:
+        print(f"FAIL  {outcome.name}: {outcome.problem}")
+    verdict = f"{len(failures)} of {len(outcomes)} tests failed" if failures else "contained"
+    print(f"{verdict} ({len(outcomes)} tests in {time.monotonic() - start:.0f} s)")
+    return 1 if failures else 0
+
+
+def matches(expected: Any, actual: Any) -> bool:
+    """Say whether an output has all that a test expects of it, and perhaps more."""
+    if isinstance(expected, dict):
+        return isinstance(actual, dict) and all(
+            matches(value, actual.get(key)) for key, value in expected.items()
+        )
+    if isinstance(expected, list):
+        return (
+            isinstance(actual, list)
+            and len(expected) == len(actual)
+            and all(map(matches, expected, actual))
+        )
+    return bool(expected == actual)
+
+
+def _run_all(settings: Settings, environment: Mapping[str, str]) -> list[Outcome]:
+    variables = {**environment, "CWL_UDSS_STORE": str(settings.store)}
+    if settings.bwrap:
+        variables["CWL_UDSS_BWRAP"] = settings.bwrap
+    with (
+        tempfile.TemporaryDirectory(prefix="cwl-udss-containment-") as name,
+        as_file(files("cwl_udss.containment_suite")) as installed,
+    ):
+        suite = Path(name) / "suite"
+        shutil.copytree(installed, suite)
+        tests = YAML(typ="safe").load((suite / _TESTS).read_text(encoding="utf-8"))
+        with (
+            surroundings.surroundings(suite, variables) as found,
+            ThreadPoolExecutor(available_resources(environment).cores) as pool,
+        ):
+            outcomes = list(pool.map(lambda test: _run(test, suite, found.environment), tests))
+            told = surroundings.problems(found)
+    return [
+        Outcome(name=o.name, area=o.area, problem=o.problem or told.get(o.name, ""))
+        for o in outcomes
+    ]
+
+
+def _run(test: Mapping[str, Any], suite: Path, environment: Mapping[str, str]) -> Outcome:
+    name, area = str(test["id"]), str(test["tags"][0])
+    with tempfile.TemporaryDirectory(dir=suite.parent) as outdir:
+        try:
+            done = subprocess.run(
+                [*_CWLTOOL, "--udss", "--quiet", "--outdir", outdir, test["tool"], test["job"]],
+                cwd=suite,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=_TIMEOUT_SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return Outcome(name=name, area=area, problem=f"no end after {_TIMEOUT_SECONDS} s")
+    return Outcome(name=name, area=area, problem=_problem(test, done))
+
+
+def _problem(test: Mapping[str, Any], done: subprocess.CompletedProcess[str]) -> str:
+    if test.get("should_fail"):
+        return "" if done.returncode else "it should have failed"
+    if done.returncode:
+        last = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        return last[-1]
+    output = json.loads(done.stdout)
+    if matches(test["output"], output):
+        return ""
+    return f"expected {test['output']}, got {output}"
