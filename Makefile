@@ -8,10 +8,10 @@ VENV := .venv
 SOURCES := setup.cfg pyproject.toml $(shell find cwl_udss -name '*.py')
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test lint conformance bench clean
 
 help:  ## say what there is
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*## /\t/' | expand -t 10
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*## /\t/' | expand -t 13
 
 demo: $(VENV)/installed  ## run a small workflow in an image made of files of this machine
 	$(VENV)/bin/python examples/demo/demo.py
@@ -23,6 +23,10 @@ lint: $(VENV)/installed-lint  ## check rules, format and types
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+
+conformance: $(VENV)/installed-conformance  ## run CWL's suite (SUITE=PATH, else fetched) and the containment suite
+	$(VENV)/bin/python conformance/run $(if $(SUITE),--suite $(SUITE)) --output conformance-results/official
+	$(VENV)/bin/python conformance/run --suite conformance/containment --output conformance-results/containment
 
 bench: $(VENV)/installed-test  ## measure against others, and print the table (see benchmarks/README.md)
 	$(VENV)/bin/python benchmarks/steps.py

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from xml.etree import ElementTree
@@ -41,6 +41,20 @@ class Pass:
     def counts(self) -> Counter[str]:
         """How many ended how."""
         return Counter(result.outcome for result in self.results)
+
+
+def mend_junit(path: Path, failed: Collection[int]) -> None:
+    """Mark the test cases at these places as failed: cwltest (2.7) forgets it of tests that should
+    have failed and did not."""
+    document = ElementTree.parse(path)  # noqa: S314 - written by cwltest, on this machine
+    forgotten = 0
+    for place, case in enumerate(document.iter("testcase")):
+        if place in failed and case.find("failure") is None:
+            ElementTree.SubElement(case, "failure", type="failure").text = "it should have failed"
+            forgotten += 1
+    for element in (document.getroot(), *document.iter("testsuite")):
+        element.set("failures", str(int(element.get("failures", "0")) + forgotten))
+    document.write(path, encoding="utf-8", xml_declaration=True)
 
 
 def read_junit(path: Path, tests: Sequence[Test]) -> list[TestResult]:
