@@ -17,7 +17,8 @@ WEAKNESSES = {
     "drop('--remount-ro')",
     "read-only": "words = ['--ro-bind' if w == '--bind' else w for w in words]",
     "root": "drop('--cap-drop'); words += ['--uid', '0', '--gid', '0', '--cap-add', 'ALL']",
-    "nameless": "words += ['--ro-bind', '/dev/null', '/etc/passwd']",
+    "nameless": "i = '/etc/passwd' in words and words.index('/etc/passwd'); "
+    "words[i - 4 if i else 0:i or 0] = ['--ro-bind', '/dev/null'] if i else []",
     "environment": "words += ['--setenv', 'HOME', '/', '--setenv', 'CONTAINMENT_CANARY', 'x', "
     "'--setenv', 'TMPDIR', '/var', '--setenv', 'PATH', '/containment-canary:/usr/bin:/bin', "
     "'--setenv', 'LANG', 'x']",

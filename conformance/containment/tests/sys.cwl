@@ -9,9 +9,10 @@ baseCommand: [sh, -c]
 arguments:
   - |
     touch here && echo ran
-    find /sys -maxdepth 3 -type f -writable 2>/dev/null | while read -r name
-    do { : >> "$name"; } 2>/dev/null && echo "$name: writable"
-    done | head -n 1
+    for name in kernel/mm/transparent_hugepage/enabled kernel/mm/ksm/run module/printk/parameters/time kernel/uevent_helper
+    do { printf "" >> "/sys/$name"; } 2>/dev/null && echo "$name: writable"
+    done
+    true
 stdout: facts.txt
 outputs:
   facts:
