@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 JOB = "surroundings.json"
+UPDATED = "updated/updated.txt"
 PRIVATE_TEXT = "nobody's business"
 HOST_PROCESS = "containment-host-process"
 LEFT_BEHIND = "containment-left-behind-"
@@ -84,6 +85,7 @@ def surroundings(suite: Path, environment: Mapping[str, str]) -> Iterator[Surrou
             "gid": str(os.getgid()),
             "file": {"class": "File", "path": "inputs/input.txt"},
             "directory": {"class": "Directory", "path": "inputs/directory"},
+            "updated": {"class": "File", "path": UPDATED},
         }
         (suite / JOB).write_text(json.dumps(facts, indent=1) + "\n")
         seen = {
@@ -101,6 +103,8 @@ def problems(found: Surroundings) -> dict[str, str]:
     if after != found.before:
         names = sorted(set(after.items()) ^ set(found.before.items()))
         told["input_file_cannot_be_written"] = f"inputs have changed: {names[0][0]}"
+    if not (found.suite / UPDATED).read_text().endswith("more\n"):
+        told["in_place_update_changes_the_original"] = f"{UPDATED} is as it was"
     for process, words in _processes():
         for word in words:
             if word.startswith(LEFT_BEHIND):

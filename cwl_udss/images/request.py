@@ -108,8 +108,13 @@ class RequestedImages:
         else:
             return self._named(request)
         if request.image_id:
-            self._store.remember(request.image_id, self._platform, image.digest)
+            self._name(image, request.image_id)
         return image
+
+    def _name(self, image: StoredImage, name: str) -> None:
+        known = self._store.find(name, self._platform)
+        if known is None or known.digest != image.digest:
+            self._store.remember(name, self._platform, image.digest)
 
     def _named(self, request: ImageRequest) -> StoredImage:
         """What a name alone means: a digest, a path, else what Images makes of it."""
