@@ -25,7 +25,7 @@ from ruamel.yaml import YAML
 
 import cwl_udss
 from cwl_udss.config import Settings
-from cwl_udss.containment_suite import surroundings
+from cwl_udss.containment_suite.surroundings import problems, surroundings
 from cwl_udss.images.pull import Images
 from cwl_udss.images.store import Store
 from cwl_udss.resources import available_resources
@@ -98,11 +98,11 @@ def _run_all(settings: Settings, environment: Mapping[str, str]) -> list[Outcome
         shutil.copytree(installed, suite)
         tests = YAML(typ="safe").load((suite / _TESTS).read_text(encoding="utf-8"))
         with (
-            surroundings.surroundings(suite, variables) as found,
+            surroundings(suite, variables) as found,
             ThreadPoolExecutor(available_resources(environment).cores) as pool,
         ):
             outcomes = list(pool.map(lambda test: _run(test, suite, found.environment), tests))
-            told = surroundings.problems(found)
+            told = problems(found)
     return [
         Outcome(name=o.name, area=o.area, problem=o.problem or told.get(o.name, ""))
         for o in outcomes
