@@ -38,6 +38,7 @@ LAYER_PACKAGES = {
     "debian": PACKAGES,
     "tools": ("bwa", "samtools"),
     "python": ("python3", "python3-minimal", "libpython3-stdlib"),
+    "node": ("nodejs",),
 }
 ENVIRONMENT = ("PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8")
 ENTRYPOINT = b'#!/bin/sh\necho "entry point" >&2\nexec "$@"\n'
@@ -70,7 +71,9 @@ IMAGES = (
         ("debian", "etc"),
         (
             "docker.io/library/debian:stable-slim",
+            "docker.io/library/debian:latest",
             "docker.io/library/debian:stretch-slim",
+            "docker.io/library/debian:wheezy",
             "docker.io/library/debian:8",
             "docker.io/library/ubuntu:latest",
         ),
@@ -90,8 +93,14 @@ IMAGES = (
             "docker.io/library/python:3-slim",
             "docker.io/library/python:3",
             "docker.io/library/python:2-slim",
+            "docker.io/library/python:2.7",
         ),
         {"Cmd": ["python3"]},
+    ),
+    Image(
+        ("debian", "etc", "node"),
+        ("docker.io/library/node:slim", "docker.io/library/node:alpine"),
+        {"Cmd": ["node"]},
     ),
     Image(
         ("debian", "etc", "bash"),

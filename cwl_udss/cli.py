@@ -95,7 +95,11 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         epilog="example: cwl-udss run quay.io/biocontainers/samtools:1.16.1--h6899075_1 -- "
         "samtools flagstat sample.bam",
     )
-    parser.add_argument("image", metavar="IMAGE", help="as Docker names it")
+    parser.add_argument(
+        "image",
+        metavar="IMAGE",
+        help="as Docker names it; or a path (with a / in it) to a root filesystem or image file",
+    )
     parser.add_argument(
         "arguments", metavar="COMMAND", nargs=argparse.REMAINDER, help="with its arguments"
     )
