@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from results import mend_junit, read_junit
 from ruamel.yaml import YAML
-from suites import Test
+from suites import Test as SuiteTest
 
 from cwl_udss.containment import matches
 
@@ -103,7 +103,7 @@ def test_a_test_that_should_have_failed_is_a_failure_in_junit_too(tmp_path: Path
     counted = f'<testsuite failures="1">{cases}</testsuite>'
     junit.write_text(f'<testsuites failures="1">{counted}</testsuites>')
     mend_junit(junit, {0, 1})
-    tests = [Test(number=n, name=f"t{n}", tags=(), tool=tmp_path) for n in (1, 2)]
+    tests = [SuiteTest(number=n, name=f"t{n}", tags=(), tool=tmp_path) for n in (1, 2)]
     assert [(r.outcome, r.message) for r in read_junit(junit, tests)] == [
         ("failed", "it should have failed"),
         ("failed", "so"),

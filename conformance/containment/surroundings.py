@@ -71,7 +71,7 @@ def surroundings(suite: Path, environment: Mapping[str, str]) -> Iterator[Surrou
         name = f"containment-{os.getpid()}"
         _add_key()
         facts = {
-            "home": str(Path.home()),
+            "home": stack.enter_context(_file_at_home()),
             "secret": str(secret),
             "shared_secret": shared.name,
             "documents": str(suite.resolve()),
@@ -144,6 +144,18 @@ def _processes() -> Iterator[tuple[int, list[str]]]:
             with contextlib.suppress(OSError):
                 words = Path(f"/proc/{name}/cmdline").read_bytes().decode(errors="replace")
                 yield int(name), words.split("\0")
+
+
+@contextlib.contextmanager
+def _file_at_home() -> Iterator[str]:
+    """A file in the caller's home directory, or that, if nothing can be written there."""
+    try:
+        made = tempfile.NamedTemporaryFile(dir=Path.home(), prefix=".containment-")
+    except OSError:
+        yield str(Path.home())
+        return
+    with made:
+        yield made.name
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ from typing import Any
 
 from cwl_udss.errors import ImageError, SandboxError
 from cwl_udss.images.store import Store
-from cwl_udss.runtimes.bwrap import Argument, Bubblewrap
+from cwl_udss.runtimes.bwrap import Argument, Bubblewrap, proc_arguments
 from cwl_udss.runtimes.probe import bundled_bubblewrap
 from cwl_udss.runtimes.seccomp import seccomp_program
 from cwl_udss.sandbox import HOST_NAME, Ending
@@ -258,7 +258,7 @@ def _namespaces() -> list[Argument]:
 
 def _mounts(command: Command) -> list[Argument]:
     """What stands in every build's sandbox, at names that build_files.prepare() has seen to."""
-    arguments: list[Argument] = ["--proc", "/proc", "--ro-bind", "/sys", "/sys", "--dev", "/dev"]
+    arguments = [*proc_arguments(), "--ro-bind", "/sys", "/sys", "--dev", "/dev"]
     arguments += ["--ro-bind-data", _APT_CONFIGURATION, _APT_CONFIGURATION_PATH]
     if command.script:
         arguments += ["--perms", "0755", "--ro-bind-data", command.script.encode(), _SCRIPT_PATH]

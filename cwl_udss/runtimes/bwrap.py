@@ -33,6 +33,8 @@ from cwl_udss.sandbox import HOST_NAME, Ending, Result, Sandbox
 
 # What the kernel needs to end a killed sandbox's processes; far more than it ever took.
 END_OF_PROCESSES_SECONDS = 30.0
+# Which of /proc are read-only in Docker's containers.
+_KERNEL_SETTINGS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 _SIGNAL_OFFSET = 128  # of exit codes of killed processes, as in sh(1)
 
 Argument = str | bytes
@@ -212,11 +214,22 @@ def _operation_arguments(
         case RemountReadOnly(path):
             return ["--remount-ro", path]
         case MountSpecial("/proc"):
-            return ["--proc", "/proc"]
+            return proc_arguments()
         case MountSpecial("/sys"):
             return ["--ro-bind", "/sys", "/sys"]
         case MountSpecial(_):
             return ["--dev", "/dev", *_shared_memory(sandbox, options), "--remount-ro", "/dev"]
+
+
+def proc_arguments() -> list[Argument]:
+    """Return the arguments for a `/proc`, in which nobody can change the kernel's settings.
+
+    The kernel lets the machine's root write those without any capability (test_perm() in its
+    fs/proc/proc_sysctl.c); bwrap covers them only where their directory is writable.
+    """
+    covered = _KERNEL_SETTINGS if os.geteuid() == 0 else ()
+    binds = [("--ro-bind", path, path) for path in covered if os.path.exists(path)]
+    return ["--proc", "/proc", *(word for bind in binds for word in bind)]
 
 
 def _shared_memory(sandbox: Sandbox, options: frozenset[str]) -> list[Argument]:

@@ -201,6 +201,16 @@ def test_arguments_arrive_as_they_are(step: Step) -> None:
     assert outcome.stdout.startswith(f"{len(arguments)}:0\n")
 
 
+def test_the_kernels_settings_cannot_be_changed(step: Step) -> None:
+    """Not even by the machine's root, to whom the kernel allows it without any capability."""
+    outcome = step.run(
+        "for name in hostname core_pattern; do "
+        "cat /proc/sys/kernel/$name > value && cat value > /proc/sys/kernel/$name && echo wrote; "
+        "done; echo ran"
+    )
+    assert outcome.stdout == "ran\n"
+
+
 LEFT_BEHIND = "while true; do echo x >> /out/heart; sleep 0.01; done"
 
 
