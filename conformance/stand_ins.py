@@ -227,10 +227,10 @@ def _make_all(directory: Path) -> None:
     }
     for name, packages in LAYER_PACKAGES.items():
         layers[name] = _debian_layer(directory / f"{name}.tar", packages)
-    # In Debian `python` is a package of a link.
     # What the packages' scripts make when they are installed; without it names are looked up by DNS
     # before /etc/hosts.
     layers["etc"] = _layer({"etc/nsswitch.conf": b"hosts: files dns\n"}, {})
+    # In Debian `python` is a package of a link.
     layers["python-name"] = _layer({}, {"usr/local/bin/python": "/usr/bin/python3"})
     data = directory / "registry"
     data.mkdir()
@@ -248,6 +248,8 @@ def _debian_layer(tar: Path, packages: tuple[str, ...]) -> bytes:
             *("mmdebstrap", "--quiet", "--variant=extract", f"--include={','.join(packages)}"),
             *(RELEASE, str(tar)),
         ],
+        # It works as another user than the caller, who may not look into directories of his.
+        env={name: value for name, value in os.environ.items() if name != "TMPDIR"},
         capture_output=True,
         text=True,
         check=False,

@@ -13,7 +13,7 @@ from typing import NoReturn
 
 import pytest
 from commands import COMMANDS, Command
-from stand_ins import MissingPackage, mirrors, serve_registry, stand_in_registry
+from stand_ins import MissingPackage, cache_directory, mirrors, serve_registry, stand_in_registry
 
 _SCRATCH = Path("/dev/shm") if os.access("/dev/shm", os.W_OK) else None
 
@@ -54,6 +54,7 @@ def environment(registry: str) -> Iterator[dict[str, str]]:
             "CONTAINERS_REGISTRIES_CONF": str(configuration),
             "CONTAINERS_REGISTRIES_CONF_DIR": str(scratch / "none"),
             "CWL_UDSS_STORE": str(scratch / "store"),
+            "CWL_UDSS_TESTS_CACHE": str(cache_directory()),
         }
         # Images have directories that only their owner may change; removing them is our affair.
         shutil.rmtree(scratch / "store", ignore_errors=True)

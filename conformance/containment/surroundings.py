@@ -149,12 +149,10 @@ def _processes() -> Iterator[tuple[int, list[str]]]:
 @contextlib.contextmanager
 def _file_at_home() -> Iterator[str]:
     """A file in the caller's home directory, or that, if nothing can be written there."""
-    try:
-        made = tempfile.NamedTemporaryFile(dir=Path.home(), prefix=".containment-")
-    except OSError:
+    if not os.access(Path.home(), os.W_OK):
         yield str(Path.home())
         return
-    with made:
+    with tempfile.NamedTemporaryFile(dir=Path.home(), prefix=".containment-") as made:
         yield made.name
 
 
