@@ -6,26 +6,16 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from cwl_udss.errors import InvalidImage
-from cwl_udss.images.compression import decompress
+from cwl_udss.images.contents import LayerContent, Written, by_layer, clamped_time
 from cwl_udss.images.tree import Directory, RegularFile, SymbolicLink, Tree
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _NANOSECOND = 1_000_000_000
 _LATEST_TIME = (1 << 33) - 1  # what ext4 can hold is more, XFS without bigtime less
-
-
-@dataclass(frozen=True, kw_only=True)
-class Written:
-    """What a sink has written."""
-
-    entries: int
-    bytes: int
 
 
 def write_directory(
@@ -66,8 +56,8 @@ class _Writer:
                 os.mkdir(path, 0o700, dir_fd=self._root)
             elif isinstance(node, RegularFile):
                 first_paths.setdefault(node, path)
-        for layer, files in _by_layer(first_paths).items():
-            content = _Content(_uncompressed(read_layer, layer))
+        for layer, files in by_layer(first_paths).items():
+            content = LayerContent(read_layer, layer)
             for file in files:
                 self._write_file(first_paths[file], file, content)
         for path, node in nodes:
@@ -81,7 +71,7 @@ class _Writer:
                 self._finish_directory(path, node)
         return Written(entries=len(nodes), bytes=self._bytes)
 
-    def _write_file(self, path: bytes, file: RegularFile, content: _Content) -> None:
+    def _write_file(self, path: bytes, file: RegularFile, content: LayerContent) -> None:
         descriptor = os.open(path, _CREATE, 0o600, dir_fd=self._root)
         try:
             for offset, length in file.extents or ((0, file.size),):
@@ -115,48 +105,6 @@ class _Writer:
             os.close(descriptor)
 
 
-class _Content:
-    """A layer's uncompressed bytes, of which files are cut in the order of their offsets."""
-
-    def __init__(self, chunks: Iterator[bytes]) -> None:
-        self._chunks = chunks
-        self._chunk = memoryview(b"")
-        self._position = 0  # in the layer, of the chunk's beginning
-        self._offset = 0  # in the layer, of what comes next
-
-    def read(self, file: RegularFile, length: int) -> Iterator[memoryview]:
-        """The next `length` bytes of a file, in pieces."""
-        self._offset = max(self._offset, file.offset)
-        while length:
-            while self._offset >= self._position + len(self._chunk):
-                self._position += len(self._chunk)
-                self._chunk = memoryview(self._next_chunk())
-            start = self._offset - self._position
-            piece = self._chunk[start : start + length]
-            self._offset += len(piece)
-            length -= len(piece)
-            yield piece
-
-    def _next_chunk(self) -> bytes:
-        chunk = next(self._chunks, None)
-        if chunk is None:
-            raise InvalidImage("a layer became shorter while it was read", "pull the image again")
-        return chunk
-
-
-def _uncompressed(read_layer: Callable[[int], Iterable[bytes]], layer: int) -> Iterator[bytes]:
-    """A layer's bytes; it is only opened when the first are wanted."""
-    yield from decompress(read_layer(layer))
-
-
-def _by_layer(files: Iterable[RegularFile]) -> dict[int, list[RegularFile]]:
-    """Files by layer, in the order of their contents there."""
-    layers: defaultdict[int, list[RegularFile]] = defaultdict(list)
-    for file in files:
-        layers[file.layer].append(file)
-    return {layer: sorted(layers[layer], key=lambda file: file.offset) for layer in sorted(layers)}
-
-
 def _write_all(descriptor: int, data: memoryview) -> None:
     while data:
         data = data[os.write(descriptor, data) :]
@@ -170,5 +118,5 @@ def _set_attributes(descriptor: int, attributes: Mapping[str, bytes]) -> None:
 
 
 def _times(mtime: float) -> tuple[int, int]:
-    nanoseconds = int(min(max(mtime, 0), _LATEST_TIME) * _NANOSECOND)
+    nanoseconds = int(clamped_time(mtime, _LATEST_TIME) * _NANOSECOND)
     return nanoseconds, nanoseconds
