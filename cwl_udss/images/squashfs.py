@@ -11,6 +11,7 @@ import hashlib
 import os
 import struct
 import sys
+import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -60,9 +61,21 @@ class Compression(enum.Enum):
     GZIP = "gzip"
 
 
+class _Zstd(threading.local):
+    """A compressor for each thread: making one takes as long as compressing some kilobytes."""
+
+    def __init__(self) -> None:
+        self._compressor = zstd.ZstdCompressor(level=_LEVEL)
+
+    def __call__(self, block: bytes) -> bytes:
+        # The whole block at once, so that no window can be larger than it: the kernel's limit.
+        compressed: bytes = self._compressor.compress(block, zstd.ZstdCompressor.FLUSH_FRAME)
+        return compressed
+
+
 # Number in the superblock, function, options (only needed as the level is not the default).
 _COMPRESSIONS: dict[Compression, tuple[int, Compress, bytes]] = {
-    Compression.ZSTD: (6, partial(zstd.compress, level=_LEVEL), struct.pack("<I", _LEVEL)),
+    Compression.ZSTD: (6, _Zstd(), struct.pack("<I", _LEVEL)),
     Compression.GZIP: (
         1,
         partial(isal_zlib.compress, level=_LEVEL),
@@ -91,8 +104,6 @@ def write_squashfs(
     `read_layer` gives a layer's compressed bytes. Raises InvalidImage if a layer is shorter than
     its index says, or the tree is larger than any image, and OSError; it leaves the file then.
     """
-    if sum(node.size for _, node in tree.walk() if isinstance(node, RegularFile)) > _LARGEST_TREE:
-        raise InvalidImage("the image's files are larger than any disk", "it may be meant to harm")
     threads = threads or min(len(os.sched_getaffinity(0)), _MOST_THREADS)
     with (
         destination.open("xb", buffering=_BUFFER_BYTES) as stream,
@@ -121,11 +132,13 @@ class _Writer:
         """Data, then the tables in mksquashfs' order, which the kernel checks. Returns the number
         of the tree's names."""
         numbering = number_inodes(tree)
+        files = [node for node in numbering.numbers if isinstance(node, RegularFile)]
+        if sum(file.size for file in files) > _LARGEST_TREE:
+            raise InvalidImage("an image has files larger than any disk", "it may be meant to harm")
         self._stream.write(bytes(SUPERBLOCK_BYTES) + metadata_block(self._options, self._options))
         writer = DataWriter(
             self._stream, self._compress, pool, threads=threads, block_bytes=1 << _BLOCK_LOG
         )
-        files = (node for node in numbering.numbers if isinstance(node, RegularFile))
         for layer, members in by_layer(files).items():
             content = LayerContent(read_layer, layer)
             for file in members:

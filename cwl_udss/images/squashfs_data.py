@@ -54,7 +54,8 @@ class DataWriter:
         self._zeros = bytes(block_bytes)
         self._sizes = array("I")  # of the blocks in the image, with their flags
         self._pending: deque[tuple[int, Future[tuple[bytes, int]]]] = deque()
-        self._tails = bytearray()  # the fragment block that is being filled
+        self._tails: list[bytes] = []  # of the fragment block that is being filled
+        self._tails_bytes = 0
         self._fragments = array("I")  # numbers of the blocks that are fragment blocks
         self._places: dict[RegularFile, _Place] = {}
 
@@ -85,17 +86,18 @@ class DataWriter:
 
     def _put_tail(self, tail: bytes) -> tuple[int, int]:
         """Add the end of a file to a fragment block: which one, and where in it."""
-        if len(self._tails) + len(tail) > self._block_bytes:
+        if self._tails_bytes + len(tail) > self._block_bytes:
             self._put_tails()
-        offset = len(self._tails)
-        self._tails += tail
+        offset = self._tails_bytes
+        self._tails.append(tail)
+        self._tails_bytes += len(tail)
         return len(self._fragments), offset
 
     def _put_tails(self) -> None:
         if self._tails:
             self._fragments.append(len(self._sizes))
-            self._put(bytes(self._tails))
-            self._tails.clear()
+            self._put(b"".join(self._tails))
+            self._tails, self._tails_bytes = [], 0
 
     def _put(self, block: bytes) -> None:
         self._pending.append((len(self._sizes), self._pool.submit(_stored, block, self._compress)))
