@@ -105,9 +105,11 @@ def metadata_block(content: bytes, compressed: bytes) -> bytes:
     return struct.pack("<H", len(content) | _METADATA_AS_IT_IS) + content
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Inode:
-    """What inodes of all types have. Their user and group are the first of the table of ids."""
+class Inode(NamedTuple):
+    """What inodes of all types have. Their user and group are the first of the table of ids.
+
+    A tuple, because an image has many thousands.
+    """
 
     number: int
     mode: int
