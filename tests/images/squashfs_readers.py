@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reads SquashFS images with what others read them with, and says what is in a directory."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import stat
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from conftest import need
+
+Reader = Callable[[Path, Path], AbstractContextManager[Path]]
+
+
+class Facts(NamedTuple):
+    """What can be said of a path; of directories the size and the number of links differ."""
+
+    kind: str
+    mode: int
+    mtime: int
+    size: int
+    content: str
+    attributes: dict[str, bytes]
+    same_as: str
+    """Of a file the first path of the same inode."""
+
+
+def snapshot(root: Path) -> dict[str, Facts]:
+    """Facts of all paths, the root as "."."""
+    inodes: dict[int, str] = {}
+    paths = [root, *sorted(root.rglob("*"), key=os.fsencode)]
+    return {str(path.relative_to(root)): _facts(path, root, inodes) for path in paths}
+
+
+def _facts(path: Path, root: Path, inodes: dict[int, str]) -> Facts:
+    status = path.lstat()
+    name = str(path.relative_to(root))
+    kind = {stat.S_IFDIR: "directory", stat.S_IFLNK: "link"}.get(
+        stat.S_IFMT(status.st_mode), "file"
+    )
+    content = ""
+    if kind == "link":
+        content = os.readlink(path)
+    elif kind == "file":
+        content = hashlib.sha256(path.read_bytes()).hexdigest()
+    return Facts(
+        kind=kind,
+        mode=stat.S_IMODE(status.st_mode),
+        mtime=int(status.st_mtime),
+        size=0 if kind == "directory" else status.st_size,
+        content=content,
+        attributes={
+            attribute: os.getxattr(path, attribute, follow_symlinks=False)
+            for attribute in os.listxattr(path, follow_symlinks=False)
+            if attribute.startswith("user.")
+        },
+        same_as=inodes.setdefault(status.st_ino, name) if kind == "file" else name,
+    )
+
+
+@contextlib.contextmanager
+def unsquashfs(image: Path, scratch: Path) -> Iterator[Path]:
+    """The image unpacked by squashfs-tools."""
+    yield _unpack(
+        "unsquashfs", "squashfs-tools", ["-q", "-n", "-d", scratch / "tree", image], scratch
+    )
+
+
+@contextlib.contextmanager
+def rdsquashfs(image: Path, scratch: Path) -> Iterator[Path]:
+    """The image unpacked by squashfs-tools-ng, which makes of hard links files of their own."""
+    options = ["-q", "-C", "-T", "-X", "-u", "/", "-p", scratch / "tree", image]
+    yield _unpack("rdsquashfs", "squashfs-tools-ng", options, scratch)
+
+
+def _unpack(program: str, package: str, options: list[str | Path], scratch: Path) -> Path:
+    _need_program(program, package)
+    done = subprocess.run([program, *options], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return scratch / "tree"
+
+
+@contextlib.contextmanager
+def squashfuse(image: Path, scratch: Path) -> Iterator[Path]:
+    """The image mounted by squashfuse, as an ordinary user can."""
+    _need_program("squashfuse_ll", "squashfuse")
+    _need_program("fusermount3", "fuse3")
+    if not os.access("/dev/fuse", os.R_OK | os.W_OK):
+        need("needs /dev/fuse")
+    mounted = scratch / "tree"
+    mounted.mkdir()
+    with subprocess.Popen(["squashfuse_ll", "-f", image, mounted]) as process:
+        try:
+            deadline = time.monotonic() + 10
+            while not mounted.is_mount():
+                assert process.poll() is None, "squashfuse_ll refuses the image"
+                assert time.monotonic() < deadline, "squashfuse_ll does not mount"
+                time.sleep(0.01)
+            yield mounted
+        finally:
+            process.terminate()  # it unmounts
+            try:
+                process.wait(10)
+            finally:
+                if mounted.is_mount():
+                    subprocess.run(["fusermount3", "-u", "-z", mounted], check=True)
+                process.kill()
+
+
+@contextlib.contextmanager
+def kernel(image: Path, scratch: Path) -> Iterator[Path]:
+    """The image mounted by the kernel, which only root may ask for."""
+    if os.geteuid() != 0:
+        pytest.skip("only root may mount")
+    mounted = scratch / "tree"
+    mounted.mkdir()
+    options = ["-t", "squashfs", "-o", "loop,ro", image, mounted]
+    if subprocess.run(["mount", *options], capture_output=True, check=False).returncode:
+        if (
+            "squashfs" in Path("/proc/filesystems").read_text()
+            and Path("/dev/loop-control").exists()
+        ):
+            pytest.fail("the kernel refuses the image")
+        pytest.skip("the kernel has no loop devices or no SquashFS")
+    try:
+        yield mounted
+    finally:
+        subprocess.run(["umount", mounted], check=True)
+
+
+READERS: list[Reader] = [unsquashfs, rdsquashfs, squashfuse, kernel]
+
+
+def _need_program(program: str, package: str) -> None:
+    if shutil.which(program) is None:
+        need(f"needs the Debian package {package}")
