@@ -178,7 +178,8 @@ def directory_inode(inode: Inode, listing: Listing, parent: int) -> bytes:
     """A directory's inode: the extended one if the basic one cannot say everything."""
     block, offset = listing.position
     size = listing.size + _DOTS_BYTES
-    if inode.attributes == NONE and not listing.places and size <= _LARGEST_U16:
+    # Without such places, it is too short to be too large for 16 bits.
+    if inode.attributes == NONE and not listing.places:
         fields = struct.pack("<2I2HI", block, inode.links, size, offset, parent)
         return inode.header(DIRECTORY) + fields
     places = listing.places[:_LARGEST_U16]  # without the rest, a search only takes longer

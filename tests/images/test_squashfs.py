@@ -48,7 +48,7 @@ from cwl_udss.images.squashfs_format import (
     file_inode,
     storable_attributes,
 )
-from cwl_udss.images.squashfs_tables import readable_by_all
+from cwl_udss.images.squashfs_tables import number_inodes, readable_by_all
 from cwl_udss.images.tree import Directory, RegularFile, SymbolicLink, Tree
 
 BLOCK = 128 << 10
@@ -261,6 +261,31 @@ def stored_file(
     size: int, extents: tuple[Extent, ...] | None = None, *, offset: int = 0
 ) -> RegularFile:
     return RegularFile(0o644, 0, size, layer=0, offset=offset, extents=extents, attributes={})
+
+
+@pytest.mark.parametrize("reader", [squashfuse, kernel])
+def test_owners_links_and_sizes_as_mksquashfs_has_them(tmp_path: Path, reader: Reader) -> None:
+    layer = tar(directory("d/a"), directory("d/b"), file("d/f"), symlink("d/l", "f"))
+    write_squashfs(merged([layer]), reads([layer]), tmp_path / "image", Compression.ZSTD)
+    with reader(tmp_path / "image", tmp_path) as root:
+        found = {path.name: path.lstat() for path in (root / "d").rglob("*")} | {
+            "d": (root / "d").stat()
+        }
+    assert {(status.st_uid, status.st_gid) for status in found.values()} == {(0, 0)}
+    links = {name: status.st_nlink for name, status in found.items()}
+    assert links == {"d": 4, "a": 2, "b": 2, "f": 1, "l": 1}
+    assert found["a"].st_size == (3 if reader is kernel else 0)  # squashfuse says so of each
+
+
+def test_numbers_of_inodes() -> None:
+    layer = tar(file("b/y"), file("b/a"), directory("b/c"), hardlink("a", "b/y"), file("c"))
+    tree = merged([layer])
+    numbering = number_inodes(tree)
+    numbers = {path: numbering.numbers[node] for path, node in tree.walk()}
+    assert numbers == {b"a": 2, b"b": 3, b"c": 4, b"b/a": 5, b"b/c": 6, b"b/y": 2}
+    parents = [numbering.parents[found] for found in numbering.directories]
+    assert parents == [7, 1, 3]
+    assert list(numbering.links.values()) == [2]
 
 
 @pytest.mark.parametrize("reader", [squashfuse, kernel])
@@ -493,7 +518,7 @@ TIMES = st.integers(0, (1 << 32) - 1)
 @st.composite
 def trees(draw: st.DrawFn) -> tuple[Tree, bytes]:
     """A small tree, and the layer that it is from."""
-    layer = b""
+    layer = bytes(512)  # so that no content is taken for a compressed layer
     root = Directory(mode=0o755, mtime=draw(TIMES))
     directories = [root]
     files: list[RegularFile] = []
