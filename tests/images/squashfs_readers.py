@@ -84,8 +84,8 @@ def rdsquashfs(image: Path, scratch: Path) -> Iterator[Path]:
 
 def _unpack(program: str, package: str, options: list[str | Path], scratch: Path) -> Path:
     _need_program(program, package)
-    done = subprocess.run([program, *options], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    done = subprocess.run([program, *options], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode(errors="replace")
     return scratch / "tree"
 
 

@@ -538,7 +538,8 @@ def trees(draw: st.DrawFn) -> tuple[Tree, bytes]:
             content = draw(CONTENTS)
             files.append(
                 RegularFile(
-                    mode=draw(st.sampled_from([0o400, 0o644, 0o755])),
+                    # Not 0o400: unsquashfs then cannot set attributes, unless it is root.
+                    mode=draw(st.sampled_from([0o600, 0o644, 0o755])),
                     mtime=draw(TIMES),
                     size=len(content),
                     layer=0,
