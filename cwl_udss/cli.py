@@ -11,20 +11,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from rich.console import Console
-from rich.filesize import decimal
-from rich.table import Table
-
 import cwl_udss
 from cwl_udss.config import Settings, add_options, load_settings
 from cwl_udss.container import run_command
 from cwl_udss.containment import print_verdict
 from cwl_udss.doctor import print_examination
 from cwl_udss.errors import UdssError
-from cwl_udss.images.pull import Images, When
-from cwl_udss.images.store import Store
+from cwl_udss.images_command import add_images
 from cwl_udss.installation import write_cwltool_command
 from cwl_udss.pure import prefer_python_modules
+from cwl_udss.scratch import clean
 
 _EXIT_FAILURE = 1
 _EXIT_INTERRUPTED = 130  # as a shell reports a process that SIGINT has ended
@@ -77,7 +73,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=cwl_udss.__version__)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_run(commands)
-    _add_images(commands)
+    add_images(commands)
+    _add_clean(commands)
     _add_doctor(commands)
     return parser
 
@@ -107,37 +104,15 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.set_defaults(command=_run)
 
 
-def _add_images(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_clean(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
-        "images",
-        help="pull, list and remove images",
-        description="The store of converted images, shared by all your runs.",
+        "clean",
+        help="remove what runs that were killed have left behind",
+        description="Remove what dead runs have left in the store and in this node's scratch "
+        "directory, and only that. What another machine left is watched for a minute first.",
     )
-    actions = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    pull = actions.add_parser(
-        "pull",
-        help="get images, or newer ones of the same names",
-        description="Ask the registry what each reference stands for now, and get that into the "
-        "store unless it is there. Mirrors, insecure and blocked registries and short names are "
-        "taken from registries.conf; credentials from what docker or podman login has written.",
-    )
-    pull.add_argument("references", metavar="IMAGE", nargs="+", help="as Docker names it")
-    add_options(pull)
-    pull.set_defaults(command=_pull)
-    listing = actions.add_parser("list", help="show what is in the store")
-    add_options(listing)
-    listing.set_defaults(command=_list)
-    remove = actions.add_parser(
-        "rm",
-        help="remove images",
-        description="Forget references; an image goes when none is left that stands for it. Do not "
-        "remove an image while a step of a run uses it.",
-    )
-    remove.add_argument(
-        "references", metavar="IMAGE", nargs="+", help="a reference, or the digest or its beginning"
-    )
-    add_options(remove)
-    remove.set_defaults(command=_remove)
+    add_options(parser)
+    parser.set_defaults(command=_clean)
 
 
 def _add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -167,45 +142,9 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:
     return run_command(options.image, tuple(command), settings, os.environ, Path.home())
 
 
-def _images(settings: Settings) -> Images:
-    return Images(Store(settings.store), os.environ, Path.home())
-
-
-def _pull(options: argparse.Namespace, settings: Settings) -> int:
-    images = _images(settings)
-    failures = 0
-    for reference in options.references:
-        try:
-            image = images.get(reference, When.ALWAYS)
-            print(f"{image.digest} {reference}")
-        except UdssError as error:  # the other images are wanted all the same
-            print(f"cwl-udss: {error}", file=sys.stderr)
-            failures += 1
-    return _EXIT_FAILURE if failures else 0
-
-
-def _list(options: argparse.Namespace, settings: Settings) -> int:
-    images = Store(settings.store).images()
-    if not images:
-        print(f"no images in {settings.store}", file=sys.stderr)
-        return 0
-    table = Table("IMAGE", "DIGEST", "SIZE", "FILES", box=None, pad_edge=False, header_style="")
-    for image in images:
-        table.add_row(
-            "\n".join(image.references) or "-",
-            image.digest.partition(":")[2][:12],
-            decimal(image.size),
-            str(image.entries),
-        )
-    # A pipe has no width, and what reads it wants whole lines.
-    Console(width=None if sys.stdout.isatty() else 1000, highlight=False).print(table)
-    return 0
-
-
-def _remove(options: argparse.Namespace, settings: Settings) -> int:
-    images = _images(settings)
-    for text in options.references:
-        images.remove(text)
+def _clean(options: argparse.Namespace, settings: Settings) -> int:
+    for path in clean(settings, os.environ):
+        print(f"removed {path}")
     return 0
 
 

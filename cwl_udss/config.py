@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import re
 import string
 import sys
 from collections.abc import Callable, Mapping
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from cwl_udss.errors import SettingsError
+from cwl_udss.images.squashfs import Compression
+from cwl_udss.images.store import ImageFormat
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -30,19 +33,37 @@ class Settings:
 
     store: Path
     """Directory of the converted images."""
+    library: tuple[Path, ...]
+    """Other stores, only read, looked into before that."""
+    offline: bool
+    """Never use the network."""
+    format: ImageFormat | None
+    """Of new images; None chooses by the store's filesystem."""
+    compression: Compression
+    keep_layers: bool
+    """Keep the layers that were downloaded."""
+    scratch: Path | None
+    """A directory on this node; None looks for one."""
+    scratch_images: int
+    """How many bytes unpacked images may take there."""
     bwrap: str | None
     """The `bwrap` program to use; None looks for one."""
     origins: Mapping[str, str]
     """Where each value came from, for `cwl-udss doctor`."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Setting:
     name: str
-    metavar: str
     help: str
     default: Callable[[Mapping[str, str], Path], Any]
     convert: Callable[[str], Any]
+    """Raises ValueError with what would be right."""
+    metavar: str = ""
+    is_flag: bool = False
+    """Is given by the option alone."""
+    is_list: bool = False
+    """The option may be repeated."""
 
     @property
     def option(self) -> str:
@@ -61,21 +82,119 @@ def _default_store(environment: Mapping[str, str], home: Path) -> Path:
     return Path(environment.get("XDG_CACHE_HOME") or home / ".cache") / "cwl-udss"
 
 
+def _default(value: Any) -> Callable[[Mapping[str, str], Path], Any]:
+    return lambda environment, home: value
+
+
+def _path(text: str) -> Path:
+    return Path(text).absolute()
+
+
+def _paths(text: str) -> tuple[Path, ...]:
+    return tuple(_path(part) for part in text.split(":") if part)
+
+
+def _yes_or_no(text: str) -> bool:
+    try:
+        return _WORDS[text.lower()]
+    except KeyError:
+        raise ValueError("it must be yes or no") from None
+
+
+_WORDS = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
+
+
+def _format(text: str) -> ImageFormat | None:
+    if text == "auto":
+        return None
+    try:
+        return ImageFormat(text)
+    except ValueError:
+        raise ValueError("it must be auto, directory or squashfs") from None
+
+
+def _compression(text: str) -> Compression:
+    try:
+        return Compression(text)
+    except ValueError:
+        raise ValueError("it must be zstd or gzip") from None
+
+
+def parse_size(text: str) -> int:
+    """Return the bytes that a text such as 20G means. Raises ValueError."""
+    match = re.fullmatch(r"(\d+)\s*([KMGT]?)i?B?", text, re.IGNORECASE)
+    if match is None:
+        raise ValueError("it must be a number of bytes, such as 20G")
+    return int(match[1]) << (10 * " KMGT".index(match[2].upper() or " "))
+
+
 SETTINGS = (
     _Setting(
-        "store",
-        "DIR",
-        "keep converted images in DIR (default: ~/.cache/cwl-udss)",
-        _default_store,
-        lambda text: Path(text).absolute(),
+        name="store",
+        metavar="DIR",
+        help="keep converted images in DIR (default: ~/.cache/cwl-udss)",
+        default=_default_store,
+        convert=_path,
     ),
     _Setting(
-        "bwrap",
-        "PROGRAM",
-        "make sandboxes with this bwrap (default: the one on PATH if it works here, else the one "
-        "that was installed with cwl-udss)",
-        lambda environment, home: None,
-        str,
+        name="library",
+        metavar="DIR[:DIR...]",
+        help="use the images of these stores first; they are only read",
+        default=_default(()),
+        convert=_paths,
+        is_list=True,
+    ),
+    _Setting(
+        name="offline",
+        help="never use the network; say at the start which images are missing",
+        default=_default(False),
+        convert=_yes_or_no,
+        is_flag=True,
+    ),
+    _Setting(
+        name="format",
+        metavar="FORMAT",
+        help="keep new images as a `directory` or as one `squashfs` file (default: auto, a file if "
+        "the store is on a network filesystem)",
+        default=_default(None),
+        convert=_format,
+    ),
+    _Setting(
+        name="compression",
+        metavar="NAME",
+        help="compress squashfs files with zstd or gzip (default: zstd; gzip is for old readers)",
+        default=_default(Compression.ZSTD),
+        convert=_compression,
+    ),
+    _Setting(
+        name="keep_layers",
+        help="keep downloaded layers in the store, so that images which share some need less",
+        default=_default(False),
+        convert=_yes_or_no,
+        is_flag=True,
+    ),
+    _Setting(
+        name="scratch",
+        metavar="DIR",
+        help="a directory on this node for images in use and for the steps' own directories "
+        "(default: the first of $TMPDIR, $PBS_JOBFS, $SLURM_TMPDIR, /tmp that is local)",
+        default=_default(None),
+        convert=_path,
+    ),
+    _Setting(
+        name="scratch_images",
+        metavar="SIZE",
+        help="let images that had to be unpacked take SIZE there at most (default: 20G)",
+        default=_default(20 << 30),
+        convert=parse_size,
+    ),
+    _Setting(
+        name="bwrap",
+        metavar="PROGRAM",
+        help="make sandboxes with this bwrap (default: the one on PATH if it works here, else the "
+        "one that was installed with cwl-udss)",
+        default=_default(None),
+        convert=str,
     ),
 )
 
@@ -83,12 +202,15 @@ SETTINGS = (
 def add_options(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
     """Add one option per setting to a command's parser."""
     for setting in SETTINGS:
-        parser.add_argument(
-            setting.option,
-            dest=setting.attribute,
-            metavar=setting.metavar,
-            help=f"{setting.help} [${setting.variable}]",
-        )
+        described = f"{setting.help} [${setting.variable}]"
+        if setting.is_flag:
+            action: dict[str, Any] = {"action": "store_const", "const": "yes"}
+        else:
+            action = {
+                "action": "append" if setting.is_list else "store",
+                "metavar": setting.metavar,
+            }
+        parser.add_argument(setting.option, dest=setting.attribute, help=described, **action)
 
 
 def load_settings(
@@ -109,7 +231,7 @@ def load_settings(
     origins: dict[str, str] = {}
     for setting in SETTINGS:
         sources = [
-            (setting.option, options.get(setting.attribute)),
+            (setting.option, _given(options.get(setting.attribute))),
             (f"${setting.variable}", environment.get(setting.variable) or None),
             *((str(path), content.get(setting.name)) for path, content in files),
         ]
@@ -119,9 +241,18 @@ def load_settings(
         if text is None:
             values[setting.name] = setting.default(environment, home)
         else:
-            values[setting.name] = setting.convert(text)
+            try:
+                values[setting.name] = setting.convert(text)
+            except ValueError as error:
+                raise SettingsError(
+                    f"{setting.name} from {origin} is {text!r}", str(error)
+                ) from error
         origins[setting.name] = origin
     return Settings(**values, origins=origins)
+
+
+def _given(value: str | list[str] | None) -> str | None:
+    return ":".join(value) if isinstance(value, list) else value
 
 
 def _files(environment: Mapping[str, str], home: Path, site_file: Path) -> list[Path]:
@@ -147,13 +278,25 @@ def _read_file(path: Path, environment: Mapping[str, str], home: Path) -> dict[s
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path} is not TOML", str(error)) from error
     known = [setting.name for setting in SETTINGS]
-    for key, value in content.items():
+    for key in content:
         if key not in known:
             nearest = difflib.get_close_matches(key, known, n=1, cutoff=0)[0]
             raise SettingsError(f"unknown key {key!r} in {path}", f"did you mean {nearest!r}?")
-        if not isinstance(value, str):
-            raise SettingsError(f"{key} in {path} is not a string", f'write {key} = "…"')
-    return {key: _expanded(text, environment, home, path) for key, text in content.items()}
+    return {
+        key: ":".join(_expanded(text, environment, home, path) for text in _texts(key, value, path))
+        for key, value in content.items()
+    }
+
+
+def _texts(key: str, value: object, path: Path) -> list[str]:
+    """A value as the environment would have it; a list in its parts."""
+    if isinstance(value, bool):
+        return ["yes" if value else "no"]
+    texts = value if isinstance(value, list) else [value]
+    strings = [text for text in texts if isinstance(text, str)]
+    if len(strings) < len(texts):
+        raise SettingsError(f"{key} in {path} is not a string", f'write {key} = "…"')
+    return strings
 
 
 def _expanded(text: str, environment: Mapping[str, str], home: Path, path: Path) -> str:

@@ -45,12 +45,15 @@ def run_command(
     home: Path,
 ) -> int:
     """Run a command in an image, in the current directory. Returns its exit code."""
-    steps = Steps(settings, environment, home)
-    image = steps.image(ImageRequest(image_id=reference))
     directory = str(Path.cwd())
-    with tempfile.TemporaryDirectory(prefix="cwl-udss-") as temporary:
+    with (
+        Steps(settings, environment, home) as steps,
+        tempfile.TemporaryDirectory(prefix="cwl-udss-") as temporary,
+    ):
+        image = steps.image(ImageRequest(image_id=reference))
+        root = steps.root(image)
         sandbox = Sandbox(
-            root=image.root,
+            root=root,
             command=image_command(image.config, command),
             environment={
                 **image_environment(image.config),
@@ -62,7 +65,7 @@ def run_command(
                 Bind(source=directory, destination=directory, writable=True),
                 Bind(source=temporary, destination=TEMPORARY_DIRECTORY, writable=True),
             ),
-            files=identity_files(image.root, home=directory, network=False),
+            files=identity_files(root.here, home=directory, network=False),
         )
         result = steps.run(
             sandbox, stdin=sys.stdin.buffer, stdout=sys.stdout.buffer, stderr=sys.stderr.buffer

@@ -27,9 +27,9 @@ import cwl_udss
 from cwl_udss.config import Settings
 from cwl_udss.containment_suite.surroundings import problems, surroundings
 from cwl_udss.images.pull import Images
-from cwl_udss.images.store import Store
 from cwl_udss.resources import available_resources
 from cwl_udss.runtimes.probe import find_bubblewrap
+from cwl_udss.steps import open_store
 
 IMAGE = "docker.io/library/debian:stable-slim"
 _TESTS = "containment_tests.yaml"
@@ -52,7 +52,7 @@ def print_verdict(settings: Settings, environment: Mapping[str, str], home: Path
     Raises UdssError if they cannot be run.
     """
     runtime = find_bubblewrap(settings.bwrap, environment.get("PATH"))
-    Images(Store(settings.store), environment, home).get(IMAGE)
+    Images(open_store(settings), environment, home).get(IMAGE)
     start = time.monotonic()
     outcomes = _run_all(settings, environment)
     print(

@@ -17,11 +17,11 @@ from cwl_udss.config import Settings
 from cwl_udss.errors import UdssError
 from cwl_udss.images.manifest import this_platform
 from cwl_udss.images.registries import load_registries
-from cwl_udss.images.store import Store
 from cwl_udss.installation import Command, installed_command, other_command
 from cwl_udss.javascript import SandboxedNode
 from cwl_udss.resources import available_resources
 from cwl_udss.runtimes.probe import find_bubblewrap
+from cwl_udss.steps import open_store
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +101,7 @@ def _javascript(settings: Settings, environment: Mapping[str, str]) -> str:
 
 
 def _store(settings: Settings) -> str:
-    store = Store(settings.store)
+    store = open_store(settings)
     with store.work():
         free = shutil.disk_usage(settings.store).free
     images = store.images()

@@ -7,7 +7,9 @@ cli.py imports it when a compiled cwltool has been dealt with.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
+import io
 import os
 import signal
 import sys
@@ -21,16 +23,17 @@ from cwl_utils.sandboxjs import set_js_engine
 from cwltool.argparser import arg_parser
 from cwltool.context import LoadingContext, RuntimeContext
 from cwltool.executors import JobExecutor, SingleJobExecutor
-from cwltool.utils import versionstring
+from cwltool.utils import DEFAULT_TMP_PREFIX, versionstring
 
 import cwl_udss
-from cwl_udss.config import add_options, load_settings
-from cwl_udss.errors import UdssError
-from cwl_udss.executor import ParallelExecutor
+from cwl_udss.config import Settings, add_options, load_settings
+from cwl_udss.errors import ImageError, UdssError
+from cwl_udss.executor import ParallelExecutor, Prepare, SerialExecutor
 from cwl_udss.images.pull import When
 from cwl_udss.javascript import SandboxedNode
 from cwl_udss.resources import Resources, available_resources
 from cwl_udss.sandbox import INPUT_DIRECTORY, OUTPUT_DIRECTORY
+from cwl_udss.scratch import local_directories, run_directory
 from cwl_udss.steps import Steps
 from cwl_udss.tool import extend_cwltool, make_tool, stop_host_steps
 from cwl_udss.workflow import wait_for_running_steps
@@ -113,55 +116,87 @@ def _run_with_udss(arguments: list[str], options: argparse.Namespace) -> int:
     if refused:
         print(f"cwltool: {refused}", file=sys.stderr)
         return USAGE_ERROR
-    steps = Steps(
-        load_settings(vars(options), os.environ, Path.home()),
-        os.environ,
-        Path.home(),
-        _when_to_pull(options),
+    settings = load_settings(vars(options), os.environ, Path.home())
+    with contextlib.ExitStack() as stack:
+        when = _when_to_pull(options, settings)
+        steps = stack.enter_context(Steps(settings, os.environ, Path.home(), when))
+        extend_cwltool()
+        set_js_engine(SandboxedNode(steps.runtime))
+        runtime_context = RuntimeContext(vars(options))
+        # Where conversion has made mount points. cwltool's own choice of the first is random.
+        runtime_context.docker_outdir = OUTPUT_DIRECTORY
+        runtime_context.docker_stagedir = INPUT_DIRECTORY
+
+        def prepare(context: RuntimeContext) -> None:
+            if settings.offline:
+                steps.check_images()
+            if _are_steps_placed_by_us(options):
+                places = local_directories(settings.scratch, os.environ) or [Path(options.outdir)]
+                run = stack.enter_context(run_directory(places, steps.needed_bytes))
+                context.tmpdir_prefix = context.tmp_outdir_prefix = f"{run}/"
+
+        executor = _executor(options, steps, runtime_context, prepare)
+        signal.signal(signal.SIGTERM, _exit_on_signal)
+        try:
+            return int(
+                cwltool.main.main(
+                    arguments,
+                    versionfunc=version_text,
+                    executor=executor,
+                    loadingContext=_loading_context(options, steps),
+                    runtimeContext=runtime_context,
+                )
+            )
+        except KeyboardInterrupt:
+            print("cwltool: interrupted", file=sys.stderr)
+            return INTERRUPTED
+        finally:
+            steps.stop()
+            cwltool.main._terminate_processes()
+
+
+def load_document(steps: Steps, document: str, overrides: str | None) -> None:
+    """Read a CWL document, with all that it names, for Steps.expected. Raises ImageError."""
+    arguments = ["--quiet", "--validate", "--enable-ext", document]
+    if overrides is not None:
+        arguments[:0] = ["--overrides", overrides]
+    options = extended_parser().parse_args(arguments)
+    code = cwltool.main.main(
+        arguments, stdout=io.StringIO(), loadingContext=_loading_context(options, steps)
     )
-    extend_cwltool()
-    set_js_engine(SandboxedNode(steps.runtime))
-    loading_context = LoadingContext(vars(options))
+    if code:
+        raise ImageError(f"{document} cannot be read", "its mistakes are listed above")
+
+
+def _loading_context(options: argparse.Namespace, steps: Steps) -> LoadingContext:
+    context = LoadingContext(vars(options))
     # Nothing between cwltool and the tool reads its command line or its mounts as text, so that no
     # character of a file's name needs to be refused.
-    loading_context.relax_path_checks = True
-    loading_context.construct_tool_object = functools.partial(make_tool, steps)
-    runtime_context = RuntimeContext(vars(options))
-    # Where conversion has made mount points. cwltool's own choice of the first is a random name.
-    runtime_context.docker_outdir = OUTPUT_DIRECTORY
-    runtime_context.docker_stagedir = INPUT_DIRECTORY
-    executor = _executor(options, steps, runtime_context)
-    signal.signal(signal.SIGTERM, _exit_on_signal)
-    try:
-        return int(
-            cwltool.main.main(
-                arguments,
-                versionfunc=version_text,
-                executor=executor,
-                loadingContext=loading_context,
-                runtimeContext=runtime_context,
-            )
-        )
-    except KeyboardInterrupt:
-        print("cwltool: interrupted", file=sys.stderr)
-        return INTERRUPTED
-    finally:
-        steps.stop()
-        cwltool.main._terminate_processes()
+    context.relax_path_checks = True
+    context.construct_tool_object = functools.partial(make_tool, steps, options.default_container)
+    return context
 
 
-def _when_to_pull(options: argparse.Namespace) -> When:
-    if options.force_docker_pull:
-        return When.ALWAYS
-    return When.MISSING if options.pull_image else When.NEVER
+def _when_to_pull(options: argparse.Namespace, settings: Settings) -> When:
+    if settings.offline or not options.pull_image:
+        return When.NEVER
+    return When.ALWAYS if options.force_docker_pull else When.MISSING
+
+
+def _are_steps_placed_by_us(options: argparse.Namespace) -> bool:
+    """Unless the person has said where, or wants to look at what the steps leave."""
+    said = {options.tmpdir_prefix, options.tmp_outdir_prefix} != {DEFAULT_TMP_PREFIX}
+    return not said and options.rm_tmpdir and options.move_outputs != "leave"
 
 
 def _executor(
-    options: argparse.Namespace, steps: Steps, runtime_context: RuntimeContext
+    options: argparse.Namespace, steps: Steps, runtime_context: RuntimeContext, prepare: Prepare
 ) -> JobExecutor:
     # Only cwltool's own knows how to validate without running.
-    if not options.parallel or options.validate:
+    if options.validate:
         return SingleJobExecutor()
+    if not options.parallel:
+        return SerialExecutor(prepare)
 
     def stop() -> None:
         steps.stop()
@@ -169,7 +204,7 @@ def _executor(
 
     available = available_resources(os.environ)
     cores = options.parallel_max or available.cores
-    executor = ParallelExecutor(Resources(cores=cores, ram=available.ram), stop)
+    executor = ParallelExecutor(Resources(cores=cores, ram=available.ram), prepare, stop)
     runtime_context.select_resources = executor.select_resources
     wait_for_running_steps(executor.are_steps_running)
     return executor

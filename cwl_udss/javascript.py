@@ -25,7 +25,7 @@ from cwl_utils.sandboxjs import NodeJSEngine
 
 from cwl_udss.errors import SandboxError
 from cwl_udss.runtimes.bwrap import Bubblewrap
-from cwl_udss.sandbox import Bind, Sandbox
+from cwl_udss.sandbox import Bind, RootFilesystem, Sandbox
 
 # What a dynamically linked program needs to start.
 _SYSTEM_LIBRARIES = ("/lib", "/lib32", "/lib64", "/libx32", "/usr/lib", "/usr/lib64", "/usr/lib32")
@@ -92,7 +92,7 @@ class SandboxedNode(NodeJSEngine):
 
     def _start(self, program: str, *arguments: str) -> subprocess.Popen[str]:
         sandbox = Sandbox(
-            root=Path(self._empty.name),
+            root=RootFilesystem(path=Path(self._empty.name)),
             command=(program, *arguments),
             environment={},
             working_directory="/",

@@ -26,6 +26,22 @@ class Bind:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RootFilesystem:
+    """A root filesystem: a directory, never written to."""
+
+    path: Path
+    mounted_by: int | None = None
+    """A process in whose user and mount namespaces that path is, if not in the caller's."""
+
+    @property
+    def here(self) -> Path:
+        """Where the caller sees it (proc_pid_root(5))."""
+        if self.mounted_by is None:
+            return self.path
+        return Path(f"/proc/{self.mounted_by}/root{self.path}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Sandbox:
     """One step's view of the machine.
 
@@ -34,8 +50,7 @@ class Sandbox:
     else is on the host is out of sight.
     """
 
-    root: Path
-    """Root filesystem: a directory, never written to."""
+    root: RootFilesystem
     command: tuple[str, ...]
     environment: Mapping[str, str]
     """The whole environment of the command; nothing of the caller's is added."""

@@ -9,36 +9,61 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import errno
+import itertools
+import logging
 import os
-import re
 import secrets
 import shutil
-import socket
-import time
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-# Of another host nobody here can tell whether a process still lives. No pull takes this long.
-ABANDONED_AFTER_SECONDS = 7 * 24 * 3600
-_WORK_NAME = re.compile(r"(?P<host>.+)\.(?P<process>\d+)\.[0-9a-f]{16}")
+from cwl_udss.leases import living, presence, presence_name
+
+_logger = logging.getLogger(__name__)
+
+_OWNER = ".owner"
+_FEW = 16
 
 
 @contextlib.contextmanager
 def work_directory(parent: Path) -> Iterator[Path]:
     """Make a directory of this process's own below `parent`, removed at the end, for what is going
-    to be published on that filesystem. Removes what dead processes of this host left there."""
+    to be published on that filesystem. Removes what processes left there that are known to be dead.
+    """
     parent.mkdir(parents=True, exist_ok=True)
-    _remove_abandoned(parent)
-    path = parent / f"{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(8)}"
-    path.mkdir(mode=0o700)
-    try:
-        yield path
-    finally:
-        remove_tree(path)
+    remove_abandoned(parent, patience=0)
+    path = parent / presence_name()
+    with presence(path.with_name(path.name + _OWNER)):
+        path.mkdir(mode=0o700)
+        try:
+            yield path
+        finally:
+            remove_tree(path)
 
 
-def publish_file(path: Path, content: bytes) -> None:
+def remove_abandoned(parent: Path, patience: float) -> list[Path]:
+    """Remove the work directories below `parent` of processes that are no more, and only these.
+
+    Those of other machines are watched for up to `patience` seconds (see leases.living). Returns
+    what was removed.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        owners = {path for path in parent.iterdir() if path.name.endswith(_OWNER)}
+        removed = []
+        for owner in sorted(owners - living(owners, patience)):
+            directory = owner.with_name(owner.name.removesuffix(_OWNER))
+            try:
+                remove_tree(directory)
+                owner.unlink(missing_ok=True)
+                removed.append(directory)
+            except PermissionError as error:  # in a store of several people: it is theirs
+                _logger.debug("%s stays: %s", directory, error)
+        return removed
+    return []
+
+
+def publish_file(path: Path, content: bytes, mode: int | None = None) -> None:
     """Write a file so that a reader sees the old content or the new, also after a crash."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
@@ -46,26 +71,29 @@ def publish_file(path: Path, content: bytes) -> None:
         with open(temporary, "xb") as stream:
             stream.write(content)
             stream.flush()
+            if mode is not None:
+                os.fchmod(stream.fileno(), mode)
             os.fsync(stream.fileno())
         temporary.rename(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    _sync_directory(path.parent)
+    _sync(path.parent)
 
 
 def publish_directory(made: Path, path: Path) -> bool:
     """Move a finished directory into place. False if another process was first: that one stays."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    _sync_filesystem(made)
+    _sync_tree(made)
     try:
         made.rename(path)
-    except OSError as error:
-        # rename(2): a directory can replace an empty one only.
-        if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
+    except OSError:
+        # rename(2): a directory can replace an empty one only. EEXIST or ENOTEMPTY, but of sshfs
+        # it may be anything.
+        if path.exists():
             return False
         raise
-    _sync_directory(path.parent)
+    _sync(path.parent)
     return True
 
 
@@ -86,24 +114,25 @@ def remove_tree(path: Path) -> None:
         shutil.rmtree(path, onerror=make_writable_and_retry)
 
 
-def _remove_abandoned(parent: Path) -> None:
-    """Remove the work directories of processes that are no more, and only these."""
-    for entry in os.scandir(parent):
-        match = _WORK_NAME.fullmatch(entry.name)
-        if match and _is_abandoned(match["host"], int(match["process"]), entry):
-            remove_tree(Path(entry.path))
+def _sync_tree(path: Path) -> None:
+    """Force a tree to the disk: by fsync(2) for each of a few, else with all of the filesystem."""
+    entries = list(itertools.islice(_all_entries(path), _FEW + 1))
+    if len(entries) > _FEW:
+        _sync_filesystem(path)
+        return
+    for entry in (*entries, path):
+        mode = entry.lstat().st_mode
+        if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+            _sync(entry)
 
 
-def _is_abandoned(host: str, process: int, entry: os.DirEntry[str]) -> bool:
-    if host == socket.gethostname():
-        return not os.path.exists(f"/proc/{process}")
-    with contextlib.suppress(FileNotFoundError):
-        return time.time() - entry.stat().st_mtime > ABANDONED_AFTER_SECONDS
-    return False
+def _all_entries(path: Path) -> Iterator[Path]:
+    for directory, names, files in os.walk(path):
+        yield from (Path(directory, name) for name in (*names, *files))
 
 
 def _sync_filesystem(path: Path) -> None:
-    """Force all written data of the filesystem to disk: one call instead of fsync(2) per file."""
+    """One call instead of fsync(2) for each file (syncfs(2))."""
     library = ctypes.CDLL(None, use_errno=True)
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -114,8 +143,8 @@ def _sync_filesystem(path: Path) -> None:
         os.close(descriptor)
 
 
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -8,17 +8,31 @@ import threading
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
+from types import TracebackType
 from typing import IO
 
 from cwl_udss.config import Settings
+from cwl_udss.errors import ImageError
+from cwl_udss.images.node import NodeImages
 from cwl_udss.images.pull import Images, When
 from cwl_udss.images.request import ImageRequest, RequestedImages
 from cwl_udss.images.store import Store, StoredImage
 from cwl_udss.runtimes.bwrap import Bubblewrap
 from cwl_udss.runtimes.probe import find_bubblewrap
-from cwl_udss.sandbox import Result, Sandbox, SandboxProcess
+from cwl_udss.sandbox import Result, RootFilesystem, Sandbox, SandboxProcess
 
 _logger = logging.getLogger(__name__)
+
+
+def open_store(settings: Settings) -> Store:
+    """Return the store that the settings name."""
+    return Store(
+        settings.store,
+        libraries=settings.library,
+        format=settings.format,
+        compression=settings.compression,
+        keeps_layers=settings.keep_layers,
+    )
 
 
 class Steps:
@@ -42,12 +56,41 @@ class Steps:
         self._lock = threading.Lock()
         self._running: set[SandboxProcess] = set()
         self._stopped = False
+        self.expected: list[ImageRequest] = []
+        """What the documents that were read are going to ask for."""
+        self.needed_bytes = 0
+        """What one of their tools needs for its directories."""
+
+    def __enter__(self) -> Steps:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+        self._node.__exit__(kind, error, trace)
+
+    @cached_property
+    def _store(self) -> Store:
+        return open_store(self._settings)
 
     @cached_property
     def _requested(self) -> RequestedImages:
-        store = Store(self._settings.store)
-        images = Images(store, self._environment, self._home)
-        return RequestedImages(images, store, self.runtime, self._when)
+        images = Images(self._store, self._environment, self._home)
+        return RequestedImages(images, self._store, self._node, self.runtime, self._when)
+
+    @cached_property
+    def _node(self) -> NodeImages:
+        return NodeImages(
+            self._store,
+            self.runtime,
+            scratch=self._settings.scratch,
+            scratch_bytes=self._settings.scratch_images,
+            environment=self._environment,
+        )
 
     @cached_property
     def _found_runtime(self) -> Bubblewrap:
@@ -63,6 +106,32 @@ class Steps:
     def image(self, request: ImageRequest) -> StoredImage:
         """Return an image, made if need be. Raises ImageError, StoreError or SandboxError."""
         return self._requested.get(request)
+
+    def expect(self, request: ImageRequest | None, needed_bytes: int) -> None:
+        """Note what a tool is going to need."""
+        if request is not None and request not in self.expected:
+            self.expected.append(request)
+        self.needed_bytes = max(self.needed_bytes, needed_bytes)
+
+    def check_images(self) -> None:
+        """See whether all expected images are there. Raises ImageError that names the missing."""
+        missing = []
+        for request in self.expected:
+            try:
+                self.image(request)
+            except ImageError as error:
+                _logger.debug("%s", error)
+                missing.append(request.name)
+        if missing:
+            raise ImageError(
+                f"not in the store {self._settings.store}, and the network may not be used: "
+                f"{', '.join(missing)}",
+                "where there is a network: cwl-udss images pull WORKFLOW",
+            )
+
+    def root(self, image: StoredImage) -> RootFilesystem:
+        """Return an image's root filesystem, usable until the end of this. Raises StoreError."""
+        return self._node.root(image)
 
     def run(
         self,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
+import math
 import os
 import shutil
 import subprocess
@@ -59,6 +60,23 @@ class SandboxedTool(CommandLineTool):
         super().__init__(toolpath_object, loading_context)
         self._steps = steps
 
+    def image_request(self, default: str | None) -> ImageRequest | None:
+        """Return which image the tool is going to ask for; `default` is the one for tools that name
+        none."""
+        requirement, _ = self.get_requirement("DockerRequirement")
+        if requirement is None and default is not None:
+            requirement = {"dockerPull": default}
+        if requirement is None:
+            return None
+        return parse_request(requirement, _directory(str(self.tool["id"])))
+
+    def needed_bytes(self) -> int:
+        """Return how much room the tool's directories need, as far as it does not depend on its
+        input."""
+        requirement, _ = self.get_requirement("ResourceRequirement")
+        asked = ((requirement or {}).get(name) for name in ("tmpdirMin", "outdirMin"))
+        return sum(math.ceil(size) << 20 for size in asked if isinstance(size, int | float))
+
     def make_job_runner(self, runtimeContext: RuntimeContext) -> type[JobBase]:
         """Return what makes a job (cwltool's hook)."""
         runner = super().make_job_runner(runtimeContext)
@@ -91,6 +109,7 @@ class SandboxedJob(DockerCommandLineJob):
         """Run the job; an image that cannot be had fails it like a tool that fails."""
         try:
             self._image = self._steps.image(self._request())
+            self._steps.root(self._image)
             self._steps.runtime()
         except UdssError as error:
             self._fail(error, runtimeContext)
@@ -115,16 +134,15 @@ class SandboxedJob(DockerCommandLineJob):
         env.clear()
         env.update(image_environment(self._image.config))
         env.update(self.environment)
+        root = self._steps.root(self._image)
         self._sandbox = Sandbox(
-            root=self._image.root,
+            root=root,
             command=(),
             environment={},
             working_directory=self.builder.outdir,
             directories=(self.builder.stagedir,),
             binds=self._binds(runtimeContext),
-            files=identity_files(
-                self._image.root, home=self.builder.outdir, network=self.networkaccess
-            ),
+            files=identity_files(root.here, home=self.builder.outdir, network=self.networkaccess),
             network=self.networkaccess,
             shared_memory_bytes=self._shared_memory_bytes(),
         )
@@ -267,11 +285,16 @@ class _CollectingAccess(StdFsAccess):
 
 
 def make_tool(
-    steps: Steps, toolpath_object: CommentedMap, loading_context: LoadingContext
+    steps: Steps,
+    default_image: str | None,
+    toolpath_object: CommentedMap,
+    loading_context: LoadingContext,
 ) -> Process:
     """Return the process for a CWL document (LoadingContext.construct_tool_object)."""
     if toolpath_object.get("class") == "CommandLineTool":
-        return SandboxedTool(toolpath_object, loading_context, steps)
+        tool = SandboxedTool(toolpath_object, loading_context, steps)
+        steps.expect(tool.image_request(default_image), tool.needed_bytes())
+        return tool
     return default_make_tool(toolpath_object, loading_context)
 
 

@@ -3,18 +3,18 @@
 
 from __future__ import annotations
 
+import json
 import os
-import socket
 import subprocess
-import time
+import sys
 from pathlib import Path
 
 import pytest
 
 from cwl_udss.staging import (
-    ABANDONED_AFTER_SECONDS,
     publish_directory,
     publish_file,
+    remove_abandoned,
     remove_tree,
     work_directory,
 )
@@ -51,29 +51,71 @@ def test_two_work_directories_of_a_process_differ(tmp_path: Path) -> None:
         assert one.is_dir()
 
 
-def dead_process() -> int:
-    process = subprocess.Popen(["true"])
-    process.wait()
-    return process.pid
+LEAVE = """
+import os, sys
+from pathlib import Path
+from cwl_udss.staging import work_directory
+with work_directory(Path(sys.argv[1])) as path:
+    (path / "layer").mkdir()
+    print(path, flush=True)
+    sys.stdin.read()
+"""
 
 
-@pytest.mark.parametrize(
-    ("host", "process", "age", "stays"),
-    [
-        pytest.param(socket.gethostname(), dead_process(), 0, False, id="dead here"),
-        pytest.param(socket.gethostname(), os.getppid(), 0, True, id="alive here"),
-        pytest.param("other", 1, 0, True, id="another host, fresh"),
-        pytest.param("other", 1, ABANDONED_AFTER_SECONDS + 60, False, id="another host, old"),
-    ],
-)
-def test_what_others_left(tmp_path: Path, host: str, process: int, age: int, stays: bool) -> None:
-    other = tmp_path / f"{host}.{process}.0123456789abcdef"
-    (other / "layer").mkdir(parents=True)
+def leave(parent: Path) -> subprocess.Popen[str]:
+    """Start a process with a work directory below `parent`."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", LEAVE, str(parent)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline()
+    return process
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    process.kill()
+    process.communicate()
+
+
+def test_what_a_killed_process_left_goes_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "not-ours").mkdir()
-    os.utime(other, (time.time() - age, time.time() - age))
-    with work_directory(tmp_path):
-        assert other.exists() == stays
-        assert (tmp_path / "not-ours").exists()
+    living, dead = leave(tmp_path), leave(tmp_path)
+    kill(dead)
+    try:
+        with work_directory(tmp_path):
+            left = [name for name in os.listdir(tmp_path) if not name.endswith(".owner")]
+            assert not any(f".{dead.pid}." in name for name in left)
+            assert sum(f".{living.pid}." in name for name in left) == 1
+            assert "not-ours" in left
+    finally:
+        kill(living)
+    remove_abandoned(tmp_path, patience=0)
+    assert os.listdir(tmp_path) == ["not-ours"]
+
+
+def test_the_work_of_another_machine_goes_only_after_watching(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cwl_udss.leases.REFRESH_SECONDS", 0.2)
+    dead = leave(tmp_path)
+    kill(dead)
+    elsewhere(tmp_path)
+    with work_directory(tmp_path) as mine:
+        assert len(os.listdir(tmp_path)) == 4
+        elsewhere(tmp_path)
+        removed = remove_abandoned(tmp_path, patience=1)
+        assert [f".{dead.pid}." in path.name for path in removed] == [True]
+        assert mine.exists()
+
+
+def elsewhere(parent: Path) -> None:
+    """Make all owners such that they are another machine's."""
+    for owner in parent.glob("*.owner"):
+        facts = json.loads(owner.read_text())
+        owner.write_text(json.dumps({**facts, "boot": "another"}))
 
 
 def test_removing_follows_no_link(tmp_path: Path) -> None:

@@ -12,13 +12,15 @@ import hashlib
 import json
 import logging
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from cwl_udss.errors import ImageError
 from cwl_udss.images.build_layers import BuildRoots, Command, Root
+from cwl_udss.images.convert import make_in_turn, write_image
 from cwl_udss.images.dockerfile import (
     Dockerfile,
     Heredoc,
@@ -33,8 +35,10 @@ from cwl_udss.images.dockerfile import (
 )
 from cwl_udss.images.download import download
 from cwl_udss.images.manifest import Platform, this_platform
-from cwl_udss.images.pull import Images
-from cwl_udss.images.store import Store, StoredImage
+from cwl_udss.images.node import NodeImages
+from cwl_udss.images.pull import Images, When
+from cwl_udss.images.snapshot import read_directory
+from cwl_udss.images.store import ImageFormat, Store, StoredImage
 from cwl_udss.runtimes.bwrap import Bubblewrap
 
 _logger = logging.getLogger(__name__)
@@ -84,32 +88,44 @@ class State:
 
 
 def build_image(
-    dockerfile: str, *, images: Images, store: Store, runtime: Bubblewrap, name: str
+    dockerfile: str,
+    *,
+    images: Images,
+    store: Store,
+    node: NodeImages,
+    runtime: Bubblewrap,
+    name: str,
+    when: When,
 ) -> StoredImage:
-    """Return the image that a Dockerfile describes, built if need be.
+    """Return the image that a Dockerfile describes, built if need be and allowed.
 
     Raises ImageError that names the line, StoreError or SandboxError.
     """
     platform = this_platform()
-    with store.work() as work:
+    # A build is many small files: on this node, if the store is where these are slow.
+    place = store if store.format is ImageFormat.DIRECTORY else node.store()
+    with place.work() as work:
         empty = work / "scratch"
         empty.mkdir()
-        state = _Planner(parse_dockerfile(dockerfile), images, platform, empty).plan()
+        bases = partial(images.get, when=When.NEVER if when is When.NEVER else When.MISSING)
+        state = _Planner(parse_dockerfile(dockerfile), bases, node, platform, empty).plan()
         document = json.dumps(_configuration(state, platform), sort_keys=True).encode()
         digest = f"sha256:{_hash(state.key, document.decode())}"
-        image = store.find_digest(digest)
-        if image is None:
+
+        def build() -> None:
+            if when is When.NEVER:
+                raise ImageError(
+                    f"the image of {name} is not in the store {store.path}",
+                    "build it where there is a network: cwl-udss images pull WORKFLOW",
+                )
             _logger.info("building %s", name)
-            roots = BuildRoots(store, runtime)
-            root = _materialize(state.root, roots, work)
-            made = work / "image"
-            made.mkdir()
-            entries, size = roots.export(root, made / "rootfs")
-            store.publish(made, digest, document, size=size, entries=entries)
-            image = store.find_digest(digest)
-    if image is None:
-        raise ImageError(f"{name} was removed while it was built", "try again")
-    return image
+            roots = BuildRoots(place, runtime)
+            roots.export(_materialize(state.root, roots, work), work / "rootfs")
+            with store.work() as target:
+                written = write_image(*read_directory(work / "rootfs"), target, store)
+                store.publish(target, digest, document, written)
+
+        return make_in_turn(digest, store, build, name)
 
 
 def _materialize(layer: Layer | Path, roots: BuildRoots, work: Path) -> Root:
@@ -142,10 +158,16 @@ class _Planner:
     """Goes through the instructions and says what each is going to change."""
 
     def __init__(
-        self, dockerfile: Dockerfile, images: Images, platform: Platform, empty: Path
+        self,
+        dockerfile: Dockerfile,
+        get: Callable[[str], StoredImage],
+        node: NodeImages,
+        platform: Platform,
+        empty: Path,
     ) -> None:
         self._dockerfile = dockerfile
-        self._images = images
+        self._get = get
+        self._node = node
         self._platform = platform
         self._empty = empty
         self._stages: dict[str, State] = {}
@@ -196,7 +218,7 @@ class _Planner:
         image = self._image(line, base)
         environment = dict(entry.partition("=")[::2] for entry in image.config.environment)
         return State(
-            root=image.root,
+            root=self._node.directory(image),
             key=image.digest,
             environment={"PATH": _DEFAULT_PATH, **environment},
             directory=image.config.working_directory or "/",
@@ -210,7 +232,7 @@ class _Planner:
 
     def _image(self, line: int, name: str) -> StoredImage:
         try:
-            return self._images.get(name)
+            return self._get(name)
         except ImageError as error:
             raise problem(line, error.problem, error.advice) from error
 
@@ -305,7 +327,7 @@ class _Planner:
         if name.lower() in self._stages:
             return self._stages[name.lower()]
         image = self._image(line, name)
-        return State(root=image.root, key=image.digest)
+        return State(root=self._node.directory(image), key=image.digest)
 
     def _change(
         self,

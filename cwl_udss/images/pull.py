@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import enum
 import logging
 import threading
@@ -12,12 +11,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cwl_udss.errors import ImageError, InvalidReference
-from cwl_udss.images.convert import Source, convert
+from cwl_udss.images.convert import Source, convert_in_turn
 from cwl_udss.images.manifest import this_platform
 from cwl_udss.images.reference import ImageReference, parse_reference
 from cwl_udss.images.registries import load_registries
 from cwl_udss.images.remote import RemoteImage, find_image
 from cwl_udss.images.store import Store, StoredImage
+from cwl_udss.leases import turn
 
 _logger = logging.getLogger(__name__)
 
@@ -50,20 +50,23 @@ class Images:
 
         Raises ImageError or StoreError, with nothing half-made left behind.
         """
-        reference = parse_reference(text)
         # A run uses one image for one reference, whatever the registry says meanwhile.
         with self._locks[text]:
             image = self._gotten.get(text)
             if image is None and when is not When.ALWAYS:
-                # A name that a dockerImageId has given comes first, as with Docker.
-                image = self._store.find(text, self._platform) or self.find(reference)
+                image = self.find_name(text)
             if image is None and when is When.NEVER:
                 raise ImageError(
                     f"the image {text} is not in the store {self._store.path}",
                     f"pull it first: cwl-udss images pull {text}",
                 )
-            self._gotten[text] = image or self._pull(reference)
+            self._gotten[text] = image or self._pull(text, when)
             return self._gotten[text]
+
+    def find_name(self, text: str) -> StoredImage | None:
+        """Return the image that a name stands for from the store, None if it is not there. A name
+        that a dockerImageId has given comes first, as with Docker."""
+        return self._store.find(text, self._platform) or self.find(parse_reference(text))
 
     def find(self, reference: ImageReference) -> StoredImage | None:
         """Return the image from the store, None if it is not there."""
@@ -73,27 +76,40 @@ class Images:
                 return image
         return None
 
-    def remove(self, text: str) -> None:
-        """Remove what a reference stands for, or a digest (or its beginning) names.
+    def stored(self, text: str) -> StoredImage:
+        """Return what a reference stands for, or a digest (or its beginning) names, in the store.
 
-        Raises ImageError if there is no such image in the store.
+        Raises ImageError if there is no such image.
         """
         stored = self._store.images()
-        with contextlib.suppress(InvalidReference):  # a digest is none
-            names = {str(name) for name in self._registries.qualify(parse_reference(text))}
-            named = [image for image in stored if names & set(image.references)]
-            for image in named:
-                self._store.remove(image, names)
-            if named:
-                return
+        names = self.references(text)
+        for image in stored:
+            if names & set(image.references):
+                return image
         beginning = text if text.startswith("sha256:") else f"sha256:{text}"
         for image in stored:
             if len(text) >= SHORTEST_DIGEST and image.digest.startswith(beginning):
-                self._store.remove(image, set(image.references))
-                return
+                return image
         raise ImageError(f"there is no image {text} in the store", "see: cwl-udss images list")
 
-    def _pull(self, reference: ImageReference) -> StoredImage:
+    def references(self, text: str) -> set[str]:
+        """Return all full names that a name may stand for; none if it is not one of an image."""
+        try:
+            return {text, *map(str, self._registries.qualify(parse_reference(text)))}
+        except InvalidReference:  # a digest, or what somebody has called an image
+            return {text}
+
+    def _pull(self, text: str, when: When) -> StoredImage:
+        """Pull an image, or wait until another process or machine has."""
+
+        def found() -> StoredImage | None:
+            self._store.refresh()
+            return self.find_name(text) if when is When.MISSING else None
+
+        with turn(self._store.lease(f"{text} {self._platform}"), lambda: found() is not None):
+            return found() or self._pull_now(parse_reference(text))
+
+    def _pull_now(self, reference: ImageReference) -> StoredImage:
         remote = find_image(
             reference,
             platform=self._platform,
@@ -103,12 +119,9 @@ class Images:
         )
         image = self._store.find_digest(remote.digest)
         if image is None:
-            convert(_source(remote), self._store)
-            image = self._store.find_digest(remote.digest)
+            image = convert_in_turn(_source(remote), self._store)
         else:
             _logger.info("%s is up to date (%s)", remote.reference, remote.digest)
-        if image is None:
-            raise ImageError(f"{remote.reference} was removed while it was pulled", "try again")
         self._store.remember(remote.reference, self._platform, remote.digest)
         return image
 

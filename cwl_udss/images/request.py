@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 from cwl_udss.errors import ImageError
 from cwl_udss.images.build import build_image
-from cwl_udss.images.convert import Source, convert
+from cwl_udss.images.convert import Source, convert_in_turn
 from cwl_udss.images.download import download
 from cwl_udss.images.local import (
     ImageFile,
@@ -23,8 +23,9 @@ from cwl_udss.images.local import (
     open_image_file,
 )
 from cwl_udss.images.manifest import ImageConfig, Platform, this_platform
+from cwl_udss.images.node import NodeImages
 from cwl_udss.images.pull import Images, When
-from cwl_udss.images.store import Store, StoredImage
+from cwl_udss.images.store import ImageFormat, Store, StoredImage
 from cwl_udss.runtimes.bwrap import Bubblewrap
 
 
@@ -72,11 +73,17 @@ class RequestedImages:
     """Gets images for DockerRequirements, for any number of threads."""
 
     def __init__(
-        self, images: Images, store: Store, runtime: Callable[[], Bubblewrap], when: When
+        self,
+        images: Images,
+        store: Store,
+        node: NodeImages,
+        runtime: Callable[[], Bubblewrap],
+        when: When,
     ) -> None:
-        """`runtime` is asked for when an image must be built."""
+        """`node` and `runtime` are needed when an image must be built."""
         self._images = images
         self._store = store
+        self._node = node
         self._runtime = runtime
         self._when = when
         self._platform = this_platform()
@@ -98,8 +105,10 @@ class RequestedImages:
                 request.file,
                 images=self._images,
                 store=self._store,
+                node=self._node,
                 runtime=self._runtime(),
                 name=request.name,
+                when=self._when,
             )
         elif request.load:
             image = self._from_file("load", request.load, request.base)
@@ -149,17 +158,12 @@ class RequestedImages:
         if path is None and self._when is When.NEVER:
             raise ImageError(
                 f"the image {location} is not in the store {self._store.path}",
-                "run once without --disable-pull",
+                "get it where there is a network: cwl-udss images pull WORKFLOW",
             )
         with self._store.work() as work:
             file = open_image_file(path or download(location, work / "download"), name, work)
-            source = _READERS[kind](file, self._platform)
-            if self._store.find_digest(source.digest) is None:
-                convert(source, self._store)
-        self._store.remember(name, self._platform, source.digest, stamp)
-        image = self._store.find_digest(source.digest)
-        if image is None:
-            raise ImageError(f"{name} was removed while it was read", "try again")
+            image = convert_in_turn(_READERS[kind](file, self._platform), self._store)
+        self._store.remember(name, self._platform, image.digest, stamp)
         return image
 
 
@@ -195,4 +199,12 @@ def _directory_image(path: Path, platform: Platform) -> StoredImage:
         user="",
         diff_ids=(),
     )
-    return StoredImage(digest="", root=path.absolute(), config=config, size=0, entries=0)
+    return StoredImage(
+        digest="",
+        format=ImageFormat.DIRECTORY,
+        path=path.absolute(),
+        config=config,
+        size=0,
+        entries=0,
+        content="",
+    )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import shutil
 import signal
 import subprocess
 import threading
@@ -68,7 +69,14 @@ class Bubblewrap:
         except OSError as error:
             raise SandboxError("the sandbox cannot be prepared", str(error)) from error
         arguments = bubblewrap_arguments(sandbox, operations, self.options)
-        return self.launch(arguments, sandbox.command, stdin=stdin, stdout=stdout, stderr=stderr)
+        return self.launch(
+            arguments,
+            sandbox.command,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            inside=sandbox.root.mounted_by,
+        )
 
     def launch(
         self,
@@ -78,8 +86,10 @@ class Bubblewrap:
         stdin: IO[bytes] | int,
         stdout: IO[bytes] | int,
         stderr: IO[bytes] | int,
+        inside: int | None = None,
     ) -> BubblewrapProcess:
-        """Start a command with bwrap's arguments. Raises SandboxError if that cannot be done."""
+        """Start a command with bwrap's arguments, in the namespaces of the process `inside`. Raises
+        SandboxError if that cannot be done."""
         read_status, write_status = os.pipe()
         descriptors = [write_status]
         try:
@@ -88,6 +98,7 @@ class Bubblewrap:
             descriptors.append(_memory_file(_separated(numbered)))
             process = subprocess.Popen(
                 [
+                    *_enter(inside),
                     self.path,
                     *("--json-status-fd", str(write_status), "--args", str(descriptors[-1]), "--"),
                     *command,
@@ -173,6 +184,14 @@ class BubblewrapProcess:
                 "its message is above, or in the step's standard error; try `cwl-udss doctor`",
             )
         return Result(exit_code=127, ending=Ending.NOT_STARTED)
+
+
+def _enter(process: int | None) -> tuple[str, ...]:
+    """The beginning of a command line that enters the user and mount namespaces of a process."""
+    if process is None:
+        return ()
+    program = shutil.which("nsenter", path=os.defpath) or "nsenter"
+    return (program, "--user", "--mount", "--preserve-credentials", f"--target={process}", "--")
 
 
 def bubblewrap_arguments(

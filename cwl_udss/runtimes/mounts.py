@@ -15,11 +15,10 @@ import posixpath
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from cwl_udss.errors import SandboxError
 from cwl_udss.paths import components, follow_links
-from cwl_udss.sandbox import Sandbox
+from cwl_udss.sandbox import RootFilesystem, Sandbox
 
 
 @dataclass(frozen=True)
@@ -98,8 +97,9 @@ class _Plan:
     """The mounts so far, by resolved path; the directories of the image that are opened for them,
     and the entries of the image that had to go from these."""
 
-    def __init__(self, root: Path) -> None:
-        self._root = str(root)
+    def __init__(self, root: RootFilesystem) -> None:
+        self._root = str(root.path)
+        self._root_here = str(root.here)
         self._mounts: dict[str, Mount] = {}
         self._opened: set[str] = set()
         self._replaced: set[str] = set()
@@ -138,12 +138,11 @@ class _Plan:
             path = posixpath.join(directory, name)
             if path in self._mounts or path in self._opened or path in self._replaced:
                 continue
-            source = self._in_image(path)
-            mode = os.lstat(source).st_mode
+            mode = os.lstat(self._in_image(path)).st_mode
             if stat.S_ISLNK(mode):
-                yield MakeSymlink(path, os.readlink(source))
+                yield MakeSymlink(path, os.readlink(self._in_image(path)))
             elif stat.S_ISDIR(mode) or stat.S_ISREG(mode):
-                yield MountBind(path, source, writable=False)
+                yield MountBind(path, self._root + path, writable=False)
 
     def resolve(self, destination: str) -> str:
         """Follow the image's symbolic links, as a process whose root is the image would."""
@@ -235,7 +234,7 @@ class _Plan:
         return None if mount or replaced else self._in_image(path)
 
     def _in_image(self, path: str) -> str:
-        return self._root + (path if path != "/" else "")
+        return self._root_here + (path if path != "/" else "")
 
 
 def _is_directory(mount: Mount) -> bool:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 from conftest import need
+from nodes import node
 from stand_ins import RELEASE
 
 from cwl_udss.errors import ImageError
@@ -67,17 +68,25 @@ def build(
     if "--overlay" not in runtime.options:
         monkeypatch.setattr("cwl_udss.images.build_layers.bundled_bubblewrap", lambda: runtime)
     images = Images(store, {"CONTAINERS_REGISTRIES_CONF_DIR": str(tmp_path / "none")}, tmp_path)
-    requested = RequestedImages(images, store, lambda: runtime, When.MISSING)
+    requested = RequestedImages(images, store, node(store), lambda: runtime, When.MISSING)
     requested.get(ImageRequest(import_=str(base), image_id="base"))
 
     def build(dockerfile: str) -> StoredImage:
-        return build_image(dockerfile, images=images, store=store, runtime=runtime, name="test")
+        return build_image(
+            dockerfile,
+            images=images,
+            store=store,
+            node=node(store),
+            runtime=runtime,
+            name="test",
+            when=When.MISSING,
+        )
 
     return build
 
 
 def read(image: StoredImage, path: str) -> str:
-    return (image.root / path).read_text()
+    return (image.path / path).read_text()
 
 
 def test_run(build: Build) -> None:
@@ -94,8 +103,8 @@ def test_run(build: Build) -> None:
     )
     assert read(image, "work/both") == "hello there, world\n0\n"
     assert read(image, "new/pwd") == "/work\n"
-    assert not (image.root / "bin/vi").is_symlink()
-    assert (image.root / "bin/sh").is_symlink()
+    assert not (image.path / "bin/vi").is_symlink()
+    assert (image.path / "bin/sh").is_symlink()
     assert read(image, "work/shell") == "/bin/ash\n"
     assert image.config.environment[1:] == ("WHO=world",)
     assert image.config.working_directory == "/work"
@@ -130,11 +139,11 @@ B
         """
     )
     assert read(image, "copy/e/2") == "2\n"
-    assert os.readlink(image.root / "copy/link") == "1"
-    assert (image.root / "copy/hard").samefile(image.root / "copy/1")
-    assert sorted(os.listdir(image.root / "files")) == ["1", "2"]
-    assert sorted(os.listdir(image.root / "renamed")) in (["2", "link"], ["1", "2"])
-    assert (image.root / "away/one").stat().st_mode & 0o777 == 0o700
+    assert os.readlink(image.path / "copy/link") == "1"
+    assert (image.path / "copy/hard").samefile(image.path / "copy/1")
+    assert sorted(os.listdir(image.path / "files")) == ["1", "2"]
+    assert sorted(os.listdir(image.path / "renamed")) in (["2", "link"], ["1", "2"])
+    assert (image.path / "away/one").stat().st_mode & 0o777 == 0o700
     assert read(image, "here/A") == "x 'quoted'\n"
     assert read(image, "here/B") == "$NAME\n"
 
@@ -165,7 +174,7 @@ def test_configuration(build: Build) -> None:
 
 def test_from_scratch(build: Build) -> None:
     image = build("FROM base AS b\nFROM scratch\nCOPY --from=b /bin/busybox /bin/sh\nRUN exit 0")
-    assert sorted(os.listdir(image.root / "bin")) == ["sh"]
+    assert sorted(os.listdir(image.path / "bin")) == ["sh"]
 
 
 def test_what_is_built_is_not_built_again(
@@ -175,13 +184,13 @@ def test_what_is_built_is_not_built_again(
     text = "FROM base\nRUN cat /proc/sys/kernel/random/uuid > /first\nRUN echo 2 > /second\n"
     image = build(text)
     assert caplog.text.count(": RUN") == 2
-    assert build(text).root == image.root
+    assert build(text).path == image.path
     assert caplog.text.count(": RUN") == 2
     changed = build(text.replace("echo 2", "echo 3"))
     assert caplog.text.count(": RUN") == 3
     assert read(changed, "first") == read(image, "first")
     assert read(changed, "second") == "3\n"
-    assert build(f"# a comment\n{text}").root == image.root
+    assert build(f"# a comment\n{text}").path == image.path
     assert list((store.path / "work").iterdir()) == []
 
 
@@ -200,9 +209,9 @@ def test_one_user_believes_to_be_root(build: Build) -> None:
         """
     )
     assert read(image, "f") == "written\n"
-    assert (image.root / "bin/busybox").stat().st_mode & 0o7000 == 0
-    assert not (image.root / "pipe").exists()
-    assert (image.root / "closed").stat().st_mode & 0o700 == 0o700
+    assert (image.path / "bin/busybox").stat().st_mode & 0o7000 == 0
+    assert not (image.path / "pipe").exists()
+    assert (image.path / "closed").stat().st_mode & 0o700 == 0o700
 
 
 def test_a_build_sees_nothing_of_the_host(build: Build, tmp_path: Path) -> None:
@@ -260,8 +269,8 @@ def test_mistakes(build: Build, store: Store, text: str, message: str) -> None:
 
 def test_processes_end_with_their_run(build: Build) -> None:
     image = build("FROM base\nRUN (sleep 1; echo late > /late) & echo here > /here")
-    assert (image.root / "here").exists()
-    assert not (image.root / "late").exists()
+    assert (image.path / "here").exists()
+    assert not (image.path / "late").exists()
 
 
 def _mirror_or_skip() -> None:
@@ -284,7 +293,7 @@ def test_apt_installs_packages(store: Store, tmp_path: Path) -> None:
     )
     images = Images(store, {"CONTAINERS_REGISTRIES_CONF_DIR": str(tmp_path / "none")}, tmp_path)
     runtime = bundled_bubblewrap()
-    requested = RequestedImages(images, store, lambda: runtime, When.MISSING)
+    requested = RequestedImages(images, store, node(store), lambda: runtime, When.MISSING)
     requested.get(ImageRequest(import_=str(tar), image_id="debian-with-apt"))
     image = requested.get(
         ImageRequest(
@@ -295,6 +304,6 @@ def test_apt_installs_packages(store: Store, tmp_path: Path) -> None:
             """
         )
     )
-    assert (image.root / "usr/bin/hello").exists()
+    assert (image.path / "usr/bin/hello").exists()
     assert re.search("^someone:", read(image, "etc/passwd"), re.MULTILINE)
-    assert (image.root / "usr/bin/mine").stat().st_uid == os.geteuid()
+    assert (image.path / "usr/bin/mine").stat().st_uid == os.geteuid()

@@ -18,6 +18,7 @@ from registry_server import Registry, serve
 
 from cwl_udss.errors import ImageError, InvalidImage, StoreError, UdssError
 from cwl_udss.images import convert
+from cwl_udss.images.maintenance import remove_named
 from cwl_udss.images.pull import Images, When
 from cwl_udss.images.store import Store
 
@@ -50,11 +51,11 @@ def left(store: Store) -> list[str]:
 def test_an_image_is_pulled_once(registry: Registry, store: Store, tmp_path: Path) -> None:
     name = f"{registry.address}/image:1"
     image = images(store, tmp_path).get(name)
-    assert (image.root / "bin/tool").read_text() == "content"
+    assert (image.path / "bin/tool").read_text() == "content"
     assert image.config.command == ("sh",)
     asked = len(registry.requests)
     again = images(store, tmp_path).get(name)
-    assert again.root == image.root
+    assert again.path == image.path
     assert len(registry.requests) == asked
     assert left(store) == []
 
@@ -89,7 +90,7 @@ def test_a_digest_needs_no_registry_if_the_image_is_there(
 ) -> None:
     image = images(store, tmp_path).get(f"{registry.address}/image:1")
     again = images(store, tmp_path).get(f"127.0.0.1:1/other@{image.digest}")
-    assert again.root == image.root
+    assert again.path == image.path
 
 
 def test_never_asks_nobody(registry: Registry, store: Store, tmp_path: Path) -> None:
@@ -170,7 +171,7 @@ def test_a_disk_that_does_not_take_it(
     number: int,
     message: str,
 ) -> None:
-    def fail(*arguments: Any) -> None:
+    def fail(*arguments: Any, **keywords: Any) -> None:
         raise OSError(number, os.strerror(number))
 
     name = f"{registry.address}/image:1"
@@ -188,7 +189,7 @@ from pathlib import Path
 from cwl_udss.images.pull import Images
 from cwl_udss.images.store import Store
 image = Images(Store(Path(sys.argv[1])), {}, Path("/nonexistent")).get(sys.argv[2])
-print((image.root / "bin/tool").read_text())
+print((image.path / "bin/tool").read_text())
 """
 
 
@@ -206,15 +207,25 @@ def test_processes_that_pull_at_the_same_time_all_succeed(registry: Registry, st
     assert left(store) == []
 
 
+LEAVE = """
+import os, signal, sys
+from pathlib import Path
+from cwl_udss.images.store import Store
+with Store(Path(sys.argv[1])).work() as work:
+    (work / "image").mkdir()
+    print("made", flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
 def test_what_a_killed_pull_left_is_removed_by_the_next(
     registry: Registry, store: Store, tmp_path: Path
 ) -> None:
-    import socket
-
-    dead = subprocess.Popen(["true"])
-    dead.wait()
-    leftover = store.path / f"work/{socket.gethostname()}.{dead.pid}.0123456789abcdef/image"
-    leftover.mkdir(parents=True)
+    killed = subprocess.Popen(
+        [sys.executable, "-c", LEAVE, store.path], stdout=subprocess.PIPE, text=True
+    )
+    assert killed.communicate()[0] == "made\n"
+    assert left(store)
     images(store, tmp_path).get(f"{registry.address}/image:1")
     assert left(store) == []
 
@@ -236,14 +247,14 @@ def test_list_and_remove(registry: Registry, store: Store, tmp_path: Path) -> No
     (image,) = store.images()
     assert image.references == (f"{name}:1", f"{name}:2")
     assert image.size == len("content")
-    images(store, tmp_path).remove(f"{name}:1")
+    remove_named(images(store, tmp_path), store, f"{name}:1")
     (image,) = store.images()
     assert image.references == (f"{name}:2",)
-    images(store, tmp_path).remove(image.digest[7:19])
+    remove_named(images(store, tmp_path), store, image.digest[7:19])
     assert store.images() == []
     assert left(store) == []
     with pytest.raises(ImageError, match="no image"):
-        images(store, tmp_path).remove(f"{name}:2")
+        remove_named(images(store, tmp_path), store, f"{name}:2")
 
 
 def test_a_damaged_record_is_named(registry: Registry, store: Store, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from cwl_udss.identity import identity_files
 from cwl_udss.runtimes.bwrap import Bubblewrap, bubblewrap_arguments
 from cwl_udss.runtimes.mounts import plan_mounts
 from cwl_udss.runtimes.probe import find_bubblewrap
-from cwl_udss.sandbox import Bind, Ending, Result, Sandbox
+from cwl_udss.sandbox import Bind, Ending, Result, RootFilesystem, Sandbox
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def step(busybox_root: Path, tmp_path: Path, runtime: Bubblewrap) -> Step:
     tmpdir.mkdir()
     (tmp_path / "input").write_text("input\n")
     sandbox = Sandbox(
-        root=busybox_root,
+        root=RootFilesystem(path=busybox_root),
         command=(),
         environment={"PATH": "/bin", "HOME": "/out", "TMPDIR": "/tmp"},
         working_directory="/out",
@@ -262,11 +262,11 @@ DRIVER = """
 import subprocess, sys
 from pathlib import Path
 from cwl_udss.runtimes.probe import find_bubblewrap
-from cwl_udss.sandbox import Bind, Sandbox
+from cwl_udss.sandbox import Bind, RootFilesystem, Sandbox
 root, outdir, script = sys.argv[1:]
 find_bubblewrap(None).start(
-    Sandbox(root=Path(root), command=("sh", "-c", script), environment={"PATH": "/bin"},
-            working_directory="/out",
+    Sandbox(root=RootFilesystem(path=Path(root)), command=("sh", "-c", script),
+            environment={"PATH": "/bin"}, working_directory="/out",
             binds=(Bind(source=outdir, destination="/out", writable=True),)),
     stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
 ).wait()
@@ -283,7 +283,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
 def test_a_step_dies_with_a_driver_that_is_killed(step: Step) -> None:
     driver = subprocess.Popen(
         [
-            *(sys.executable, "-c", DRIVER, str(step.sandbox.root), str(step.outdir)),
+            *(sys.executable, "-c", DRIVER, str(step.sandbox.root.path), str(step.outdir)),
             f"setsid sh -c '{LEFT_BEHIND}' & sleep 60",
         ]
     )
@@ -313,7 +313,10 @@ def test_a_hostile_image_writes_nothing_on_the_host(
     target.unlink(missing_ok=True)
     directory = name in ("var/lib/cwl", "out")
     target.symlink_to(f"{prefix}{victim}{'' if directory else '/file'}")
-    step.run("echo hacked > /etc/passwd; echo hacked > /out/file; echo x > /out/x", root=root)
+    step.run(
+        "echo hacked > /etc/passwd; echo hacked > /out/file; echo x > /out/x",
+        root=RootFilesystem(path=root),
+    )
     assert [path.name for path in victim.iterdir()] == ["file"]
     assert (victim / "file").read_text() == "precious"
 
@@ -331,7 +334,7 @@ def test_the_session_is_the_callers(step: Step) -> None:
 
 def test_an_image_whose_root_is_gone_is_no_traceback(step: Step, tmp_path: Path) -> None:
     with pytest.raises(SandboxError):
-        step.run("true", root=tmp_path / "nothing")
+        step.run("true", root=RootFilesystem(path=tmp_path / "nothing"))
 
 
 @pytest.mark.parametrize("value", ["x\0--bind\0/\0/host", "\0"])

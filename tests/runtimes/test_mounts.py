@@ -17,7 +17,7 @@ from cwl_udss.runtimes.mounts import (
     RemountReadOnly,
     plan_mounts,
 )
-from cwl_udss.sandbox import Bind, Sandbox
+from cwl_udss.sandbox import Bind, RootFilesystem, Sandbox
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def plan(
 ) -> tuple[Operation, ...]:
     return plan_mounts(
         Sandbox(
-            root=root,
+            root=RootFilesystem(path=root),
             command=("true",),
             environment={},
             working_directory="/",

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Carries images to a machine without network: one tar file with a SquashFS file for each.
+
+NAME/image.json         what the image is, and what it is called
+NAME/config.json        the registry's bytes
+NAME/rootfs.squashfs
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tarfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from cwl_udss.errors import ImageError
+from cwl_udss.images.contents import Written
+from cwl_udss.images.convert import make_in_turn
+from cwl_udss.images.maintenance import file_digest
+from cwl_udss.images.manifest import Platform, is_digest, parse_config
+from cwl_udss.images.snapshot import read_directory
+from cwl_udss.images.squashfs import write_squashfs
+from cwl_udss.images.store import ROOT_NAMES, ImageFormat, Store, StoredImage
+from cwl_udss.staging import remove_tree
+
+_ROOT = ROOT_NAMES[ImageFormat.SQUASHFS]
+_CONFIG = "config.json"
+_FACTS = "image.json"
+
+
+def export_images(
+    images: Sequence[tuple[str, StoredImage]], platform: Platform, store: Store, target: Path
+) -> None:
+    """Write images, each with the name it is to have, to a file. Raises StoreError."""
+    with store.work() as work:
+        made = work / "bundle.tar"
+        with tarfile.open(made, "x", format=tarfile.PAX_FORMAT) as archive:
+            for number, (name, image) in enumerate(images):
+                with store.use(image):
+                    facts = {"name": name, "platform": str(platform)}
+                    _add(archive, facts, image, work / str(number), store)
+        shutil.move(made, target)
+
+
+def import_images(bundle: Path, store: Store) -> Iterator[StoredImage]:
+    """Put the images of a bundle into the store; gives each. Raises ImageError or StoreError."""
+    try:
+        with tarfile.open(bundle) as archive:
+            for member in archive.getmembers():
+                if member.isfile() and member.name.endswith(f"/{_FACTS}"):
+                    yield _import(archive, member.name.rpartition("/")[0], store)
+    except (tarfile.TarError, KeyError, ValueError, TypeError, EOFError) as error:
+        raise ImageError(
+            f"{bundle} is no whole bundle of images ({error})", "export the images again"
+        ) from error
+    except OSError as error:
+        raise ImageError(
+            f"{bundle} cannot be read: {error.strerror}", "look at its path"
+        ) from error
+
+
+def _add(
+    archive: tarfile.TarFile, facts: dict[str, Any], image: StoredImage, work: Path, store: Store
+) -> None:
+    work.mkdir()
+    path, content = image.path, image.content
+    if image.format is ImageFormat.DIRECTORY:
+        path = work / _ROOT
+        content = write_squashfs(*read_directory(image.path), path, store.compression).digest
+    facts = {**facts, "digest": image.digest, "entries": image.entries, "content": content}
+    (work / _FACTS).write_text(json.dumps(facts), encoding="utf-8")
+    archive.add(work / _FACTS, f"{work.name}/{_FACTS}")
+    archive.add(image.path.parent / _CONFIG, f"{work.name}/{_CONFIG}")
+    archive.add(path, f"{work.name}/{_ROOT}")
+    remove_tree(work)
+
+
+def _import(archive: tarfile.TarFile, place: str, store: Store) -> StoredImage:
+    facts = json.loads(_read(archive, f"{place}/{_FACTS}"))
+    document = _read(archive, f"{place}/{_CONFIG}")
+    parse_config(document)  # raises what is wrong with it
+    digest = str(facts["digest"])
+    if not is_digest(digest):
+        raise ValueError(f"{digest!r} is no digest")
+
+    def make() -> None:
+        with store.work() as work:
+            made = work / "image"
+            made.mkdir()
+            _extract(archive, f"{place}/{_ROOT}", made / _ROOT, facts)
+            written = Written(
+                entries=int(facts["entries"]),
+                bytes=(made / _ROOT).stat().st_size,
+                digest=str(facts["content"]),
+            )
+            store.publish(made, digest, document, written, ImageFormat.SQUASHFS)
+
+    image = make_in_turn(digest, store, make, str(facts["name"]))
+    os, architecture, *variant = str(facts["platform"]).split("/")
+    platform = Platform(os=os, architecture=architecture, variant="".join(variant))
+    store.remember(str(facts["name"]), platform, digest)
+    return image
+
+
+def _extract(archive: tarfile.TarFile, member: str, target: Path, facts: dict[str, Any]) -> None:
+    stream = archive.extractfile(member)
+    if stream is None:
+        raise ValueError(f"{member} is no file")
+    with stream, target.open("xb") as copy:
+        shutil.copyfileobj(stream, copy, 1 << 20)
+    target.chmod(0o644)
+    if file_digest(target) != facts["content"]:
+        raise ValueError(f"{member} is not what was exported")
+
+
+def _read(archive: tarfile.TarFile, member: str) -> bytes:
+    stream = archive.extractfile(member)
+    if stream is None:
+        raise ValueError(f"{member} is no file")
+    with stream:
+        return stream.read()

@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Makes stored images usable on this node.
+
+A directory is used where it is. A SquashFS file is mounted, once for all steps of the node, if
+/dev/fuse may be used; else it is unpacked, once, to a directory of this node whose size is bounded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+
+from PySquashfsImage import SquashFsImage
+from PySquashfsImage.extract import extract_dir
+
+from cwl_udss.errors import StoreError
+from cwl_udss.images.mount_holder import INFORMATION, connect
+from cwl_udss.images.store import ImageFormat, Store, StoredImage
+from cwl_udss.leases import living, presence, presence_name
+from cwl_udss.runtimes.bwrap import Bubblewrap
+from cwl_udss.sandbox import RootFilesystem
+from cwl_udss.scratch import node_directory
+from cwl_udss.staging import publish_directory, remove_tree, work_directory
+
+_logger = logging.getLogger(__name__)
+
+_HOLDER = (sys.executable, "-m", "cwl_udss.images.mount_holder")
+_MOUNTER = "squashfuse_ll"
+# Where Apptainer keeps the one that it brings, beside the directory of its command.
+_APPTAINER = ("../libexec/apptainer/bin", "../libexec/singularity/bin")
+
+
+class NodeImages:
+    """Root filesystems of images for any number of threads, kept usable until the end of it."""
+
+    def __init__(
+        self,
+        store: Store,
+        runtime: Callable[[], Bubblewrap],
+        *,
+        scratch: Path | None,
+        scratch_bytes: int,
+        environment: Mapping[str, str],
+    ) -> None:
+        """`scratch` is a directory of this node, None looks for one; unpacked images may take
+        `scratch_bytes` there."""
+        self._store = store
+        self._runtime = runtime
+        self._scratch = scratch
+        self._scratch_bytes = scratch_bytes
+        self._environment = environment
+        self._held = contextlib.ExitStack()
+        self._roots: dict[Path, RootFilesystem] = {}
+        self._locks: defaultdict[Path, threading.Lock] = defaultdict(threading.Lock)
+
+    def __enter__(self) -> NodeImages:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._held.close()
+
+    def root(self, image: StoredImage) -> RootFilesystem:
+        """Return an image's root filesystem. Raises StoreError if it cannot be had here."""
+        with self._locks[image.path]:
+            if image.path not in self._roots:
+                self._roots[image.path] = self._root(image)
+            return self._roots[image.path]
+
+    def directory(self, image: StoredImage) -> Path:
+        """Return an image as a directory that every process sees, unpacked if need be."""
+        if image.format is ImageFormat.DIRECTORY:
+            return self.root(image).path
+        with self._locks[image.path]:
+            return self._unpacked(image)
+
+    def store(self) -> Store:
+        """Return a store of this node's own, for what a build makes on its way."""
+        return Store(self._directory / "store", format=ImageFormat.DIRECTORY)
+
+    def describe(self) -> str:
+        """Say how SquashFS images are going to be used on this node, for `cwl-udss doctor`."""
+        mounter = find_mounter(self._environment)
+        if mounter is None:
+            return f"unpacked to {self._directory} (there is no {_MOUNTER} on PATH)"
+        if not os.access("/dev/fuse", os.R_OK | os.W_OK):
+            return f"unpacked to {self._directory} (you may not use /dev/fuse)"
+        return f"mounted by {mounter}"
+
+    def _root(self, image: StoredImage) -> RootFilesystem:
+        if image.digest:  # else it is not of the store
+            self._held.enter_context(self._store.use(image))
+        if not image.path.exists():
+            raise StoreError(f"{image.path} has been removed just now", "try again")
+        if image.format is ImageFormat.DIRECTORY:
+            return RootFilesystem(path=image.path)
+        return self._mounted(image) or RootFilesystem(path=self._unpacked(image))
+
+    @cached_property
+    def _directory(self) -> Path:
+        return node_directory(self._scratch, self._environment)
+
+    def _mounted(self, image: StoredImage) -> RootFilesystem | None:
+        """The image mounted by a holder that other runs may have started; None if that fails."""
+        mounter = find_mounter(self._environment)
+        if mounter is None or not os.access("/dev/fuse", os.R_OK | os.W_OK):
+            return None
+        place = self._directory / "mounts" / image.path.parent.name
+        (place / "root").mkdir(parents=True, exist_ok=True)
+        with _alone(place / "start"):
+            held = connect(place / "socket")
+            if held is None:
+                request = {
+                    "command": _mount_command(self._runtime().path, mounter, image.path, place),
+                    "mount": str(place / "root"),
+                    "socket": str(place / "socket"),
+                }
+                subprocess.run(
+                    [*_HOLDER, json.dumps(request)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    check=False,
+                )
+                held = connect(place / "socket")
+        if held is None:
+            return None
+        connection, answer = held
+        if "error" in answer:
+            connection.close()
+            _logger.warning("%s cannot mount images here: %s", mounter, answer["error"])
+            return None
+        self._held.enter_context(connection)
+        return RootFilesystem(path=place / "root", mounted_by=answer["process"])
+
+    def _unpacked(self, image: StoredImage) -> Path:
+        """The image unpacked on this node, by whoever needs it first."""
+        place = self._directory / "unpacked" / image.path.parent.name
+        place.mkdir(parents=True, exist_ok=True)
+        self._held.enter_context(presence(place / presence_name()))
+        with _alone(place / "start"):
+            if not (place / "root").exists():
+                self._make_room(image)
+                _logger.info("unpacking %s to %s", image.path, place)
+                with work_directory(self._directory / "work") as work:
+                    _unpack(image.path, work / "root", self._environment)
+                    publish_directory(work / "root", place / "root")
+        os.utime(place)
+        return place / "root"
+
+    def _make_room(self, image: StoredImage) -> None:
+        """Remove unpacked images that nobody uses, the least recently used first."""
+        places = sorted(
+            (self._directory / "unpacked").iterdir(), key=lambda place: place.stat().st_mtime
+        )
+        sizes = {place: _size(place / "root") for place in places}
+        for place in places:
+            if sum(sizes.values()) + image.size <= self._scratch_bytes:
+                return
+            users = {path for path in place.iterdir() if path.name not in ("root", "start")}
+            if not living(users, patience=0) and (place / "root").exists():
+                with work_directory(self._directory / "work") as work:
+                    (place / "root").rename(work / "removed")
+                sizes[place] = 0
+
+
+def find_mounter(environment: Mapping[str, str]) -> str | None:
+    """Return a squashfuse_ll: on PATH, of the Python or conda environment, or Apptainer's. The
+    older squashfuse is 5 to 25 times slower, and is not used."""
+    search = environment.get("PATH")
+    directories = [Path(sys.prefix) / "bin"]
+    if environment.get("CONDA_PREFIX"):
+        directories.append(Path(environment["CONDA_PREFIX"]) / "bin")
+    for name in ("apptainer", "singularity"):
+        command = shutil.which(name, path=search)
+        if command:
+            directories += [Path(command).resolve().parent / part for part in _APPTAINER]
+    found = shutil.which(_MOUNTER, path=search)
+    others = (shutil.which(_MOUNTER, path=str(directory)) for directory in directories)
+    return found or next((other for other in others if other), None)
+
+
+def _mount_command(bwrap: str, mounter: str, image: Path, place: Path) -> list[str]:
+    """Mount in namespaces of its own. bwrap makes them, which may be the only program that is
+    allowed to (AppArmor on Ubuntu); without the PID namespace squashfuse would stay."""
+    return [
+        *(bwrap, "--unshare-user", "--unshare-pid", "--die-with-parent", "--dev-bind", "/", "/"),
+        *("--cap-add", "CAP_SYS_ADMIN", "--info-fd", INFORMATION, "--"),
+        *(mounter, "-f", str(image), str(place / "root")),
+    ]
+
+
+def _unpack(image: Path, destination: Path, environment: Mapping[str, str]) -> None:
+    program = shutil.which("unsquashfs", path=environment.get("PATH"))
+    if program is not None:
+        done = subprocess.run(
+            [program, "-no-progress", "-quiet", "-user-xattrs", "-dest", destination, image],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+        )
+        if done.returncode == 0:
+            return
+        lines = done.stderr.decode(errors="replace").strip().splitlines()
+        _logger.warning("%s cannot unpack %s: %s", program, image, lines[-1] if lines else "")
+        remove_tree(destination)
+    with SquashFsImage.from_file(str(image)) as opened:
+        extract_dir(opened.select("/"), str(destination))
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Let nobody else of this node do the same now: saves work, and nothing depends on it."""
+    with open(path, "ab") as stream:
+        with contextlib.suppress(OSError):
+            fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
+def _size(directory: Path) -> int:
+    total = 0
+    for path, _, names in os.walk(directory):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                total += os.lstat(os.path.join(path, name)).st_blocks * 512
+    return total

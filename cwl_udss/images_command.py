@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`cwl-udss images`: pull, list, remove, verify and carry images."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+from rich.filesize import decimal
+from rich.table import Table
+
+from cwl_udss.config import Settings, add_options, parse_size
+from cwl_udss.errors import UdssError
+from cwl_udss.images.bundle import export_images, import_images
+from cwl_udss.images.maintenance import prune, remove_named, verify
+from cwl_udss.images.manifest import this_platform
+from cwl_udss.images.pull import Images, When
+from cwl_udss.images.request import ImageRequest
+from cwl_udss.pure import prefer_python_modules
+from cwl_udss.steps import Steps, open_store
+
+_DOCUMENTS = (".cwl", ".yml", ".yaml", ".json")
+_AGES = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+
+
+def add_images(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command with its own commands."""
+    parser = commands.add_parser(
+        "images",
+        help="pull, list, remove, verify and carry images",
+        description="The store of converted images, shared by all your runs.",
+    )
+    actions = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def add(name: str, command: Command, help: str, description: str) -> argparse.ArgumentParser:
+        action = actions.add_parser(name, help=help, description=description)
+        action.set_defaults(command=command)
+        return action
+
+    pull = add(
+        "pull",
+        _pull,
+        "get images, or newer ones of the same names",
+        "Ask the registry what each reference stands for now, and get that into the store unless "
+        "it is there; of a workflow all images that its steps name, builds included. Mirrors, "
+        "insecure and blocked registries and short names are taken from registries.conf; "
+        "credentials from what docker or podman login has written.",
+    )
+    pull.add_argument(
+        "names", metavar="IMAGE|WORKFLOW", nargs="+", help="as Docker names it, or a CWL document"
+    )
+    pull.add_argument("--overrides", metavar="FILE", help="cwltool's overrides for the workflows")
+    add("list", _list, "show what is in the store", "Show what is in the store.")
+    inspect = add(
+        "inspect", _inspect, "show all about an image", "Show all about an image, as JSON."
+    )
+    inspect.add_argument("name", metavar="IMAGE", help=_NAME)
+    remove = add(
+        "rm",
+        _remove,
+        "remove images",
+        "Forget references; an image goes when none is left that stands for it. What a run uses, "
+        "on whichever machine, stays.",
+    )
+    remove.add_argument("names", metavar="IMAGE", nargs="+", help=_NAME)
+    pruning = add(
+        "prune",
+        _prune,
+        "remove what was not used for long",
+        "Remove images that were not used for long, or, the least recently used first, until the "
+        "rest is small enough. What a run uses, on whichever machine, stays.",
+    )
+    pruning.add_argument(
+        "--older-than", metavar="AGE", type=_age, help="such as 30d (s, m, h, d, w)"
+    )
+    pruning.add_argument("--max-size", metavar="SIZE", type=_size, help="such as 50G")
+    add(
+        "verify",
+        _verify,
+        "look for damaged images",
+        "Read all images again; what is not what it was is put aside, into quarantine/. The exit "
+        "code is 1 if there was any.",
+    )
+    export = add(
+        "export",
+        _export,
+        "write images to a file",
+        "Write images of the store to one file, for a machine without network.",
+    )
+    export.add_argument("file", metavar="FILE", type=Path)
+    export.add_argument("names", metavar="IMAGE|WORKFLOW", nargs="+", help=_NAME)
+    export.add_argument("--overrides", metavar="FILE", help="cwltool's overrides for the workflows")
+    importing = add(
+        "import",
+        _import,
+        "take images from such a file",
+        "Put the images of a file that `export` has written into the store, with their names.",
+    )
+    importing.add_argument("file", metavar="FILE", type=Path)
+    for action in actions.choices.values():
+        add_options(action)
+
+
+Command = Callable[[argparse.Namespace, Settings], int]
+_NAME = "a reference, or the digest or its beginning"
+
+
+def _pull(options: argparse.Namespace, settings: Settings) -> int:
+    when = When.NEVER if settings.offline else When.ALWAYS
+    failures = 0
+    with Steps(settings, os.environ, Path.home(), when) as steps:
+        for request in _requests(options, steps):
+            try:
+                print(f"{steps.image(request).digest} {request.name}")
+            except UdssError as error:  # the other images are wanted all the same
+                print(f"cwl-udss: {error}", file=sys.stderr)
+                failures += 1
+    return 1 if failures else 0
+
+
+def _requests(options: argparse.Namespace, steps: Steps) -> list[ImageRequest]:
+    """What is asked for, of workflows the images; each once."""
+    requests: list[ImageRequest] = []
+    for name in options.names:
+        path = name.partition("#")[0]
+        if path.endswith(_DOCUMENTS) and os.path.exists(path):
+            prefer_python_modules("cwltool")
+            # cwltool takes half a second, and may only be imported after the line above.
+            from cwl_udss.driver import load_document  # noqa: PLC0415
+
+            load_document(steps, name, options.overrides)
+            requests += steps.expected
+        else:
+            requests.append(ImageRequest(pull=name))
+    return list(dict.fromkeys(requests))
+
+
+def _list(options: argparse.Namespace, settings: Settings) -> int:
+    images = open_store(settings).images()
+    if not images:
+        print(f"no images in {settings.store}", file=sys.stderr)
+        return 0
+    titles = ("IMAGE", "DIGEST", "FORMAT", "SIZE", "FILES", "LAST USED")
+    table = Table(*titles, box=None, pad_edge=False, header_style="")
+    for image in images:
+        used = time.localtime(image.last_used) if image.last_used else None
+        table.add_row(
+            "\n".join(image.references) or "-",
+            image.digest.partition(":")[2][:12],
+            image.format.value,
+            decimal(image.size),
+            str(image.entries),
+            time.strftime("%Y-%m-%d %H:%M", used) if used else "-",
+        )
+    # A pipe has no width, and what reads it wants whole lines.
+    Console(width=None if sys.stdout.isatty() else 1000, highlight=False).print(table)
+    return 0
+
+
+def _inspect(options: argparse.Namespace, settings: Settings) -> int:
+    image = _images(settings).stored(options.name)
+    facts = {**asdict(image), "format": image.format.value, "path": str(image.path)}
+    print(json.dumps(facts, indent=2))
+    return 0
+
+
+def _remove(options: argparse.Namespace, settings: Settings) -> int:
+    store, images = open_store(settings), _images(settings)
+    for name in options.names:
+        remove_named(images, store, name)
+    return 0
+
+
+def _prune(options: argparse.Namespace, settings: Settings) -> int:
+    if options.older_than is None and options.max_size is None:
+        raise UdssError("prune what?", "give it --older-than, --max-size or both")
+    store = open_store(settings)
+    removed = list(prune(store, older_than=options.older_than, most_bytes=options.max_size))
+    for image in removed:
+        print(f"removed {image.digest} {' '.join(image.references)}")
+    print(f"{decimal(sum(image.size for image in removed))} freed", file=sys.stderr)
+    return 0
+
+
+def _verify(options: argparse.Namespace, settings: Settings) -> int:
+    damaged = 0
+    for found in verify(open_store(settings)):
+        if found.quarantined is None:
+            print(f"ok {found.image.digest}")
+        else:
+            print(f"DAMAGED {found.image.digest}: put aside, {found.quarantined}")
+            damaged += 1
+    return 1 if damaged else 0
+
+
+def _export(options: argparse.Namespace, settings: Settings) -> int:
+    images = _images(settings)
+    named = []
+    for request in _requests(options, Steps(settings, os.environ, Path.home())):
+        image = images.stored(request.name)
+        # Every name by which a run may ask for it.
+        names = images.references(request.name) & set(image.references) or {request.name}
+        named += [(name, image) for name in sorted(names)]
+    export_images(named, this_platform(), open_store(settings), options.file)
+    return 0
+
+
+def _import(options: argparse.Namespace, settings: Settings) -> int:
+    for image in import_images(options.file, open_store(settings)):
+        print(image.digest)
+    return 0
+
+
+def _images(settings: Settings) -> Images:
+    return Images(open_store(settings), os.environ, Path.home())
+
+
+def _size(text: str) -> int:
+    try:
+        return parse_size(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _age(text: str) -> float:
+    match = re.fullmatch(r"(\d+)([smhdw]?)", text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no age, such as 30d")
+    return int(match[1]) * _AGES[match[2] or "d"]

@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who is at work on a shared filesystem: taking turns, and being seen, without any lock.
+
+Lustre's `localflock` grants one lock to two nodes, `noflock` grants none, and NFS tells late. So
+nothing here is needed for correctness: a turn that two processes have costs work done twice.
+Whether another machine's process lives is told by its file being refreshed, watched with the clock
+of whoever watches; clocks are never compared.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import os
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from filelock import SoftFileLease, Timeout
+
+LEASE_SECONDS = 60.0
+"""Without a refresh for so long, the other is taken for dead."""
+REFRESH_SECONDS = 10.0
+"""Caches of NFS and sshfs hide news for some 20 to 60 s; several refreshes must fit in."""
+POLL_SECONDS = 0.5
+
+
+@contextlib.contextmanager
+def turn(path: Path, is_needless: Callable[[], bool]) -> Iterator[bool]:
+    """Wait until nobody else does what `path` stands for; give False if it has become needless.
+
+    Where there can be no lease (a full disk, say) nobody waits.
+    """
+    lease = SoftFileLease(path, lease_duration=LEASE_SECONDS, heartbeat_interval=REFRESH_SECONDS)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lease.acquire(poll_interval=POLL_SECONDS, cancel_check=is_needless)
+    except Timeout:
+        yield False
+        return
+    except OSError:
+        yield True
+        return
+    try:
+        yield True
+    finally:
+        with contextlib.suppress(OSError):
+            lease.release()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Owner:
+    """A process, such that others can tell whether it lives."""
+
+    host: str
+    """For people: several machines may have one name."""
+    boot: str
+    """The kernel's random name of this boot."""
+    processes: str
+    """The PID namespace: process ids mean nothing outside."""
+    process: int
+    started: str
+    """Ticks since the boot; a later process of the same id has others."""
+
+    def is_gone(self) -> bool | None:
+        """Say whether the process has ended; None if that cannot be told from here."""
+        here = this_owner()
+        if (self.boot, self.processes) != (here.boot, here.processes):
+            return None
+        return _start_time(self.process) != self.started
+
+
+@functools.lru_cache(maxsize=1)
+def _owner(process: int) -> Owner:
+    return Owner(
+        host=socket.gethostname(),
+        boot=Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip(),
+        processes=os.readlink("/proc/self/ns/pid"),
+        process=process,
+        started=_start_time(process),
+    )
+
+
+def this_owner() -> Owner:
+    """Return this process."""
+    return _owner(os.getpid())  # another one after a fork
+
+
+@contextlib.contextmanager
+def presence(path: Path) -> Iterator[None]:
+    """Show to all machines, by a file, that this process is at work; gone at the end."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "xb", buffering=0) as stream:
+        os.fchmod(stream.fileno(), 0o644)  # for colleagues, whatever the umask
+        stream.write(json.dumps(asdict(this_owner())).encode())
+        with _refreshed(stream.fileno()):
+            try:
+                yield
+            finally:
+                with contextlib.suppress(OSError):
+                    path.unlink(missing_ok=True)
+
+
+def presence_name() -> str:
+    """Return a name for a presence that no other has."""
+    return f"{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(8)}"
+
+
+def living(paths: Collection[Path], patience: float = LEASE_SECONDS) -> set[Path]:
+    """Return the presences whose processes live. Watches those of other machines for up to
+    `patience` seconds; with none it believes them to live."""
+    found: set[Path] = set()
+    watched: dict[Path, int] = {}
+    for path in paths:
+        is_gone = _is_gone(path)
+        if is_gone is False:
+            found.add(path)
+        elif is_gone is None and (stamp := _stamp(path)) is not None:
+            watched[path] = stamp
+    give_up = time.monotonic() + patience
+    while patience and watched and time.monotonic() < give_up:
+        time.sleep(min(REFRESH_SECONDS / 4, patience))
+        for path, stamp in list(watched.items()):
+            now = _stamp(path)
+            if now != stamp:
+                del watched[path]
+            if now not in (stamp, None):
+                found.add(path)
+    return found if patience else found | set(watched)
+
+
+def _is_gone(path: Path) -> bool | None:
+    try:
+        return Owner(**json.loads(path.read_bytes())).is_gone()
+    except FileNotFoundError:
+        return True
+    except (ValueError, TypeError, OSError):  # half-written, or of another version
+        return None
+
+
+def _stamp(path: Path) -> int | None:
+    """What every refresh changes; by opening, as an NFS client asks the server then (nfs(5))."""
+    try:
+        with open(path, "rb") as stream:
+            return os.fstat(stream.fileno()).st_mtime_ns
+    except FileNotFoundError:
+        return None
+    except PermissionError:
+        return path.stat().st_mtime_ns
+
+
+@contextlib.contextmanager
+def _refreshed(descriptor: int) -> Iterator[None]:
+    stop = threading.Event()
+
+    def refresh() -> None:
+        while not stop.wait(REFRESH_SECONDS):
+            with contextlib.suppress(OSError):  # a server that is away comes back, or not
+                os.utime(descriptor)
+
+    thread = threading.Thread(target=refresh, name="presence", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _start_time(process: int) -> str:
+    """Field 22 of proc(5)'s /proc/PID/stat; "" if there is no such process, or it is dead."""
+    try:
+        stat = Path(f"/proc/{process}/stat").read_text(encoding="ascii", errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+    fields = stat.rpartition(")")[2].split()
+    return "" if fields[0] in "ZX" else fields[19]
