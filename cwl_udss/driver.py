@@ -7,6 +7,7 @@ cli.py imports it when a compiled cwltool has been dealt with.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import os
 import signal
@@ -14,13 +15,14 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn, cast
 
 import cwltool.main
 from cwl_utils.sandboxjs import set_js_engine
 from cwltool.argparser import arg_parser
 from cwltool.context import LoadingContext, RuntimeContext
 from cwltool.executors import JobExecutor, SingleJobExecutor
+from cwltool.process import Process
 from cwltool.utils import versionstring
 
 import cwl_udss
@@ -31,6 +33,7 @@ from cwl_udss.images.pull import When
 from cwl_udss.javascript import SandboxedNode
 from cwl_udss.resources import Resources, available_resources
 from cwl_udss.sandbox import INPUT_DIRECTORY, OUTPUT_DIRECTORY
+from cwl_udss.step_cache import open_cache
 from cwl_udss.steps import Steps
 from cwl_udss.tool import extend_cwltool, make_tool, stop_host_steps
 from cwl_udss.workflow import wait_for_running_steps
@@ -125,29 +128,46 @@ def _run_with_udss(arguments: list[str], options: argparse.Namespace) -> int:
     # Nothing between cwltool and the tool reads its command line or its mounts as text, so that no
     # character of a file's name needs to be refused.
     loading_context.relax_path_checks = True
-    loading_context.construct_tool_object = functools.partial(make_tool, steps)
     runtime_context = RuntimeContext(vars(options))
     # Where conversion has made mount points. cwltool's own choice of the first is a random name.
     runtime_context.docker_outdir = OUTPUT_DIRECTORY
     runtime_context.docker_stagedir = INPUT_DIRECTORY
     executor = _executor(options, steps, runtime_context)
     signal.signal(signal.SIGTERM, _exit_on_signal)
-    try:
-        return int(
-            cwltool.main.main(
-                arguments,
-                versionfunc=version_text,
-                executor=executor,
-                loadingContext=loading_context,
-                runtimeContext=runtime_context,
+    with contextlib.ExitStack() as stack:
+        cache = None
+        if options.cachedir:
+            cache = stack.enter_context(open_cache(Path(options.cachedir).absolute()))
+            runtime_context.cachedir = None  # cwltool's own is not wanted
+            if options.rm_tmpdir:
+                executor = _working_in(cache.work, executor)
+        loading_context.construct_tool_object = functools.partial(make_tool, steps, cache)
+        stack.callback(cwltool.main._terminate_processes)
+        stack.callback(steps.stop)
+        try:
+            return int(
+                cwltool.main.main(
+                    arguments,
+                    versionfunc=version_text,
+                    executor=executor,
+                    loadingContext=loading_context,
+                    runtimeContext=runtime_context,
+                )
             )
-        )
-    except KeyboardInterrupt:
-        print("cwltool: interrupted", file=sys.stderr)
-        return INTERRUPTED
-    finally:
-        steps.stop()
-        cwltool.main._terminate_processes()
+        except KeyboardInterrupt:
+            print("cwltool: interrupted", file=sys.stderr)
+            return INTERRUPTED
+
+
+def _working_in(directory: Path, executor: JobExecutor) -> JobExecutor:
+    """Have output directories made in `directory`. cwltool's main() sets their place late, and
+    where nobody would remove what a killed driver leaves."""
+
+    def execute(process: Process, job_order: Any, context: RuntimeContext, logger: Any) -> Any:
+        context.tmp_outdir_prefix = f"{directory}/"
+        return executor(process, job_order, context, logger)
+
+    return cast(JobExecutor, execute)  # which main() only calls
 
 
 def _when_to_pull(options: argparse.Namespace) -> When:
