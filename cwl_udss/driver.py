@@ -10,30 +10,34 @@ import argparse
 import contextlib
 import functools
 import io
+import logging
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn, cast
 
 import cwltool.main
 from cwl_utils.sandboxjs import set_js_engine
 from cwltool.argparser import arg_parser
 from cwltool.context import LoadingContext, RuntimeContext
+from cwltool.errors import WorkflowException
 from cwltool.executors import JobExecutor, SingleJobExecutor
+from cwltool.process import Process
 from cwltool.utils import DEFAULT_TMP_PREFIX, versionstring
 
 import cwl_udss
 from cwl_udss.config import Settings, add_options, load_settings
 from cwl_udss.errors import ImageError, UdssError
-from cwl_udss.executor import ParallelExecutor, Prepare, SerialExecutor
+from cwl_udss.executor import ParallelExecutor
 from cwl_udss.images.pull import When
 from cwl_udss.javascript import SandboxedNode
 from cwl_udss.resources import Resources, available_resources
 from cwl_udss.sandbox import INPUT_DIRECTORY, OUTPUT_DIRECTORY
 from cwl_udss.scratch import local_directories, run_directory
+from cwl_udss.step_cache import StepCache, open_cache
 from cwl_udss.steps import Steps
 from cwl_udss.tool import extend_cwltool, make_tool, stop_host_steps
 from cwl_udss.workflow import wait_for_running_steps
@@ -117,6 +121,7 @@ def _run_with_udss(arguments: list[str], options: argparse.Namespace) -> int:
         print(f"cwltool: {refused}", file=sys.stderr)
         return USAGE_ERROR
     settings = load_settings(vars(options), os.environ, Path.home())
+    # Left in this order, whatever happens: steps are stopped before their directories go.
     with contextlib.ExitStack() as stack:
         when = _when_to_pull(options, settings)
         steps = stack.enter_context(Steps(settings, os.environ, Path.home(), when))
@@ -126,33 +131,54 @@ def _run_with_udss(arguments: list[str], options: argparse.Namespace) -> int:
         # Where conversion has made mount points. cwltool's own choice of the first is random.
         runtime_context.docker_outdir = OUTPUT_DIRECTORY
         runtime_context.docker_stagedir = INPUT_DIRECTORY
+        cache = None
+        if options.cachedir:
+            cache = stack.enter_context(open_cache(Path(options.cachedir).absolute()))
+            runtime_context.cachedir = None  # cwltool's own is not wanted
 
         def prepare(context: RuntimeContext) -> None:
+            if context.validate_only:
+                return
             if settings.offline:
                 steps.check_images()
             if _are_steps_placed_by_us(options):
                 places = local_directories(settings.scratch, os.environ) or [Path(options.outdir)]
                 run = stack.enter_context(run_directory(places, steps.needed_bytes))
                 context.tmpdir_prefix = context.tmp_outdir_prefix = f"{run}/"
+            if cache is not None and options.rm_tmpdir:
+                # Where results are kept by a rename, and a killed driver's are removed.
+                context.tmp_outdir_prefix = f"{cache.work}/"
 
-        executor = _executor(options, steps, runtime_context, prepare)
+        executor = _executor(options, steps, runtime_context)
         signal.signal(signal.SIGTERM, _exit_on_signal)
+        stack.callback(cwltool.main._terminate_processes)
+        stack.callback(steps.stop)
         try:
             return int(
                 cwltool.main.main(
                     arguments,
                     versionfunc=version_text,
-                    executor=executor,
-                    loadingContext=_loading_context(options, steps),
+                    executor=_prepared(executor, prepare),
+                    loadingContext=_loading_context(options, steps, cache),
                     runtimeContext=runtime_context,
                 )
             )
         except KeyboardInterrupt:
             print("cwltool: interrupted", file=sys.stderr)
             return INTERRUPTED
-        finally:
-            steps.stop()
-            cwltool.main._terminate_processes()
+
+
+def _prepared(executor: JobExecutor, prepare: Callable[[RuntimeContext], None]) -> JobExecutor:
+    """Have `prepare` called when main() has read all documents and set all of its context."""
+
+    def execute(process: Process, job_order: Any, context: RuntimeContext, logger: Any) -> Any:
+        try:
+            prepare(context)
+        except UdssError as error:
+            raise WorkflowException(str(error)) from error
+        return executor(process, job_order, context, logger)
+
+    return cast(JobExecutor, execute)  # which main() only calls
 
 
 def load_document(steps: Steps, document: str, overrides: str | None) -> None:
@@ -161,19 +187,24 @@ def load_document(steps: Steps, document: str, overrides: str | None) -> None:
     if overrides is not None:
         arguments[:0] = ["--overrides", overrides]
     options = extended_parser().parse_args(arguments)
+    logging.getLogger("cwltool").setLevel(logging.WARNING)  # before main() heeds --quiet
     code = cwltool.main.main(
-        arguments, stdout=io.StringIO(), loadingContext=_loading_context(options, steps)
+        arguments, stdout=io.StringIO(), loadingContext=_loading_context(options, steps, None)
     )
     if code:
         raise ImageError(f"{document} cannot be read", "its mistakes are listed above")
 
 
-def _loading_context(options: argparse.Namespace, steps: Steps) -> LoadingContext:
+def _loading_context(
+    options: argparse.Namespace, steps: Steps, cache: StepCache | None
+) -> LoadingContext:
     context = LoadingContext(vars(options))
     # Nothing between cwltool and the tool reads its command line or its mounts as text, so that no
     # character of a file's name needs to be refused.
     context.relax_path_checks = True
-    context.construct_tool_object = functools.partial(make_tool, steps, options.default_container)
+    context.construct_tool_object = functools.partial(
+        make_tool, steps, cache, options.default_container
+    )
     return context
 
 
@@ -190,13 +221,11 @@ def _are_steps_placed_by_us(options: argparse.Namespace) -> bool:
 
 
 def _executor(
-    options: argparse.Namespace, steps: Steps, runtime_context: RuntimeContext, prepare: Prepare
+    options: argparse.Namespace, steps: Steps, runtime_context: RuntimeContext
 ) -> JobExecutor:
     # Only cwltool's own knows how to validate without running.
-    if options.validate:
+    if not options.parallel or options.validate:
         return SingleJobExecutor()
-    if not options.parallel:
-        return SerialExecutor(prepare)
 
     def stop() -> None:
         steps.stop()
@@ -204,7 +233,7 @@ def _executor(
 
     available = available_resources(os.environ)
     cores = options.parallel_max or available.cores
-    executor = ParallelExecutor(Resources(cores=cores, ram=available.ram), prepare, stop)
+    executor = ParallelExecutor(Resources(cores=cores, ram=available.ram), stop)
     runtime_context.select_resources = executor.select_resources
     wait_for_running_steps(executor.are_steps_running)
     return executor

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from cwltool.context import RuntimeContext
 from cwltool.errors import WorkflowException
-from cwltool.executors import JobExecutor, SingleJobExecutor
+from cwltool.executors import JobExecutor
 from cwltool.job import JobBase
 from cwltool.process import Process
 from cwltool.workflow import Workflow
@@ -27,8 +27,6 @@ from cwl_udss.resources import Resources
 if TYPE_CHECKING:
     from cwl_utils.types import CWLObjectType
     from cwltool.utils import JobsType
-
-_logger = logging.getLogger(__name__)
 
 ResourceRequest = dict[str, int | float]
 
@@ -41,38 +39,12 @@ class _Share:
     ram: float
 
 
-Prepare = Callable[[RuntimeContext], None]
-"""Sees to what a run needs, when its documents have been read; raises what is in the way."""
-
-
-class SerialExecutor(SingleJobExecutor):
-    """Runs one step after the other, as cwltool does."""
-
-    def __init__(self, prepare: Prepare) -> None:
-        super().__init__()
-        self._prepare = prepare
-
-    def execute(
-        self,
-        process: Process,
-        job_order_object: CWLObjectType,
-        runtime_context: RuntimeContext,
-        logger: logging.Logger = _logger,
-    ) -> tuple[CWLObjectType | None, str]:
-        """Execute the process (called by cwltool.main)."""
-        self._prepare(runtime_context)
-        return super().execute(process, job_order_object, runtime_context, logger)
-
-
 class ParallelExecutor(JobExecutor):
     """Runs as many steps at once as the machine has cores and memory for."""
 
-    def __init__(
-        self, resources: Resources, prepare: Prepare, stop_steps: Callable[[], None]
-    ) -> None:
+    def __init__(self, resources: Resources, stop_steps: Callable[[], None]) -> None:
         """`stop_steps` kills the steps that are running and lets no other start."""
         super().__init__()
-        self._prepare = prepare
         self._resources = resources
         self._stop_steps = stop_steps
         self._waiting: list[tuple[JobBase, RuntimeContext]] = []
@@ -99,17 +71,6 @@ class ParallelExecutor(JobExecutor):
         selected["tmpdirSize"] = math.ceil(request["tmpdirMin"])
         selected["outdirSize"] = math.ceil(request["outdirMin"])
         return selected
-
-    def execute(
-        self,
-        process: Process,
-        job_order_object: CWLObjectType,
-        runtime_context: RuntimeContext,
-        logger: logging.Logger = _logger,
-    ) -> tuple[CWLObjectType | None, str]:
-        """Execute the process (called by cwltool.main)."""
-        self._prepare(runtime_context)
-        return super().execute(process, job_order_object, runtime_context, logger)
 
     def run_jobs(
         self,

@@ -172,7 +172,7 @@ def parse_mountinfo(content: bytes) -> list[Mount]:
 def find_mount(mounts: list[Mount], path: str, device: str) -> Mount:
     """Return the mount that `path`, without links, is in: the longest mount point, of several at
     one the last, which hides the others. With the device's number first: a mount over a parent may
-    hide what lies deeper. (Of btrfs and overlays stat(2) shows another number.)"""
+    hide what lies deeper; but of btrfs and overlays stat(2) shows another number."""
     above = [
         mount for mount in mounts if f"{path}/".startswith(f"{mount.mount_point.rstrip('/')}/")
     ]

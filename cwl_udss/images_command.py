@@ -203,12 +203,12 @@ def _verify(options: argparse.Namespace, settings: Settings) -> int:
 
 def _export(options: argparse.Namespace, settings: Settings) -> int:
     images = _images(settings)
-    named = []
+    named = {}
     for request in _requests(options, Steps(settings, os.environ, Path.home())):
         image = images.stored(request.name)
         # Every name by which a run may ask for it.
         names = images.references(request.name) & set(image.references) or {request.name}
-        named += [(name, image) for name in sorted(names)]
+        named.update(dict.fromkeys(sorted(names), image))
     export_images(named, this_platform(), open_store(settings), options.file)
     return 0
 

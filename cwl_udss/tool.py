@@ -15,7 +15,7 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping, MutableSequence
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any, cast
@@ -28,20 +28,25 @@ from cwltool.docker import DockerCommandLineJob
 from cwltool.errors import UnsupportedRequirement, WorkflowException
 from cwltool.job import ContainerCommandLineJob, JobBase
 from cwltool.loghandler import _logger as cwltool_logger
+from cwltool.pathmapper import PathMapper
 from cwltool.process import Process
 from cwltool.stdfsaccess import StdFsAccess
-from cwltool.utils import processes_to_kill
+from cwltool.utils import adjustFileObjs, processes_to_kill
 from cwltool.workflow import default_make_tool
 from ruamel.yaml.comments import CommentedMap
 from schema_salad.ref_resolver import uri_file_path
 
 from cwl_udss.container import image_command, image_environment
 from cwl_udss.errors import UdssError
+from cwl_udss.file_access import CollectingAccess, NumberingPathMapper
 from cwl_udss.identity import identity_files
 from cwl_udss.images.request import ImageRequest, parse_request
 from cwl_udss.images.store import StoredImage
 from cwl_udss.outputs import View, confine, restore_access
 from cwl_udss.sandbox import TEMPORARY_DIRECTORY, Bind, Ending, Sandbox
+from cwl_udss.step_cache import StepCache
+from cwl_udss.step_key import Contents, Step
+from cwl_udss.step_reuse import StepReuse
 from cwl_udss.steps import Steps
 
 _logger = logging.getLogger(__name__)
@@ -55,10 +60,19 @@ class SandboxedTool(CommandLineTool):
     """A CommandLineTool whose jobs with an image run in a sandbox."""
 
     def __init__(
-        self, toolpath_object: CommentedMap, loading_context: LoadingContext, steps: Steps
+        self,
+        toolpath_object: CommentedMap,
+        loading_context: LoadingContext,
+        steps: Steps,
+        cache: StepCache | None,
     ) -> None:
         super().__init__(toolpath_object, loading_context)
         self._steps = steps
+        self._cache = cache
+        requirement = self.get_requirement("InplaceUpdateRequirement")[0]
+        if cache is not None and requirement and requirement["inplaceUpdate"]:
+            # It may update what another step has made, which would be a file of the cache.
+            cache.disable(f"{self.tool['id']} updates its inputs (InplaceUpdateRequirement)")
 
     def image_request(self, default: str | None) -> ImageRequest | None:
         """Return which image the tool is going to ask for; `default` is the one for tools that name
@@ -83,7 +97,10 @@ class SandboxedTool(CommandLineTool):
         if issubclass(runner, ContainerCommandLineJob):
             # cwltool only calls what it gets here.
             directory = _directory(str(self.tool["id"]))
-            return cast(type[JobBase], functools.partial(SandboxedJob, self._steps, directory))
+            return cast(
+                type[JobBase],
+                functools.partial(SandboxedJob, self._steps, self._cache, directory),
+            )
         _logger.warning(
             "%s has no DockerRequirement: it runs on this host, in no sandbox "
             "(--default-container gives it an image)",
@@ -91,14 +108,28 @@ class SandboxedTool(CommandLineTool):
         )
         return runner
 
+    def make_path_mapper(
+        self,
+        reffiles: MutableSequence[Any],
+        stagedir: str,
+        runtimeContext: RuntimeContext,
+        separateDirs: bool,
+    ) -> PathMapper:
+        """Return what gives inputs their paths (cwltool's hook)."""
+        return NumberingPathMapper(reffiles, runtimeContext.basedir, stagedir, separateDirs)
+
 
 class SandboxedJob(DockerCommandLineJob):
     """A job in a sandbox, staged as cwltool stages for Docker."""
 
-    def __init__(self, steps: Steps, directory: Path, *arguments: Any) -> None:
+    def __init__(
+        self, steps: Steps, cache: StepCache | None, directory: Path, *arguments: Any
+    ) -> None:
         """`directory` is that of the tool's document."""
         super().__init__(*arguments)
         self._steps = steps
+        self._cache = cache
+        self._reuse: StepReuse | None = None
         self._directory = directory
         self._image: StoredImage | None = None
         self._sandbox: Sandbox | None = None
@@ -114,7 +145,25 @@ class SandboxedJob(DockerCommandLineJob):
         except UdssError as error:
             self._fail(error, runtimeContext)
             return
+        if not self._may_be_cached(runtimeContext):
+            self._cache = None
         super().run(runtimeContext, tmpdir_lock)
+
+    def _may_be_cached(self, context: RuntimeContext) -> bool:
+        assert self._image is not None
+        if self._cache is None or not self._cache.is_enabled or self.inplace_update:
+            return False
+        reuse = self.get_requirement("WorkReuse")[0]
+        if reuse is not None and not self.builder.do_eval(reuse["enableReuse"]):
+            return False
+        reason = ""
+        if not self._image.digest:
+            reason = "its image is a directory, which may have changed"
+        elif context.secret_store is not None and context.secret_store.has_secret(self.joborder):
+            reason = "it is given a secret"
+        if reason:
+            _logger.info("[job %s] is not cached: %s", self.name, reason)
+        return not reason
 
     def get_from_requirements(self, *arguments: Any, **keywords: Any) -> str:
         """Return what identifies the image in the log and in provenance (cwltool's hook)."""
@@ -193,6 +242,10 @@ class SandboxedJob(DockerCommandLineJob):
 
     def _execute(self, *arguments: Any, **keywords: Any) -> None:
         _this_thread.job = self
+        if self._cache is not None:
+            self.collect_outputs = functools.partial(
+                self._collect_and_keep, self._cache, self.collect_outputs
+            )
         try:
             super()._execute(*arguments, **keywords)
         finally:
@@ -211,15 +264,16 @@ class SandboxedJob(DockerCommandLineJob):
         assert self._image is not None
         assert self._sandbox is not None
         view = View(tuple(b for b in self._sandbox.binds if b.destination != TEMPORARY_DIRECTORY))
-        # cwltool only calls this, as with the job's class above.
-        self.builder.make_fs_access = cast(
-            type[StdFsAccess], functools.partial(_CollectingAccess, view)
-        )
+        self._collect_from(view)
         sandbox = replace(
             self._sandbox,
             command=image_command(self._image.config, tuple(command)),
             environment=environment,
         )
+        if self._cache is not None:
+            exit_code = self._shown_again(self._cache, sandbox)
+            if exit_code is not None:
+                return exit_code
         try:
             result = self._steps.run(
                 sandbox,
@@ -244,6 +298,47 @@ class SandboxedJob(DockerCommandLineJob):
             )
         return result.exit_code
 
+    def _shown_again(self, cache: StepCache, sandbox: Sandbox) -> int | None:
+        """Have outputs collected that such a step has made before; return its exit code."""
+        assert self._image is not None
+        step = Step(
+            sandbox=sandbox,
+            image=self._image.digest,
+            stdin=self.stdin,
+            stdout=self.stdout,
+            stderr=self.stderr,
+        )
+        self._reuse = StepReuse(cache, self.name, step)
+        kept = self._reuse.find()
+        if kept is None:
+            return None
+        self._collect_from(self._reuse.show(kept, Path(self.outdir), Path(self.base_path_logs)))
+        return kept.exit_code
+
+    def _collect_from(self, view: View) -> None:
+        # cwltool only calls this, as with the job's class above.
+        self.builder.make_fs_access = cast(
+            type[StdFsAccess], functools.partial(CollectingAccess, view)
+        )
+
+    def _collect_and_keep(
+        self, cache: StepCache, collect: Callable[..., Any], outdir: str, exit_code: int
+    ) -> Any:
+        outputs = collect(outdir, exit_code)
+        if self._reuse is not None and self._is_success(exit_code):
+            self._reuse.keep(Path(outdir), exit_code)
+        # A checksum in cwl.output.json is only the tool's word.
+        if not os.path.exists(os.path.join(outdir, "cwl.output.json")):
+            adjustFileObjs(outputs, functools.partial(_record_checksum, cache.contents, outdir))
+        return outputs
+
+    def _is_success(self, exit_code: int) -> bool:
+        """Say what exit code means, as cwltool does after collection (JobBase._execute)."""
+        if exit_code in self.successCodes:
+            return True
+        failures = (*self.temporaryFailCodes, *self.permanentFailCodes)
+        return exit_code == 0 and exit_code not in failures
+
     def _fail(self, error: UdssError, context: RuntimeContext) -> None:
         """End the job as failed before it has run."""
         _logger.error("[job %s] %s", self.name, error, exc_info=context.debug)
@@ -258,41 +353,16 @@ class SandboxedJob(DockerCommandLineJob):
                 callback({}, "permanentFail")
 
 
-class _CollectingAccess(StdFsAccess):
-    """What cwltool reads outputs through: shows the output directory and the inputs, no more.
-
-    `glob` patterns and `cwl.output.json` may name any path.
-    """
-
-    def __init__(self, view: View, basedir: str) -> None:
-        super().__init__(basedir)
-        self._view = view
-
-    def _abs(self, p: str) -> str:
-        path = super()._abs(p)
-        if path.startswith("/") and not self._view.contains(path):
-            raise WorkflowException(
-                f"{path} is not in the output directory, nor is it an input: it is no output"
-            )
-        return path
-
-    def glob(self, pattern: str) -> list[str]:
-        """Return what is there; cwltool warns of an OSError in one line, and finds nothing."""
-        try:
-            return super().glob(pattern)
-        except WorkflowException as error:
-            raise PermissionError(str(error)) from error
-
-
 def make_tool(
     steps: Steps,
+    cache: StepCache | None,
     default_image: str | None,
     toolpath_object: CommentedMap,
     loading_context: LoadingContext,
 ) -> Process:
     """Return the process for a CWL document (LoadingContext.construct_tool_object)."""
     if toolpath_object.get("class") == "CommandLineTool":
-        tool = SandboxedTool(toolpath_object, loading_context, steps)
+        tool = SandboxedTool(toolpath_object, loading_context, steps, cache)
         steps.expect(tool.image_request(default_image), tool.needed_bytes())
         return tool
     return default_make_tool(toolpath_object, loading_context)
@@ -367,6 +437,14 @@ def _opened(path: str | None, mode: str, otherwise: Any) -> Iterator[Any]:
     else:
         with open(path, mode) as stream:
             yield stream
+
+
+def _record_checksum(contents: Contents, directory: str, file: MutableMapping[str, Any]) -> None:
+    """Spare the steps that are given a file the reading of it, as cwltool has just read it."""
+    location = str(file.get("location", ""))
+    path = uri_file_path(location) if location.startswith("file://") else location
+    if "checksum" in file and path.startswith(f"{directory}/"):
+        contents.record(path, str(file["checksum"]))
 
 
 def _directory(identifier: str) -> Path:

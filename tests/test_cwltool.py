@@ -446,7 +446,7 @@ def test_cachedir(run_tool: Any, tmp_path: Path) -> None:
     content = (tmp_path / "out.txt").read_text()
     second, again = run_tool("date +%N", "--cachedir", "cache")
     assert (first.returncode, second.returncode) == (0, 0)
-    assert "cached output" in plain(second.stderr)
+    assert "result from the cache" in plain(second.stderr)
     assert again == content
 
 

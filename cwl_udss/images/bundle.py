@@ -11,7 +11,8 @@ from __future__ import annotations
 import json
 import shutil
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +32,19 @@ _FACTS = "image.json"
 
 
 def export_images(
-    images: Sequence[tuple[str, StoredImage]], platform: Platform, store: Store, target: Path
+    images: Mapping[str, StoredImage], platform: Platform, store: Store, target: Path
 ) -> None:
-    """Write images, each with the name it is to have, to a file. Raises StoreError."""
+    """Write images, by the names that they are to have, to a file. Raises StoreError."""
+    named: defaultdict[str, list[str]] = defaultdict(list)
+    for name, image in images.items():
+        named[image.digest].append(name)
     with store.work() as work:
         made = work / "bundle.tar"
         with tarfile.open(made, "x", format=tarfile.PAX_FORMAT) as archive:
-            for number, (name, image) in enumerate(images):
+            for number, names in enumerate(named.values()):
+                image = images[names[0]]
                 with store.use(image):
-                    facts = {"name": name, "platform": str(platform)}
+                    facts = {"names": names, "platform": str(platform)}
                     _add(archive, facts, image, work / str(number), store)
         shutil.move(made, target)
 
@@ -97,10 +102,12 @@ def _import(archive: tarfile.TarFile, place: str, store: Store) -> StoredImage:
             )
             store.publish(made, digest, document, written, ImageFormat.SQUASHFS)
 
-    image = make_in_turn(digest, store, make, str(facts["name"]))
+    names = [str(name) for name in facts["names"]]
+    image = make_in_turn(digest, store, make, ", ".join(names))
     os, architecture, *variant = str(facts["platform"]).split("/")
     platform = Platform(os=os, architecture=architecture, variant="".join(variant))
-    store.remember(str(facts["name"]), platform, digest)
+    for name in names:
+        store.remember(name, platform, digest)
     return image
 
 
