@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -15,13 +16,21 @@ from rich.filesize import decimal
 import cwl_udss
 from cwl_udss.config import Settings
 from cwl_udss.errors import UdssError
+from cwl_udss.filesystem import Abilities, Filesystem, look_at, try_abilities
 from cwl_udss.images.manifest import this_platform
+from cwl_udss.images.node import NodeImages
 from cwl_udss.images.registries import load_registries
+from cwl_udss.images.store import ImageFormat
 from cwl_udss.installation import Command, installed_command, other_command
 from cwl_udss.javascript import SandboxedNode
 from cwl_udss.resources import available_resources
 from cwl_udss.runtimes.probe import find_bubblewrap
+from cwl_udss.scratch import local_directories
 from cwl_udss.steps import open_store
+
+_FEW_BYTES = 2 << 30
+_FEW_INODES = 20_000
+_KEPT_AS = {ImageFormat.DIRECTORY: "directories", ImageFormat.SQUASHFS: "single SquashFS files"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,14 +39,22 @@ class Finding:
 
     subject: str
     text: str
-    well: bool
+    well: bool = True
+    advice: str = ""
+    """What could be better, though all works."""
+
+    @property
+    def state(self) -> str:
+        """How it stands, in a word."""
+        return "FAIL" if not self.well else "note" if self.advice else "ok"
 
 
 def print_examination(settings: Settings, environment: Mapping[str, str], home: Path) -> int:
     """Print all findings. Returns the exit code: 0 if all is well."""
     findings = list(examine(settings, environment, home))
     for finding in findings:
-        print(f"{'ok' if finding.well else 'FAIL':4}  {finding.subject}: {finding.text}")
+        advice = f": {finding.advice}" if finding.advice else ""
+        print(f"{finding.state:4}  {finding.subject}: {finding.text}{advice}")
     return 0 if all(finding.well for finding in findings) else 1
 
 
@@ -50,14 +67,94 @@ def examine(settings: Settings, environment: Mapping[str, str], home: Path) -> I
         ("sandbox", lambda: _sandbox(settings, environment)),
         ("JavaScript", lambda: _javascript(settings, environment)),
         ("store", lambda: _store(settings)),
+        ("images on this node", lambda: _node(settings, environment)),
         ("registries", lambda: _registries(environment, home)),
         ("resources", lambda: _resources(environment)),
     ]
     for subject, check in checks:
         try:
-            yield Finding(subject=subject, text=check(), well=True)
+            yield Finding(subject=subject, text=check())
         except UdssError as error:
             yield Finding(subject=subject, text=str(error), well=False)
+    yield from examine_filesystems(settings, environment)
+
+
+def examine_filesystems(settings: Settings, environment: Mapping[str, str]) -> Iterator[Finding]:
+    """Look at the filesystems that a run writes to."""
+    scratch = local_directories(settings.scratch, environment)
+    places = [
+        ("store's filesystem", settings.store, _store_advice),
+        ("output directory", Path.cwd(), _output_advice),
+        ("temporary directory", Path(environment.get("TMPDIR") or "/tmp"), _scratch_advice),  # noqa: S108
+        *(("scratch", path, _scratch_advice) for path in scratch[:1]),
+    ]
+    for subject, path, advise in places:
+        try:
+            found = look_at(path)
+            abilities = try_abilities(found.path) if os.access(found.path, os.W_OK) else None
+        except OSError as error:
+            yield Finding(subject=subject, text=f"{path}: {error.strerror}", well=False)
+            continue
+        yield Finding(subject=subject, text=_described(found, abilities), advice=advise(found))
+
+
+def _described(found: Filesystem, abilities: Abilities | None) -> str:
+    """All facts in a line."""
+    inodes = "" if found.free_inodes is None else f" and {found.free_inodes} files"
+    words = [
+        f"{found.path} is on {found.kind.value} ({found.type_name})",
+        "which other machines see, too" if found.is_shared else "of this machine",
+        f"{decimal(found.free_bytes)}{inodes} free",
+        *sorted(found.options & {"noexec", "nosuid", "nodev"}),
+        *([found.lock_option] if found.lock_option else []),
+    ]
+    if abilities is None:
+        return ", ".join([*words, "you may not write there"])
+    can = {
+        "hard links": abilities.hard_links,
+        "shared blocks": abilities.reflinks,
+        "unnamed files": abilities.unnamed_files,
+        "attributes": abilities.attributes,
+    }
+    lacking = [name for name, there in can.items() if not there]
+    return ", ".join([*words, f"without {' and '.join(lacking)}"] if lacking else words)
+
+
+def _store_advice(found: Filesystem) -> str:
+    if found.free_bytes < _FEW_BYTES:
+        return "that is little for images; name another place with --udss-store"
+    few = found.free_inodes is not None and found.free_inodes < _FEW_INODES
+    if few and not found.is_shared:
+        return "few files are left: --udss-format squashfs keeps an image in one"
+    return ""
+
+
+def _output_advice(found: Filesystem) -> str:
+    if found.forbids_programs:
+        return "tools that execute what they have just made fail there (noexec)"
+    return ""
+
+
+def _scratch_advice(found: Filesystem) -> str:
+    if found.is_shared:
+        return "steps are slow there; name a directory of this node with --udss-scratch"
+    if found.free_bytes < _FEW_BYTES:
+        return "that is little for the steps of a run; name another place with --udss-scratch"
+    return _output_advice(found)
+
+
+def _node(settings: Settings, environment: Mapping[str, str]) -> str:
+    runtime = find_bubblewrap(settings.bwrap, environment.get("PATH"))
+    store = open_store(settings)
+    with NodeImages(
+        store,
+        lambda: runtime,
+        scratch=settings.scratch,
+        scratch_bytes=settings.scratch_images,
+        environment=environment,
+    ) as node:
+        new = f"new images are kept as {_KEPT_AS[store.format]}"
+        return f"{new}; SquashFS files are {node.describe()}"
 
 
 def _versions() -> str:
@@ -85,9 +182,19 @@ def _command() -> str:
 
 def _settings(settings: Settings) -> str:
     return ", ".join(
-        f"{name} = {getattr(settings, name) or '(looked for)'} ({origin})"
+        f"{name} = {_shown(getattr(settings, name))} ({origin})"
         for name, origin in settings.origins.items()
     )
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "(chosen)"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, tuple):
+        return ":".join(map(str, value)) or "none"
+    return decimal(value) if isinstance(value, int) else str(getattr(value, "value", value))
 
 
 def _sandbox(settings: Settings, environment: Mapping[str, str]) -> str:

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-_FICLONE = 0x40049409  # ioctl_ficlone(2)
+FICLONE = 0x40049409  # ioctl_ficlone(2)
 
 
 class Kind(enum.Enum):
@@ -215,7 +215,7 @@ def _works(action: Callable[[], object]) -> bool:
 def _clone(descriptor: int, directory: Path) -> None:
     copy = directory / f".cwl-udss.{secrets.token_hex(8)}"
     with _removed(copy), open(copy, "xb") as stream:
-        fcntl.ioctl(stream, _FICLONE, descriptor)
+        fcntl.ioctl(stream, FICLONE, descriptor)
 
 
 def _existing(path: Path) -> Path:

@@ -78,13 +78,13 @@ def publish_file(path: Path, content: bytes, mode: int | None = None) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    _sync(path.parent)
+    sync(path.parent)
 
 
 def publish_directory(made: Path, path: Path) -> bool:
     """Move a finished directory into place. False if another process was first: that one stays."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    _sync_tree(made)
+    sync_tree(made)
     try:
         made.rename(path)
     except OSError:
@@ -93,8 +93,29 @@ def publish_directory(made: Path, path: Path) -> bool:
         if path.exists():
             return False
         raise
-    _sync(path.parent)
+    sync(path.parent)
     return True
+
+
+def sync_tree(path: Path) -> None:
+    """Force a tree to the disk: by fsync(2) for each of a few, else with all of the filesystem."""
+    entries = list(itertools.islice(_all_entries(path), _FEW + 1))
+    if len(entries) > _FEW:
+        _sync_filesystem(path)
+        return
+    for entry in (*entries, path):
+        mode = entry.lstat().st_mode
+        if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+            sync(entry)
+
+
+def sync(path: Path) -> None:
+    """Force a file, or which names are in a directory, to the disk (fsync(2))."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def remove_tree(path: Path) -> None:
@@ -114,18 +135,6 @@ def remove_tree(path: Path) -> None:
         shutil.rmtree(path, onerror=make_writable_and_retry)
 
 
-def _sync_tree(path: Path) -> None:
-    """Force a tree to the disk: by fsync(2) for each of a few, else with all of the filesystem."""
-    entries = list(itertools.islice(_all_entries(path), _FEW + 1))
-    if len(entries) > _FEW:
-        _sync_filesystem(path)
-        return
-    for entry in (*entries, path):
-        mode = entry.lstat().st_mode
-        if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
-            _sync(entry)
-
-
 def _all_entries(path: Path) -> Iterator[Path]:
     for directory, names, files in os.walk(path):
         yield from (Path(directory, name) for name in (*names, *files))
@@ -139,13 +148,5 @@ def _sync_filesystem(path: Path) -> None:
         if library.syncfs(descriptor) != 0:
             number = ctypes.get_errno()
             raise OSError(number, os.strerror(number), str(path))
-    finally:
-        os.close(descriptor)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
     finally:
         os.close(descriptor)

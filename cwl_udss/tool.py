@@ -18,10 +18,13 @@ import threading
 from collections.abc import Callable, Iterator, MutableMapping, MutableSequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import IO, Any, cast
 from urllib.parse import urldefrag
 
+import cwltool.docker
 import cwltool.job
+import cwltool.process
 from cwltool.command_line_tool import CommandLineTool
 from cwltool.context import LoadingContext, RuntimeContext
 from cwltool.docker import DockerCommandLineJob
@@ -36,6 +39,7 @@ from cwltool.workflow import default_make_tool
 from ruamel.yaml.comments import CommentedMap
 from schema_salad.ref_resolver import uri_file_path
 
+from cwl_udss import copies
 from cwl_udss.container import image_command, image_environment
 from cwl_udss.errors import UdssError
 from cwl_udss.file_access import CollectingAccess, NumberingPathMapper
@@ -382,6 +386,10 @@ def extend_cwltool() -> None:
     no hook before it that could pass file descriptors on, as bwrap needs.
     """
     logging.getLogger("cwl_udss").parent = cwltool_logger
+    # They look shutil's functions up there, to stage writable inputs and to move the outputs.
+    replaced = {name: getattr(copies, name) for name in ("copy", "copy2", "copytree", "move")}
+    for module in (cwltool.docker, cwltool.process):
+        module.__dict__["shutil"] = SimpleNamespace(**{**vars(shutil), **replaced})
     original = cwltool.job._job_popen
     if not isinstance(original, functools.partial):  # it is ours when called a second time
         cwltool.job._job_popen = functools.partial(_start_tool, original)

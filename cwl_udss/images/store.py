@@ -175,7 +175,8 @@ class Store:
                 references.setdefault(record.digest, []).append(record.reference)
             found = []
             for name in sorted(_names(self._images)):
-                image = _load(self._images / name)
+                is_ours = name.endswith(f"-{RECIPE}")  # another version makes them otherwise
+                image = _load(self._images / name) if is_ours else None
                 if image:
                     names = tuple(sorted(references.get(image.digest, ())))
                     used = _time(_uses(image))
