@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 from conftest import need
-from nodes import node
+from node_images import node
 from stand_ins import RELEASE
 
 from cwl_udss.errors import ImageError

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from backports import zstd
 from layers import Entry, describe, directory, entry, file, symlink, tar
-from nodes import node
+from node_images import node
 
 from cwl_udss.errors import ImageError, InvalidImage
 from cwl_udss.images.manifest import this_platform
