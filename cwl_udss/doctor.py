@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 import platform
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -91,10 +91,12 @@ def examine_filesystems(settings: Settings, environment: Mapping[str, str]) -> I
     for subject, path, advise in places:
         try:
             found = look_at(path)
-            abilities = try_abilities(found.path) if os.access(found.path, os.W_OK) else None
         except OSError as error:
             yield Finding(subject=subject, text=f"{path}: {error.strerror}", well=False)
             continue
+        abilities = None
+        with contextlib.suppress(OSError):
+            abilities = try_abilities(found.path)
         yield Finding(subject=subject, text=_described(found, abilities), advice=advise(found))
 
 
@@ -109,7 +111,7 @@ def _described(found: Filesystem, abilities: Abilities | None) -> str:
         *([found.lock_option] if found.lock_option else []),
     ]
     if abilities is None:
-        return ", ".join([*words, "you may not write there"])
+        return ", ".join([*words, "nothing can be written there"])
     can = {
         "hard links": abilities.hard_links,
         "shared blocks": abilities.reflinks,
@@ -144,11 +146,10 @@ def _scratch_advice(found: Filesystem) -> str:
 
 
 def _node(settings: Settings, environment: Mapping[str, str]) -> str:
-    runtime = find_bubblewrap(settings.bwrap, environment.get("PATH"))
     store = open_store(settings)
     with NodeImages(
         store,
-        lambda: runtime,
+        lambda: find_bubblewrap(settings.bwrap, environment.get("PATH")),
         scratch=settings.scratch,
         scratch_bytes=settings.scratch_images,
         environment=environment,

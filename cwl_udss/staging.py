@@ -103,10 +103,13 @@ def sync_tree(path: Path) -> None:
     if len(entries) > _FEW:
         _sync_filesystem(path)
         return
-    for entry in (*entries, path):
-        mode = entry.lstat().st_mode
-        if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
-            sync(entry)
+    try:
+        for entry in (*entries, path):
+            mode = entry.lstat().st_mode
+            if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+                sync(entry)
+    except PermissionError:  # a mode that lets nobody read
+        _sync_filesystem(path)
 
 
 def sync(path: Path) -> None:

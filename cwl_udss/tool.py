@@ -255,29 +255,27 @@ class SandboxedJob(DockerCommandLineJob):
         finally:
             _this_thread.job = None
 
+    def complete(self, command: list[str], environment: MutableMapping[str, str]) -> None:
+        """Add what cwltool decides last: the tool's command line and its environment."""
+        assert self._image is not None
+        assert self._sandbox is not None
+        self._sandbox = replace(
+            self._sandbox,
+            command=image_command(self._image.config, tuple(command)),
+            environment=environment,
+        )
+        self._collect_from(self._view())
+
     def start(
         self,
-        command: list[str],
-        environment: MutableMapping[str, str],
         *,
         stdin: IO[bytes] | int,
         stdout: IO[bytes] | int,
         stderr: IO[bytes] | int,
     ) -> int:
         """Run the tool's command line in the sandbox; return its exit code."""
-        assert self._image is not None
         assert self._sandbox is not None
-        view = View(tuple(b for b in self._sandbox.binds if b.destination != TEMPORARY_DIRECTORY))
-        self._collect_from(view)
-        sandbox = replace(
-            self._sandbox,
-            command=image_command(self._image.config, tuple(command)),
-            environment=environment,
-        )
-        if self._cache is not None:
-            exit_code = self._shown_again(self._cache, sandbox)
-            if exit_code is not None:
-                return exit_code
+        sandbox = self._sandbox
         try:
             result = self._steps.run(
                 sandbox,
@@ -288,7 +286,7 @@ class SandboxedJob(DockerCommandLineJob):
             )
         except UdssError as error:
             raise WorkflowException(str(error)) from error
-        for line in confine(self.outdir, self.builder.outdir, view):
+        for line in confine(self.outdir, self.builder.outdir, self._view()):
             _logger.warning("[job %s] removed %s", self.name, line)
         restore_access(self.tmpdir)
         if result.ending is Ending.TIME_LIMIT:
@@ -302,22 +300,33 @@ class SandboxedJob(DockerCommandLineJob):
             )
         return result.exit_code
 
-    def _shown_again(self, cache: StepCache, sandbox: Sandbox) -> int | None:
-        """Have outputs collected that such a step has made before; return its exit code."""
+    def show_again(self) -> int | None:
+        """Have outputs collected that such a step has made before; return its exit code, or None.
+
+        Before any file is open in the output directory: NFS and FUSE keep one that is removed
+        there, under another name, until it is closed.
+        """
+        if self._cache is None:
+            return None
         assert self._image is not None
+        assert self._sandbox is not None
         step = Step(
-            sandbox=sandbox,
+            sandbox=self._sandbox,
             image=self._image.digest,
             stdin=self.stdin,
             stdout=self.stdout,
             stderr=self.stderr,
         )
-        self._reuse = StepReuse(cache, self.name, step)
+        self._reuse = StepReuse(self._cache, self.name, step)
         kept = self._reuse.find()
         if kept is None:
             return None
         self._collect_from(self._reuse.show(kept, Path(self.outdir), Path(self.base_path_logs)))
         return kept.exit_code
+
+    def _view(self) -> View:
+        assert self._sandbox is not None
+        return View(tuple(b for b in self._sandbox.binds if b.destination != TEMPORARY_DIRECTORY))
 
     def _collect_from(self, view: View) -> None:
         # cwltool only calls this, as with the job's class above.
@@ -427,14 +436,18 @@ def _start_tool(
             default_stderr=default_stderr,
             **others,
         )
+    # What create_runtime() returned, and the image, come before the tool's command line.
+    job.complete(commands[3:], env)
+    exit_code = job.show_again()
+    if exit_code is not None:
+        return exit_code
     # A tool's standard output that CWL does not capture goes to the log, as with cwltool.
     with (
         _opened(stdin_path, "rb", subprocess.DEVNULL) as stdin,
         _opened(stdout_path, "wb", default_stdout or sys.stderr) as stdout,
         _opened(stderr_path, "wb", default_stderr or sys.stderr) as stderr,
     ):
-        # What create_runtime() returned, and the image, come before the tool's command line.
-        return job.start(commands[3:], env, stdin=stdin, stdout=stdout, stderr=stderr)
+        return job.start(stdin=stdin, stdout=stdout, stderr=stderr)
 
 
 @contextlib.contextmanager

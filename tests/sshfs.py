@@ -83,6 +83,8 @@ def _mount(directory: Path, keys: Path, port: int) -> Iterator[Path]:
                 *("sshfs", f"127.0.0.1:{directory}", name, "-p", str(port)),
                 *("-o", f"IdentityFile={keys / 'user'}", "-o", "StrictHostKeyChecking=no"),
                 *("-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR"),
+                # Debian's sshfs follows absolute links no more by default, other filesystems do.
+                *("-o", "no_contain_symlinks"),
             ],
             check=True,
         )
