@@ -19,8 +19,10 @@ from cwl_udss.doctor import print_examination
 from cwl_udss.errors import UdssError
 from cwl_udss.images_command import add_images
 from cwl_udss.installation import write_cwltool_command
+from cwl_udss.leases import LEASE_SECONDS
 from cwl_udss.pure import prefer_python_modules
 from cwl_udss.scratch import clean
+from cwl_udss.steps import open_store
 
 _EXIT_FAILURE = 1
 _EXIT_INTERRUPTED = 130  # as a shell reports a process that SIGINT has ended
@@ -143,7 +145,8 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def _clean(options: argparse.Namespace, settings: Settings) -> int:
-    for path in clean(settings, os.environ):
+    in_store = open_store(settings).clean(LEASE_SECONDS)
+    for path in (*in_store, *clean(settings.scratch, os.environ)):
         print(f"removed {path}")
     return 0
 

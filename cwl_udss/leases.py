@@ -111,6 +111,22 @@ def presence_name() -> str:
     return f"{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(8)}"
 
 
+def list_presences(directory: Path) -> list[Path]:
+    """Return the presences in a directory, none if it does not exist."""
+    with contextlib.suppress(FileNotFoundError):
+        return list(directory.iterdir())
+    return []
+
+
+def remove_dead(directory: Path) -> None:
+    """Remove the presences in a directory that processes of this machine have left by dying."""
+    own = f"{socket.gethostname()}."
+    for path in list_presences(directory):
+        # A thousand nodes need not all read what the others have written.
+        if path.name.startswith(own) and _is_gone(path):
+            path.unlink(missing_ok=True)
+
+
 def living(paths: Collection[Path], patience: float = LEASE_SECONDS) -> set[Path]:
     """Return the presences whose processes live. Watches those of other machines for up to
     `patience` seconds; with none it believes them to live."""

@@ -10,7 +10,6 @@ import stat
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from cwl_udss.config import Settings
 from cwl_udss.errors import StoreError
 from cwl_udss.filesystem import look_at
 from cwl_udss.leases import LEASE_SECONDS
@@ -61,10 +60,10 @@ def run_directory(places: Sequence[Path], needed_bytes: int) -> Iterator[Path]:
         yield path
 
 
-def clean(settings: Settings, environment: Mapping[str, str]) -> list[Path]:
-    """Remove what dead processes have left in the store and on this node. Returns what it was."""
-    places = [settings.store / _WORK]
-    for place in local_directories(settings.scratch, environment):
+def clean(setting: Path | None, environment: Mapping[str, str]) -> list[Path]:
+    """Remove what dead processes have left on this node. Returns what it was."""
+    places = []
+    for place in local_directories(setting, environment):
         own = place / _user_name()
         places += [own / _RUNS, own / _WORK, own / "store" / _WORK]
     return [removed for place in places for removed in remove_abandoned(place, LEASE_SECONDS)]

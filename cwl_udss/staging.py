@@ -63,21 +63,18 @@ def remove_abandoned(parent: Path, patience: float) -> list[Path]:
     return []
 
 
-def publish_file(path: Path, content: bytes, mode: int | None = None) -> None:
-    """Write a file so that a reader sees the old content or the new, also after a crash."""
+def publish_file(path: Path, content: bytes, work: Path, mode: int | None = None) -> None:
+    """Write a file so that a reader sees the old content or the new, also after a crash. It is made
+    in `work`, a work directory on the same filesystem."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    try:
-        with open(temporary, "xb") as stream:
-            stream.write(content)
-            stream.flush()
-            if mode is not None:
-                os.fchmod(stream.fileno(), mode)
-            os.fsync(stream.fileno())
-        temporary.rename(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    made = work / secrets.token_hex(8)
+    with open(made, "xb") as stream:
+        stream.write(content)
+        stream.flush()
+        if mode is not None:
+            os.fchmod(stream.fileno(), mode)
+        os.fsync(stream.fileno())
+    made.rename(path)
     sync(path.parent)
 
 

@@ -70,7 +70,7 @@ class StepCache:
 
     def __init__(self, path: Path, work: Path) -> None:
         """`work` is of this process alone, on the filesystem of `path`."""
-        self.contents = Contents(path / "checksums")
+        self.contents = Contents(path / "checksums", work)
         self.work = work
         self.is_enabled = True
         self._results = path / "results"

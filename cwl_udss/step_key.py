@@ -63,9 +63,11 @@ class StepKey:
 class Contents:
     """Checksums of files ("sha1$…" as CWL has them), each computed once, by any thread."""
 
-    def __init__(self, directory: Path) -> None:
-        """`directory` keeps the checksums of large files between runs."""
+    def __init__(self, directory: Path, work: Path) -> None:
+        """`directory` keeps the checksums of large files between runs; `work` is a work directory
+        on its filesystem."""
         self._directory = directory
+        self._work = work
         self._known: dict[tuple[int, ...], str] = {}
         self._lock = threading.Lock()
         self._locks: dict[tuple[int, ...], threading.Lock] = {}
@@ -98,7 +100,7 @@ class Contents:
         except OSError:
             checksum = _read_checksum(path)
         if time.time() - max(status.st_mtime, status.st_ctime) > SETTLED_AFTER_SECONDS:
-            publish_file(kept, checksum.encode())
+            publish_file(kept, checksum.encode(), self._work)
         return checksum
 
 

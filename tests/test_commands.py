@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from commands import COMMANDS, Command
 
+from cwl_udss.runtimes.probe import bundled_bubblewrap
+
 DEBIAN = "docker.io/library/debian:stable-slim"
 
 
@@ -200,14 +202,8 @@ def test_a_bad_setting_is_one_line_from_both_commands(run_command: Command, tmp_
 
 def test_a_machine_without_user_namespaces(environment: dict[str, str], tmp_path: Path) -> None:
     """Simulated: in a sandbox of bubblewrap that allows no further one."""
-    bwrap = ["bwrap", "--dev-bind", "/", "/", "--unshare-user", "--disable-userns", "--"]
-    usable = subprocess.run(
-        [*bwrap, "true"], env=environment, capture_output=True, check=False
-    ).returncode
-    if usable:
-        from cwl_udss.runtimes.probe import _bundled
-
-        bwrap[0] = str(_bundled())
+    bwrap = [bundled_bubblewrap().path, "--dev-bind", "/", "/"]
+    bwrap += ["--unshare-user", "--disable-userns", "--"]
     done = subprocess.run(
         [*bwrap, str(COMMANDS / "cwl-udss"), "run", DEBIAN, "true"],
         env=environment,

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from cwl_udss.leases import living, presence, this_owner, turn
+from cwl_udss.leases import living, presence, remove_dead, this_owner, turn
 
 HOLD = """
 import sys
@@ -111,6 +112,14 @@ def test_of_another_machine_only_watching_tells(
         both = {tmp_path / "living", tmp_path / "dead"}
         assert living(both, patience=0) == both
         assert living(both, patience=1) == {tmp_path / "living"}
+
+
+def test_what_the_dead_of_this_machine_have_left_is_removed(tmp_path: Path) -> None:
+    end(hold("presence", tmp_path / f"{socket.gethostname()}.1"), killed=True)
+    with presence(tmp_path / f"{socket.gethostname()}.2"):
+        (tmp_path / "another.3").touch()
+        remove_dead(tmp_path)
+        assert sorted(os.listdir(tmp_path)) == ["another.3", f"{socket.gethostname()}.2"]
 
 
 def test_a_presence_that_is_no_more_or_unreadable(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from nodes import Node, finish, leftovers, make_node
 from sshfs import sshfs_mounts
+from workflows import write_chain
 
 from cwl_udss.filesystem import look_at
 
@@ -48,7 +49,7 @@ def test_both_nodes_run_from_one_file(nodes: list[Node], mounts: list[Path]) -> 
 
 
 def test_two_drivers_share_a_cache_of_steps(nodes: list[Node], mounts: list[Path]) -> None:
-    write_workflow(mounts[0] / "workflow.cwl")
+    write_chain(mounts[0] / "workflow.cwl", STEPS)
     results = []
     for node, mount in zip(nodes, mounts, strict=True):
         options = ["--udss", "--cachedir", str(mount / "cache"), "--outdir", str(node.scratch)]
@@ -63,38 +64,3 @@ def test_two_drivers_share_a_cache_of_steps(nodes: list[Node], mounts: list[Path
     _, error = again.communicate(timeout=300)
     assert again.returncode == 0
     assert error.count("result from the cache") == STEPS
-
-
-def write_workflow(path: Path) -> None:
-    """Write a chain of steps, each of which adds an x to what it is given."""
-    tool = {
-        "class": "CommandLineTool",
-        "requirements": {"ShellCommandRequirement": {}, "InlineJavascriptRequirement": {}},
-        "hints": {"DockerRequirement": {"dockerPull": "busybox:1.36"}},
-        "inputs": {"before": {"type": "File?"}},
-        "arguments": [
-            {
-                "shellQuote": False,
-                "valueFrom": "${return 'cat ' + (inputs.before ? inputs.before.path : '/dev/null')"
-                " + '; printf x'}",
-            }
-        ],
-        "stdout": "out",
-        "outputs": {"out": "stdout"},
-    }
-    steps = {
-        f"step{number}": {
-            "in": {"before": f"step{number - 1}/out"} if number else {},
-            "out": ["out"],
-            "run": tool,
-        }
-        for number in range(STEPS)
-    }
-    workflow = {
-        "cwlVersion": "v1.2",
-        "class": "Workflow",
-        "inputs": {},
-        "outputs": {"last": {"type": "File", "outputSource": f"step{STEPS - 1}/out"}},
-        "steps": steps,
-    }
-    path.write_text(json.dumps(workflow))

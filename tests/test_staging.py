@@ -21,10 +21,11 @@ from cwl_udss.staging import (
 
 
 def test_a_published_file_replaces_the_old_one_and_leaves_nothing_else(tmp_path: Path) -> None:
-    publish_file(tmp_path / "new/file", b"one")
-    publish_file(tmp_path / "new/file", b"two")
+    publish_file(tmp_path / "new/file", b"one", tmp_path)
+    publish_file(tmp_path / "new/file", b"two", tmp_path)
     assert (tmp_path / "new/file").read_bytes() == b"two"
     assert os.listdir(tmp_path / "new") == ["file"]
+    assert os.listdir(tmp_path) == ["new"]
 
 
 def test_the_first_directory_stays(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ DIGEST = "sha256:" + 64 * "0"
 
 @pytest.fixture
 def contents(tmp_path: Path) -> Contents:
-    return Contents(tmp_path / "checksums")
+    return Contents(tmp_path / "checksums", tmp_path)
 
 
 @pytest.fixture
@@ -197,8 +197,8 @@ def test_which_checksums_are_kept_between_runs(
     monkeypatch.setattr(module, "SETTLED_AFTER_SECONDS", settled)
     path = tmp_path / "file"
     path.write_text("content")
-    first = checksum(Contents(tmp_path / "checksums"), path)
-    assert checksum(Contents(tmp_path / "checksums"), path) == first
+    first = checksum(Contents(tmp_path / "checksums", tmp_path), path)
+    assert checksum(Contents(tmp_path / "checksums", tmp_path), path) == first
     assert len(reads) == 1 + reads_again
     path.write_text("CONTENT")
-    assert checksum(Contents(tmp_path / "checksums"), path) != first
+    assert checksum(Contents(tmp_path / "checksums", tmp_path), path) != first

@@ -36,8 +36,8 @@ from cwl_udss.images.contents import Written
 from cwl_udss.images.manifest import ImageConfig, Platform, is_digest, parse_config
 from cwl_udss.images.reference import ImageReference
 from cwl_udss.images.squashfs import Compression
-from cwl_udss.leases import living, presence, presence_name
-from cwl_udss.staging import publish_directory, publish_file, work_directory
+from cwl_udss.leases import list_presences, living, presence, presence_name, remove_dead
+from cwl_udss.staging import publish_directory, publish_file, remove_abandoned, work_directory
 
 # Part of every image's name. To be raised when conversion makes something else of the same layers.
 RECIPE = 2
@@ -204,12 +204,12 @@ class Store:
             # Where it is only read nobody can be told, and another's uses cannot be in the way.
             with contextlib.suppress(OSError):
                 stack.enter_context(self._presence(image))
+                remove_dead(_uses(image))
             yield
 
     def users(self, image: StoredImage, patience: float) -> set[Path]:
         """Return the presences of those who use an image (see leases.living)."""
-        directory = _uses(image)
-        return living([directory / name for name in _names(directory)], patience)
+        return living(list_presences(_uses(image)), patience)
 
     def publish(
         self,
@@ -271,11 +271,11 @@ class Store:
             resolved=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             stamp=stamp,
         )
-        with self._explained():
+        with self.work() as work:
             self._own("references")
             path = self._record_path(record.reference, platform)
             content = json.dumps(asdict(record)).encode()
-            publish_file(path, content, mode=0o664 if self.is_group else None)
+            publish_file(path, content, work, mode=0o664 if self.is_group else None)
 
     def forget(self, image: StoredImage, references: Collection[str]) -> None:
         """Forget references to an image."""
@@ -295,6 +295,17 @@ class Store:
                     publish_directory(work / "removed", image.path.parent)
                     return False
             return True
+
+    def clean(self, patience: float) -> list[Path]:
+        """Remove what processes have left here by dying. Returns what it was."""
+        with self._explained():
+            removed = remove_abandoned(self.path / "work", patience)
+            places = (self.path / "leases", *self.path.glob("uses/*"))
+            shown = {path for place in places for path in list_presences(place)}
+            dead = sorted(shown - living(shown, patience))
+            for path in dead:
+                path.unlink(missing_ok=True)
+            return removed + dead
 
     def quarantine(self, image: StoredImage) -> Path:
         """Put a damaged image where nobody finds it. Returns its new place."""
@@ -401,6 +412,5 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 def _names(directory: Path) -> list[str]:
     with contextlib.suppress(FileNotFoundError):
-        # A name with a leading dot is a file being written.
-        return [name for name in os.listdir(directory) if not name.startswith(".")]
+        return os.listdir(directory)
     return []
