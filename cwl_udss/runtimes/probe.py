@@ -6,6 +6,7 @@ from __future__ import annotations
 import importlib.util
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 from cwl_udss.errors import SandboxError
@@ -72,16 +73,21 @@ def probe_bubblewrap(path: str) -> Bubblewrap:
 
 def _make_namespaces(path: str) -> None:
     """Make what a step gets: only trying tells whether that is allowed."""
-    probe = subprocess.run(
-        [path, *_NAMESPACES, "--die-with-parent", *_MOUNTS, "--", path, "--version"],
-        env={},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        check=False,
-    )
+    # A file, as nobody waits for its end: bwrap's child waits for ever where its parent was killed
+    # before it had done its part, and would hold a pipe open.
+    with tempfile.TemporaryFile() as messages:
+        probe = subprocess.run(
+            [path, *_NAMESPACES, "--die-with-parent", *_MOUNTS, "--", path, "--version"],
+            env={},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=messages,
+            check=False,
+        )
+        messages.seek(0)
+        message = messages.read().decode(errors="replace").strip().removeprefix("bwrap: ")
     if probe.returncode == 0:
         return
-    message = probe.stderr.decode(errors="replace").strip().removeprefix("bwrap: ")
     raise SandboxError(
         f"no sandbox can be made with {path} ({message})", _advice_on_namespaces(message)
     )
