@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import cwl_udss
-from cwl_udss.config import Settings, add_options, load_settings
+from cwl_udss.config import add_options, load_settings
 from cwl_udss.container import run_command
 from cwl_udss.containment import print_verdict
 from cwl_udss.doctor import print_examination
@@ -22,6 +22,8 @@ from cwl_udss.installation import write_cwltool_command
 from cwl_udss.leases import LEASE_SECONDS
 from cwl_udss.pure import prefer_python_modules
 from cwl_udss.scratch import clean
+from cwl_udss.settings import Settings
+from cwl_udss.step_runner import run_by_hand, run_submitted
 from cwl_udss.steps import open_store
 
 _EXIT_FAILURE = 1
@@ -76,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_run(commands)
     add_images(commands)
+    _add_step(commands)
     _add_clean(commands)
     _add_doctor(commands)
     return parser
@@ -104,6 +107,26 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     )
     add_options(parser)
     parser.set_defaults(command=_run)
+
+
+def _add_step(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "step",
+        help="run a step of a batch run again, by hand",
+        description="Run a step as a job of it was to run it, and leave what it makes beside its "
+        "other files, in a new directory. The exit code is the tool's.",
+    )
+    parser.add_argument(
+        "directories",
+        metavar="STEP",
+        nargs="+",
+        type=Path,
+        help="a step's directory, as the run names it when it fails",
+    )
+    parser.add_argument(
+        "--job", action="store_true", help="leave the result for the driver, as its jobs do"
+    )
+    parser.set_defaults(command=_step)
 
 
 def _add_clean(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -142,6 +165,13 @@ def _add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 def _run(options: argparse.Namespace, settings: Settings) -> int:
     command = options.arguments[1:] if options.arguments[:1] == ["--"] else options.arguments
     return run_command(options.image, tuple(command), settings, os.environ, Path.home())
+
+
+def _step(options: argparse.Namespace, settings: Settings) -> int:
+    directories = [path.absolute() for path in options.directories]
+    if options.job:
+        return run_submitted(directories)
+    return max(run_by_hand(directory, os.environ) for directory in directories)
 
 
 def _clean(options: argparse.Namespace, settings: Settings) -> int:

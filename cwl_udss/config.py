@@ -5,17 +5,14 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import re
 import string
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from cwl_udss.errors import SettingsError
-from cwl_udss.images.squashfs import Compression
-from cwl_udss.images.store import ImageFormat
+from cwl_udss.settings import SETTINGS, Settings
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -26,182 +23,13 @@ SITE_FILE = Path("/etc/cwl-udss/config.toml")
 FILE_VARIABLE = "CWL_UDSS_CONFIG"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """What can be set; each field is an option `--udss-NAME`, a variable `CWL_UDSS_NAME` and a key
-    of the configuration files."""
-
-    store: Path
-    """Directory of the converted images."""
-    library: tuple[Path, ...]
-    """Other stores, only read, looked into before that."""
-    offline: bool
-    """Never use the network."""
-    format: ImageFormat | None
-    """Of new images; None chooses by the store's filesystem."""
-    compression: Compression
-    keep_layers: bool
-    """Keep the layers that were downloaded."""
-    scratch: Path | None
-    """A directory on this node; None looks for one."""
-    scratch_images: int
-    """How many bytes unpacked images may take there."""
-    bwrap: str | None
-    """The `bwrap` program to use; None looks for one."""
-    origins: Mapping[str, str]
-    """Where each value came from, for `cwl-udss doctor`."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Setting:
-    name: str
-    help: str
-    default: Callable[[Mapping[str, str], Path], Any]
-    convert: Callable[[str], Any]
-    """Raises ValueError with what would be right."""
-    metavar: str = ""
-    is_flag: bool = False
-    """Is given by the option alone."""
-    is_list: bool = False
-    """The option may be repeated."""
-
-    @property
-    def option(self) -> str:
-        return f"--udss-{self.name.replace('_', '-')}"
-
-    @property
-    def variable(self) -> str:
-        return f"CWL_UDSS_{self.name.upper()}"
-
-    @property
-    def attribute(self) -> str:
-        return f"udss_{self.name}"
-
-
-def _default_store(environment: Mapping[str, str], home: Path) -> Path:
-    return Path(environment.get("XDG_CACHE_HOME") or home / ".cache") / "cwl-udss"
-
-
-def _default(value: Any) -> Callable[[Mapping[str, str], Path], Any]:
-    return lambda environment, home: value
-
-
-def _path(text: str) -> Path:
-    return Path(text).absolute()
-
-
-def _paths(text: str) -> tuple[Path, ...]:
-    return tuple(_path(part) for part in text.split(":") if part)
-
-
-def _yes_or_no(text: str) -> bool:
-    try:
-        return _WORDS[text.lower()]
-    except KeyError:
-        raise ValueError("it must be yes or no") from None
-
-
-_WORDS = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
-
-
-def _format(text: str) -> ImageFormat | None:
-    if text == "auto":
-        return None
-    try:
-        return ImageFormat(text)
-    except ValueError:
-        raise ValueError("it must be auto, directory or squashfs") from None
-
-
-def _compression(text: str) -> Compression:
-    try:
-        return Compression(text)
-    except ValueError:
-        raise ValueError("it must be zstd or gzip") from None
-
-
-def parse_size(text: str) -> int:
-    """Return the bytes that a text such as 20G means. Raises ValueError."""
-    match = re.fullmatch(r"(\d+)\s*([KMGT]?)i?B?", text, re.IGNORECASE)
-    if match is None:
-        raise ValueError("it must be a number of bytes, such as 20G")
-    return int(match[1]) << (10 * " KMGT".index(match[2].upper() or " "))
-
-
-SETTINGS = (
-    _Setting(
-        name="store",
-        metavar="DIR",
-        help="keep converted images in DIR (default: ~/.cache/cwl-udss)",
-        default=_default_store,
-        convert=_path,
-    ),
-    _Setting(
-        name="library",
-        metavar="DIR[:DIR...]",
-        help="use the images of these stores first; they are only read",
-        default=_default(()),
-        convert=_paths,
-        is_list=True,
-    ),
-    _Setting(
-        name="offline",
-        help="never use the network; say at the start which images are missing",
-        default=_default(False),
-        convert=_yes_or_no,
-        is_flag=True,
-    ),
-    _Setting(
-        name="format",
-        metavar="FORMAT",
-        help="keep new images as a `directory` or as one `squashfs` file (default: auto, a file if "
-        "the store is on a network filesystem)",
-        default=_default(None),
-        convert=_format,
-    ),
-    _Setting(
-        name="compression",
-        metavar="NAME",
-        help="compress squashfs files with zstd or gzip (default: zstd; gzip is for old readers)",
-        default=_default(Compression.ZSTD),
-        convert=_compression,
-    ),
-    _Setting(
-        name="keep_layers",
-        help="keep downloaded layers in the store, so that images which share some need less",
-        default=_default(False),
-        convert=_yes_or_no,
-        is_flag=True,
-    ),
-    _Setting(
-        name="scratch",
-        metavar="DIR",
-        help="a directory on this node for images in use and for the steps' own directories "
-        "(default: the first of $TMPDIR, $PBS_JOBFS, $SLURM_TMPDIR, /tmp that is local)",
-        default=_default(None),
-        convert=_path,
-    ),
-    _Setting(
-        name="scratch_images",
-        metavar="SIZE",
-        help="let images that had to be unpacked take SIZE there at most (default: 20G)",
-        default=_default(20 << 30),
-        convert=parse_size,
-    ),
-    _Setting(
-        name="bwrap",
-        metavar="PROGRAM",
-        help="make sandboxes with this bwrap (default: the one on PATH if it works here, else the "
-        "one that was installed with cwl-udss)",
-        default=_default(None),
-        convert=str,
-    ),
-)
-
-
-def add_options(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
-    """Add one option per setting to a command's parser."""
+def add_options(
+    parser: argparse.ArgumentParser | argparse._ArgumentGroup, *, batch: bool = False
+) -> None:
+    """Add one option per setting to a command's parser; with those for jobs, if `batch`."""
     for setting in SETTINGS:
+        if setting.is_batch and not batch:
+            continue
         described = f"{setting.help} [${setting.variable}]"
         if setting.is_flag:
             action: dict[str, Any] = {"action": "store_const", "const": "yes"}
@@ -292,6 +120,8 @@ def _texts(key: str, value: object, path: Path) -> list[str]:
     """A value as the environment would have it; a list in its parts."""
     if isinstance(value, bool):
         return ["yes" if value else "no"]
+    if isinstance(value, int | float):
+        return [str(value)]
     texts = value if isinstance(value, list) else [value]
     strings = [text for text in texts if isinstance(text, str)]
     if len(strings) < len(texts):

@@ -8,12 +8,12 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from cwl_udss.config import Settings
 from cwl_udss.errors import SandboxError
 from cwl_udss.identity import identity_files
 from cwl_udss.images.manifest import ImageConfig
 from cwl_udss.images.request import ImageRequest
 from cwl_udss.sandbox import TEMPORARY_DIRECTORY, Bind, Ending, Sandbox
+from cwl_udss.settings import Settings
 from cwl_udss.steps import Steps
 
 _EXIT_NOT_FOUND = 127  # as a shell, and `docker run`, report it

@@ -24,11 +24,11 @@ from typing import Any
 from ruamel.yaml import YAML
 
 import cwl_udss
-from cwl_udss.config import Settings
 from cwl_udss.containment_suite.surroundings import problems, surroundings
 from cwl_udss.images.pull import Images
 from cwl_udss.resources import available_resources
 from cwl_udss.runtimes.probe import find_bubblewrap
+from cwl_udss.settings import Settings
 from cwl_udss.steps import open_store
 
 IMAGE = "docker.io/library/debian:stable-slim"

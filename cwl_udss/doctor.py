@@ -14,7 +14,6 @@ from pathlib import Path
 from rich.filesize import decimal
 
 import cwl_udss
-from cwl_udss.config import Settings
 from cwl_udss.errors import UdssError
 from cwl_udss.filesystem import Abilities, Filesystem, look_at, try_abilities
 from cwl_udss.images.manifest import this_platform
@@ -26,6 +25,7 @@ from cwl_udss.javascript import SandboxedNode
 from cwl_udss.resources import available_resources
 from cwl_udss.runtimes.probe import find_bubblewrap
 from cwl_udss.scratch import local_directories
+from cwl_udss.settings import Settings
 from cwl_udss.steps import open_store
 
 _FEW_BYTES = 2 << 30

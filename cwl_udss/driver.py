@@ -29,17 +29,28 @@ from cwltool.process import Process
 from cwltool.utils import DEFAULT_TMP_PREFIX, versionstring
 
 import cwl_udss
-from cwl_udss.config import Settings, add_options, load_settings
+from cwl_udss.batch_job import Batch, BatchJob
+from cwl_udss.batch_run import BatchRun, plan_run
+from cwl_udss.config import add_options, load_settings
 from cwl_udss.errors import ImageError, UdssError
-from cwl_udss.executor import ParallelExecutor
+from cwl_udss.executor import BatchExecutor, ParallelExecutor
 from cwl_udss.images.pull import When
 from cwl_udss.javascript import SandboxedNode
 from cwl_udss.resources import Resources, available_resources
 from cwl_udss.sandbox import INPUT_DIRECTORY, OUTPUT_DIRECTORY
 from cwl_udss.scratch import local_directories, run_directory
+from cwl_udss.settings import Settings
 from cwl_udss.step_cache import StepCache, open_cache
+from cwl_udss.step_key import Contents
 from cwl_udss.steps import Steps
-from cwl_udss.tool import extend_cwltool, make_tool, stop_host_steps
+from cwl_udss.tool import (
+    MakeJob,
+    SandboxedJob,
+    SandboxedTool,
+    extend_cwltool,
+    make_tool,
+    stop_host_steps,
+)
 from cwl_udss.workflow import wait_for_running_steps
 
 USAGE_ERROR = 2
@@ -93,7 +104,18 @@ def extended_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="run each step that has a DockerRequirement in a sandbox made of its image",
     )
-    add_options(group)
+    add_options(group, batch=True)
+    group.add_argument(
+        "--udss-resume",
+        metavar="RUN",
+        help="go on with a run whose steps are jobs: its name, or its directory; what has ended is "
+        "not run again, what is running is waited for",
+    )
+    group.add_argument(
+        "--udss-detach",
+        action="store_true",
+        help="leave the jobs running when interrupted, for --udss-resume",
+    )
     return parser
 
 
@@ -121,6 +143,9 @@ def _run_with_udss(arguments: list[str], options: argparse.Namespace) -> int:
         print(f"cwltool: {refused}", file=sys.stderr)
         return USAGE_ERROR
     settings = load_settings(vars(options), os.environ, Path.home())
+    batch = None
+    if settings.batch is not None and not options.validate:
+        batch = BatchRun(plan_run(options, settings), settings, os.environ)
     # Left in this order, whatever happens: steps are stopped before their directories go.
     with contextlib.ExitStack() as stack:
         when = _when_to_pull(options, settings)
@@ -141,6 +166,10 @@ def _run_with_udss(arguments: list[str], options: argparse.Namespace) -> int:
                 return
             if settings.offline:
                 steps.check_images()
+            if batch is not None:
+                stack.enter_context(batch.begun(keeps_work=not options.rm_tmpdir))
+                context.tmpdir_prefix = context.tmp_outdir_prefix = f"{batch.directory.work}/"
+                return
             if _are_steps_placed_by_us(options):
                 places = local_directories(settings.scratch, os.environ) or [Path(options.outdir)]
                 run = stack.enter_context(run_directory(places, steps.needed_bytes))
@@ -149,7 +178,8 @@ def _run_with_udss(arguments: list[str], options: argparse.Namespace) -> int:
                 # Where results are kept by a rename, and a killed driver's are removed.
                 context.tmp_outdir_prefix = f"{cache.work}/"
 
-        executor = _executor(options, steps, runtime_context)
+        executor = _executor(options, steps, batch, runtime_context)
+        make_job = _make_job(steps, cache, batch, executor, settings)
         signal.signal(signal.SIGTERM, _exit_on_signal)
         stack.callback(cwltool.main._terminate_processes)
         stack.callback(steps.stop)
@@ -159,7 +189,7 @@ def _run_with_udss(arguments: list[str], options: argparse.Namespace) -> int:
                     arguments,
                     versionfunc=version_text,
                     executor=_prepared(executor, prepare),
-                    loadingContext=_loading_context(options, steps, cache),
+                    loadingContext=_loading_context(options, steps, cache, make_job),
                     runtimeContext=runtime_context,
                 )
             )
@@ -189,22 +219,30 @@ def load_document(steps: Steps, document: str, overrides: str | None) -> None:
     options = extended_parser().parse_args(arguments)
     logging.getLogger("cwltool").setLevel(logging.WARNING)  # before main() heeds --quiet
     code = cwltool.main.main(
-        arguments, stdout=io.StringIO(), loadingContext=_loading_context(options, steps, None)
+        arguments,
+        stdout=io.StringIO(),
+        loadingContext=_loading_context(
+            options, steps, None, functools.partial(SandboxedJob, steps, None)
+        ),
     )
     if code:
         raise ImageError(f"{document} cannot be read", "its mistakes are listed above")
 
 
 def _loading_context(
-    options: argparse.Namespace, steps: Steps, cache: StepCache | None
+    options: argparse.Namespace, steps: Steps, cache: StepCache | None, make_job: MakeJob
 ) -> LoadingContext:
     context = LoadingContext(vars(options))
     # Nothing between cwltool and the tool reads its command line or its mounts as text, so that no
     # character of a file's name needs to be refused.
     context.relax_path_checks = True
-    context.construct_tool_object = functools.partial(
-        make_tool, steps, cache, options.default_container
-    )
+
+    def note(tool: SandboxedTool) -> None:
+        steps.expect(tool.image_request(options.default_container), tool.needed_bytes())
+        if cache is not None and tool.updates_inputs:
+            cache.disable(f"{tool.tool['id']} updates its inputs (InplaceUpdateRequirement)")
+
+    context.construct_tool_object = functools.partial(make_tool, make_job, note)
     return context
 
 
@@ -221,22 +259,51 @@ def _are_steps_placed_by_us(options: argparse.Namespace) -> bool:
 
 
 def _executor(
-    options: argparse.Namespace, steps: Steps, runtime_context: RuntimeContext
+    options: argparse.Namespace,
+    steps: Steps,
+    batch: BatchRun | None,
+    runtime_context: RuntimeContext,
 ) -> JobExecutor:
     # Only cwltool's own knows how to validate without running.
-    if not options.parallel or options.validate:
+    if options.validate or not (options.parallel or batch):
         return SingleJobExecutor()
 
     def stop() -> None:
+        if batch is not None:
+            batch.stop()
         steps.stop()
         stop_host_steps()
 
-    available = available_resources(os.environ)
-    cores = options.parallel_max or available.cores
-    executor = ParallelExecutor(Resources(cores=cores, ram=available.ram), stop)
+    executor: ParallelExecutor
+    if batch is not None:
+        executor = BatchExecutor(batch.most_at_once, stop)
+    else:
+        available = available_resources(os.environ)
+        cores = options.parallel_max or available.cores
+        executor = ParallelExecutor(Resources(cores=cores, ram=available.ram), stop)
     runtime_context.select_resources = executor.select_resources
     wait_for_running_steps(executor.are_steps_running)
     return executor
+
+
+def _make_job(
+    steps: Steps,
+    cache: StepCache | None,
+    batch: BatchRun | None,
+    executor: JobExecutor,
+    settings: Settings,
+) -> MakeJob:
+    """Return what makes a job of a tool: one that runs here, or one that runs on a node."""
+    if batch is None:
+        return functools.partial(SandboxedJob, steps, cache)
+    work = batch.directory.work
+    shared = Batch(
+        steps=batch.steps,
+        contents=cache.contents if cache is not None else Contents(None, work),
+        settings=settings,
+        note_outputs=executor.output_dirs.add,
+    )
+    return functools.partial(BatchJob, steps, cache, shared)
 
 
 def _exit_on_signal(number: int, frame: FrameType | None) -> NoReturn:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import math
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -121,7 +122,7 @@ class ParallelExecutor(JobExecutor):
         """Start the steps that fit, in the order in which they came."""
         for step in list(self._waiting):
             job, context = step
-            share = _Share(cores=job.builder.resources["cores"], ram=job.builder.resources["ram"])
+            share = self._share(job)
             if not self._fits(share):
                 continue
             self._waiting.remove(step)
@@ -130,6 +131,9 @@ class ParallelExecutor(JobExecutor):
             thread = threading.Thread(target=self._run, args=(job, context, lock), name=job.name)
             self._running[thread] = share
             thread.start()
+
+    def _share(self, job: JobBase) -> _Share:
+        return _Share(cores=job.builder.resources["cores"], ram=job.builder.resources["ram"])
 
     def _fits(self, share: _Share) -> bool:
         cores = sum(running.cores for running in self._running.values())
@@ -156,6 +160,23 @@ class ParallelExecutor(JobExecutor):
             lock.wait()
         if self._failure is not None:
             raise self._failure
+
+
+class BatchExecutor(ParallelExecutor):
+    """Has as many steps with the batch system at once as that is to be burdened with."""
+
+    def __init__(self, most_at_once: int, stop_steps: Callable[[], None]) -> None:
+        super().__init__(Resources(cores=most_at_once, ram=sys.maxsize), stop_steps)
+
+    def select_resources(
+        self, request: ResourceRequest, runtime_context: RuntimeContext
+    ) -> ResourceRequest:
+        """Give a step what it asks for at least: that is what its job is going to ask for."""
+        names = {"cores": "cores", "ram": "ram", "tmpdir": "tmpdirSize", "outdir": "outdirSize"}
+        return {theirs: math.ceil(request[f"{name}Min"]) for name, theirs in names.items()}
+
+    def _share(self, job: JobBase) -> _Share:
+        return _Share(cores=1, ram=0)
 
 
 def _start_provenance(process: Process, context: RuntimeContext) -> None:

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 
-from cwl_udss.config import Settings, add_options, parse_size
+from cwl_udss.config import add_options
 from cwl_udss.errors import UdssError
 from cwl_udss.images.bundle import export_images, import_images
 from cwl_udss.images.maintenance import prune, remove_named, verify
@@ -25,6 +25,8 @@ from cwl_udss.images.manifest import this_platform
 from cwl_udss.images.pull import Images, When
 from cwl_udss.images.request import ImageRequest
 from cwl_udss.pure import prefer_python_modules
+from cwl_udss.quantities import parse_size
+from cwl_udss.settings import Settings
 from cwl_udss.steps import Steps, open_store
 
 _DOCUMENTS = (".cwl", ".yml", ".yaml", ".json")

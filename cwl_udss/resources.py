@@ -32,6 +32,17 @@ def available_resources(environment: Mapping[str, str], system: Path = Path("/")
     return Resources(cores=max(1, min(cores)), ram=max(1, min(memory) // _MEBIBYTE))
 
 
+def memory_kills(system: Path = Path("/")) -> int:
+    """Return how many processes of this one's control group the kernel has killed for its memory
+    limit so far: cgroups(7), memory.events (version 2) or memory.oom_control (version 1)."""
+    for group in _control_groups(system):
+        for name in ("memory.events", "memory.oom_control"):
+            counts = _pairs(_content(group / name))
+            if "oom_kill" in counts:
+                return counts["oom_kill"]
+    return 0
+
+
 def _batch_cores(environment: Mapping[str, str]) -> list[int]:
     """PBS sets NCPUS (qsub(1B)); Slurm the other two, the first for a task (sbatch(1))."""
     if "PBS_JOBID" in environment:
@@ -96,13 +107,14 @@ def _group_memory(group: Path) -> list[int]:
     ):
         limit, usage = _content(group / limit_name), _content(group / usage_name)
         if limit.isdecimal() and usage.isdecimal():
-            cache = _statistics(group).get("inactive_file", 0)
+            cache = _pairs(_content(group / "memory.stat")).get("inactive_file", 0)
             return [int(limit) - max(0, int(usage) - cache)]
     return []
 
 
-def _statistics(group: Path) -> dict[str, int]:
-    pairs = (line.partition(" ") for line in _content(group / "memory.stat").splitlines())
+def _pairs(content: str) -> dict[str, int]:
+    """A file with a name and a number on each line."""
+    pairs = (line.partition(" ") for line in content.splitlines())
     return {name: int(value) for name, _, value in pairs if value.isdecimal()}
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import stat
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -46,6 +45,11 @@ def node_directory(setting: Path | None, environment: Mapping[str, str]) -> Path
     return _user_directory(places[0])
 
 
+def free_bytes(path: Path) -> int:
+    """Return how much room is left where a directory is, or is going to be made."""
+    return look_at(path).free_bytes
+
+
 @contextlib.contextmanager
 def run_directory(places: Sequence[Path], needed_bytes: int) -> Iterator[Path]:
     """Make a directory for one run's steps in the first of `places` with so much room, else in the
@@ -53,7 +57,7 @@ def run_directory(places: Sequence[Path], needed_bytes: int) -> Iterator[Path]:
 
     Raises StoreError.
     """
-    free = {place: shutil.disk_usage(place).free for place in places}
+    free = {place: free_bytes(place) for place in places}
     fitting = [place for place in places if free[place] >= needed_bytes]
     place = fitting[0] if fitting else max(places, key=lambda place: free[place])
     with work_directory(_user_directory(place) / _RUNS) as path:

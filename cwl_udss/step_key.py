@@ -63,9 +63,9 @@ class StepKey:
 class Contents:
     """Checksums of files ("sha1$…" as CWL has them), each computed once, by any thread."""
 
-    def __init__(self, directory: Path, work: Path) -> None:
+    def __init__(self, directory: Path | None, work: Path) -> None:
         """`directory` keeps the checksums of large files between runs; `work` is a work directory
-        on its filesystem."""
+        on its filesystem. Without it large files are known by their path, size and time."""
         self._directory = directory
         self._work = work
         self._known: dict[tuple[int, ...], str] = {}
@@ -94,6 +94,8 @@ class Contents:
             return _read_checksum(path)
         # Without the device's number: that of a network filesystem differs between nodes.
         facts = "\0".join((path, *map(str, _identity(status)[1:])))
+        if self._directory is None:
+            return f"stat${facts}"
         kept = self._directory / hashlib.sha256(facts.encode(errors="surrogateescape")).hexdigest()
         try:
             return kept.read_text(encoding="ascii")

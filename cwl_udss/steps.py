@@ -11,7 +11,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
-from cwl_udss.config import Settings
 from cwl_udss.errors import ImageError
 from cwl_udss.images.node import NodeImages
 from cwl_udss.images.pull import Images, When
@@ -20,6 +19,7 @@ from cwl_udss.images.store import Store, StoredImage
 from cwl_udss.runtimes.bwrap import Bubblewrap
 from cwl_udss.runtimes.probe import find_bubblewrap
 from cwl_udss.sandbox import Result, RootFilesystem, Sandbox, SandboxProcess
+from cwl_udss.settings import Settings
 
 _logger = logging.getLogger(__name__)
 

@@ -15,11 +15,11 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, MutableMapping, MutableSequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Iterator, MutableMapping, MutableSequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import IO, Any, cast
+from typing import Any, cast
 from urllib.parse import urldefrag
 
 import cwltool.docker
@@ -47,7 +47,7 @@ from cwl_udss.identity import identity_files
 from cwl_udss.images.request import ImageRequest, parse_request
 from cwl_udss.images.store import StoredImage
 from cwl_udss.outputs import View, confine, restore_access
-from cwl_udss.sandbox import TEMPORARY_DIRECTORY, Bind, Ending, Sandbox
+from cwl_udss.sandbox import TEMPORARY_DIRECTORY, Bind, Ending, RootFilesystem, Sandbox
 from cwl_udss.step_cache import StepCache
 from cwl_udss.step_key import Contents, Step
 from cwl_udss.step_reuse import StepReuse
@@ -60,6 +60,21 @@ _SHARED_MEMORY_SIZE = "http://commonwl.org/cwltool#ShmSize"
 _UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}  # as docker run --shm-size
 
 
+MakeJob = Callable[..., JobBase]
+"""Makes a job: of the directory of the tool's document, and what cwltool makes a job of."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Streams:
+    """Where a tool's standard streams come from and go to, by path, and where they go without."""
+
+    stdin: str | None
+    stdout: str | None
+    stderr: str | None
+    default_stdout: Any
+    default_stderr: Any
+
+
 class SandboxedTool(CommandLineTool):
     """A CommandLineTool whose jobs with an image run in a sandbox."""
 
@@ -67,16 +82,16 @@ class SandboxedTool(CommandLineTool):
         self,
         toolpath_object: CommentedMap,
         loading_context: LoadingContext,
-        steps: Steps,
-        cache: StepCache | None,
+        make_job: MakeJob,
     ) -> None:
         super().__init__(toolpath_object, loading_context)
-        self._steps = steps
-        self._cache = cache
+        self._make_job = make_job
+
+    @property
+    def updates_inputs(self) -> bool:
+        """Whether it may change what it is given, which another step may have made."""
         requirement = self.get_requirement("InplaceUpdateRequirement")[0]
-        if cache is not None and requirement and requirement["inplaceUpdate"]:
-            # It may update what another step has made, which would be a file of the cache.
-            cache.disable(f"{self.tool['id']} updates its inputs (InplaceUpdateRequirement)")
+        return bool(requirement and requirement["inplaceUpdate"])
 
     def image_request(self, default: str | None) -> ImageRequest | None:
         """Return which image the tool is going to ask for; `default` is the one for tools that name
@@ -101,10 +116,7 @@ class SandboxedTool(CommandLineTool):
         if issubclass(runner, ContainerCommandLineJob):
             # cwltool only calls what it gets here.
             directory = _directory(str(self.tool["id"]))
-            return cast(
-                type[JobBase],
-                functools.partial(SandboxedJob, self._steps, self._cache, directory),
-            )
+            return cast(type[JobBase], functools.partial(self._make_job, directory))
         _logger.warning(
             "%s has no DockerRequirement: it runs on this host, in no sandbox "
             "(--default-container gives it an image)",
@@ -133,6 +145,7 @@ class SandboxedJob(DockerCommandLineJob):
         super().__init__(*arguments)
         self._steps = steps
         self._cache = cache
+        self._contents = cache.contents if cache is not None else None
         self._reuse: StepReuse | None = None
         self._directory = directory
         self._image: StoredImage | None = None
@@ -144,14 +157,18 @@ class SandboxedJob(DockerCommandLineJob):
         """Run the job; an image that cannot be had fails it like a tool that fails."""
         try:
             self._image = self._steps.image(self._request())
-            self._steps.root(self._image)
-            self._steps.runtime()
+            self._get_ready(self._image)
         except UdssError as error:
             self._fail(error, runtimeContext)
             return
         if not self._may_be_cached(runtimeContext):
             self._cache = None
         super().run(runtimeContext, tmpdir_lock)
+
+    def _get_ready(self, image: StoredImage) -> None:
+        """Have ready what the job needs on this machine. Raises UdssError."""
+        self._steps.root(image)
+        self._steps.runtime()
 
     def _may_be_cached(self, context: RuntimeContext) -> bool:
         assert self._image is not None
@@ -187,7 +204,7 @@ class SandboxedJob(DockerCommandLineJob):
         env.clear()
         env.update(image_environment(self._image.config))
         env.update(self.environment)
-        root = self._steps.root(self._image)
+        root, files = self._root(self._image)
         self._sandbox = Sandbox(
             root=root,
             command=(),
@@ -195,11 +212,17 @@ class SandboxedJob(DockerCommandLineJob):
             working_directory=self.builder.outdir,
             directories=(self.builder.stagedir,),
             binds=self._binds(runtimeContext),
-            files=identity_files(root.here, home=self.builder.outdir, network=self.networkaccess),
+            files=files,
             network=self.networkaccess,
             shared_memory_bytes=self._shared_memory_bytes(),
         )
         return ["cwl-udss", "run"], None
+
+    def _root(self, image: StoredImage) -> tuple[RootFilesystem, dict[str, bytes]]:
+        """Return the root filesystem, and the files that are to hide some of its own."""
+        root = self._steps.root(image)
+        home = self.builder.outdir
+        return root, identity_files(root.here, home=home, network=self.networkaccess)
 
     def _binds(self, context: RuntimeContext) -> tuple[Bind, ...]:
         binds: list[Bind] = []
@@ -246,9 +269,9 @@ class SandboxedJob(DockerCommandLineJob):
 
     def _execute(self, *arguments: Any, **keywords: Any) -> None:
         _this_thread.job = self
-        if self._cache is not None:
+        if self._contents is not None:
             self.collect_outputs = functools.partial(
-                self._collect_and_keep, self._cache, self.collect_outputs
+                self._collect_and_keep, self._contents, self.collect_outputs
             )
         try:
             super()._execute(*arguments, **keywords)
@@ -266,39 +289,48 @@ class SandboxedJob(DockerCommandLineJob):
         )
         self._collect_from(self._view())
 
-    def start(
-        self,
-        *,
-        stdin: IO[bytes] | int,
-        stdout: IO[bytes] | int,
-        stderr: IO[bytes] | int,
-    ) -> int:
+    def execute(self, streams: Streams) -> int:
         """Run the tool's command line in the sandbox; return its exit code."""
         assert self._sandbox is not None
-        sandbox = self._sandbox
-        try:
-            result = self._steps.run(
-                sandbox,
-                stdin=stdin,
-                stdout=stdout,
-                stderr=stderr,
-                time_limit=self.timelimit or None,
-            )
-        except UdssError as error:
-            raise WorkflowException(str(error)) from error
-        for line in confine(self.outdir, self.builder.outdir, self._view()):
-            _logger.warning("[job %s] removed %s", self.name, line)
+        # A tool's standard output that CWL does not capture goes to the log, as with cwltool.
+        with (
+            _opened(streams.stdin, "rb", subprocess.DEVNULL) as stdin,
+            _opened(streams.stdout, "wb", streams.default_stdout or sys.stderr) as stdout,
+            _opened(streams.stderr, "wb", streams.default_stderr or sys.stderr) as stderr,
+        ):
+            try:
+                result = self._steps.run(
+                    self._sandbox,
+                    stdin=stdin,
+                    stdout=stdout,
+                    stderr=stderr,
+                    time_limit=self.timelimit or None,
+                )
+            except UdssError as error:
+                raise WorkflowException(str(error)) from error
+        removed = confine(self.outdir, self.builder.outdir, self._view())
         restore_access(self.tmpdir)
-        if result.ending is Ending.TIME_LIMIT:
-            _logger.warning("[job %s] killed: time limit of %d s", self.name, self.timelimit)
-        elif result.ending is Ending.NOT_STARTED:
-            _logger.error(
-                "[job %s] %r cannot be executed in %s: no such program there, or not executable",
-                self.name,
-                sandbox.command[0] if sandbox.command else "",
-                self.get_from_requirements(),
-            )
+        self.report(removed, timed_out=result.ending is Ending.TIME_LIMIT)
+        if result.ending is Ending.NOT_STARTED:
+            self.report_not_started()
         return result.exit_code
+
+    def report(self, removed: Collection[str], *, timed_out: bool) -> None:
+        """Tell the person what was taken out of the output directory, and of the time limit."""
+        for line in removed:
+            _logger.warning("[job %s] removed %s", self.name, line)
+        if timed_out:
+            _logger.warning("[job %s] killed: time limit of %d s", self.name, self.timelimit)
+
+    def report_not_started(self) -> None:
+        """Tell the person that there is no such program."""
+        assert self._sandbox is not None
+        _logger.error(
+            "[job %s] %r cannot be executed in %s: no such program there, or not executable",
+            self.name,
+            self._sandbox.command[0] if self._sandbox.command else "",
+            self.get_from_requirements(),
+        )
 
     def show_again(self) -> int | None:
         """Have outputs collected that such a step has made before; return its exit code, or None.
@@ -308,21 +340,24 @@ class SandboxedJob(DockerCommandLineJob):
         """
         if self._cache is None:
             return None
+        self._reuse = StepReuse(self._cache, self.name, self._step())
+        kept = self._reuse.find()
+        if kept is None:
+            return None
+        self._collect_from(self._reuse.show(kept, Path(self.outdir), Path(self.base_path_logs)))
+        return kept.exit_code
+
+    def _step(self) -> Step:
+        """All that decides what the job leaves."""
         assert self._image is not None
         assert self._sandbox is not None
-        step = Step(
+        return Step(
             sandbox=self._sandbox,
             image=self._image.digest,
             stdin=self.stdin,
             stdout=self.stdout,
             stderr=self.stderr,
         )
-        self._reuse = StepReuse(self._cache, self.name, step)
-        kept = self._reuse.find()
-        if kept is None:
-            return None
-        self._collect_from(self._reuse.show(kept, Path(self.outdir), Path(self.base_path_logs)))
-        return kept.exit_code
 
     def _view(self) -> View:
         assert self._sandbox is not None
@@ -335,14 +370,14 @@ class SandboxedJob(DockerCommandLineJob):
         )
 
     def _collect_and_keep(
-        self, cache: StepCache, collect: Callable[..., Any], outdir: str, exit_code: int
+        self, contents: Contents, collect: Callable[..., Any], outdir: str, exit_code: int
     ) -> Any:
         outputs = collect(outdir, exit_code)
         if self._reuse is not None and self._is_success(exit_code):
             self._reuse.keep(Path(outdir), exit_code)
         # A checksum in cwl.output.json is only the tool's word.
         if not os.path.exists(os.path.join(outdir, "cwl.output.json")):
-            adjustFileObjs(outputs, functools.partial(_record_checksum, cache.contents, outdir))
+            adjustFileObjs(outputs, functools.partial(_record_checksum, contents, outdir))
         return outputs
 
     def _is_success(self, exit_code: int) -> bool:
@@ -367,16 +402,15 @@ class SandboxedJob(DockerCommandLineJob):
 
 
 def make_tool(
-    steps: Steps,
-    cache: StepCache | None,
-    default_image: str | None,
+    make_job: MakeJob,
+    note: Callable[[SandboxedTool], None],
     toolpath_object: CommentedMap,
     loading_context: LoadingContext,
 ) -> Process:
     """Return the process for a CWL document (LoadingContext.construct_tool_object)."""
     if toolpath_object.get("class") == "CommandLineTool":
-        tool = SandboxedTool(toolpath_object, loading_context, steps, cache)
-        steps.expect(tool.image_request(default_image), tool.needed_bytes())
+        tool = SandboxedTool(toolpath_object, loading_context, make_job)
+        note(tool)
         return tool
     return default_make_tool(toolpath_object, loading_context)
 
@@ -441,13 +475,15 @@ def _start_tool(
     exit_code = job.show_again()
     if exit_code is not None:
         return exit_code
-    # A tool's standard output that CWL does not capture goes to the log, as with cwltool.
-    with (
-        _opened(stdin_path, "rb", subprocess.DEVNULL) as stdin,
-        _opened(stdout_path, "wb", default_stdout or sys.stderr) as stdout,
-        _opened(stderr_path, "wb", default_stderr or sys.stderr) as stderr,
-    ):
-        return job.start(stdin=stdin, stdout=stdout, stderr=stderr)
+    return job.execute(
+        Streams(
+            stdin=stdin_path,
+            stdout=stdout_path,
+            stderr=stderr_path,
+            default_stdout=default_stdout,
+            default_stderr=default_stderr,
+        )
+    )
 
 
 @contextlib.contextmanager

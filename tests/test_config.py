@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from cwl_udss.config import Settings, add_options, load_settings
+from cwl_udss.config import add_options, load_settings
 from cwl_udss.errors import SettingsError
+from cwl_udss.settings import Settings
 
 
 @pytest.fixture

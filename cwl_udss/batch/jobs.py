@@ -1,0 +1,255 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The steps of a run as jobs: submitted, waited for, tried again, found again by a later driver."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from cwl_udss.batch.client import Client
+from cwl_udss.batch.outcome import Kind, Outcome, is_tried_again, judge, scaled
+from cwl_udss.batch.poller import (
+    SHARED_NEWS_SECONDS,
+    SHORTEST_LOOK_SECONDS,
+    JobEnd,
+    Poller,
+    Watch,
+)
+from cwl_udss.batch.run_directory import Entry, RunDirectory, read_end
+from cwl_udss.batch.submission import StepRequest, Submitter
+from cwl_udss.batch.system import BatchError, Cause, Placement, Resources
+from cwl_udss.step_spec import (
+    OUTPUTS,
+    STARTED,
+    StepEnding,
+    StepResult,
+    StepSpec,
+    UnreadableStep,
+    read_result,
+    read_started,
+)
+
+_logger = logging.getLogger(__name__)
+
+_LOG_BYTES = 4096
+_LONGEST_JOB_NAME = 60
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """How a step wants to be run."""
+
+    resources: Resources
+    placement: Placement
+    name_prefix: str
+    retries: int
+    retry_scale: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinishedStep:
+    """A step that has ended by itself."""
+
+    directory: Path
+    result: StepResult
+
+    @property
+    def outputs(self) -> Path:
+        """Its output directory."""
+        return self.directory / OUTPUTS
+
+
+class BatchSteps:
+    """Runs steps as jobs, for any number of threads, one for each step."""
+
+    def __init__(
+        self,
+        client: Client,
+        run: RunDirectory,
+        poller: Poller,
+        submitter: Callable[[Callable[[], bool]], Submitter],
+    ) -> None:
+        self._client = client
+        self._run = run
+        self._poller = poller
+        self._stop = threading.Event()
+        self._submitter = submitter(self._stop.is_set)
+
+    def run(
+        self,
+        spec: StepSpec,
+        key: str | None,
+        wish: Wish,
+        *,
+        is_success: Callable[[int], bool],
+        temporary_codes: Iterable[int],
+    ) -> FinishedStep:
+        """Run a step to its end. `key` finds it again in a later run, if it has one.
+
+        Raises BatchError, with what has happened and what to do, if it has not ended by itself.
+        """
+        if key is not None:
+            finished = self._earlier(spec.name, key, wish, is_success)
+            if finished is not None:
+                return finished
+        tried = 0
+        while True:
+            entry = self._run.add(spec.name, key or secrets.token_hex(32), spec)
+            outcome = self._attempt(entry, wish)
+            may_retry = tried < wish.retries and not self._stop.is_set()
+            if not may_retry or not is_tried_again(
+                outcome, temporary_codes, is_scaled=wish.retry_scale > 1
+            ):
+                return self._finished(entry, outcome)
+            tried += 1
+            _logger.warning(
+                "[job %s] %s; trying again (%d of %d)",
+                spec.name,
+                outcome.message or "has failed for now",
+                tried,
+                wish.retries,
+            )
+            wish = replace(wish, resources=scaled(wish.resources, outcome.kind, wish.retry_scale))
+
+    def stop(self) -> None:
+        """Delete all jobs, and let no other start; who waits for one is told when it has ended."""
+        self._stop.set()
+        jobs = self._poller.jobs()
+        if jobs:
+            _logger.warning("deleting %d jobs", len(jobs))
+            self._client.delete(jobs)
+        self._poller.hurry()
+
+    def jobs(self) -> list[str]:
+        """Return the jobs that are not known to have ended."""
+        return self._poller.jobs()
+
+    def _attempt(self, entry: Entry, wish: Wish) -> Outcome:
+        request = StepRequest(
+            name=_job_name(wish.name_prefix, entry),
+            resources=wish.resources,
+            placement=wish.placement,
+        )
+        while True:
+            if self._stop.is_set():
+                raise BatchError("the run was interrupted before it was submitted")
+            watch = self._submitter.submit(entry, request)
+            if self._stop.is_set():  # between the two; nobody else knows of this job
+                self._client.delete([watch.job])
+            _logger.info("[job %s] is %s job %s", entry.name, self._client.system.name, watch.job)
+            end = watch.wait()
+            if not self._is_left_over(entry, end):
+                return self._judge(entry, end, wish.resources)
+            _logger.info("[job %s] its group has ended before its turn", entry.name)
+
+    def _is_left_over(self, entry: Entry, end: JobEnd) -> bool:
+        """Whether a step's turn in a job of several never came, for no fault of its own."""
+        job = self._run.job(entry)
+        if end.result is not None or job is None or job.position == 0:
+            return False
+        is_meant = end.status is not None and end.status.cause in (Cause.DELETED, Cause.NEVER_RAN)
+        return not is_meant and not (entry.path / STARTED).exists()
+
+    def _judge(self, entry: Entry, end: JobEnd, asked: Resources) -> Outcome:
+        log = read_end(entry.log, _LOG_BYTES)
+        return judge(end, self._client.system.cause_in_log(log), asked, self._client.system.name)
+
+    def _finished(self, entry: Entry, outcome: Outcome) -> FinishedStep:
+        if outcome.kind is Kind.TOOL and outcome.result is not None:
+            _await_outputs(entry, outcome.result)
+            return FinishedStep(directory=entry.path, result=outcome.result)
+        last = read_end(entry.log, _LOG_BYTES).strip().rpartition("\n")[2]
+        said = f" Its log ends with: {last}" if last and outcome.kind is Kind.LOST else ""
+        raise BatchError(
+            f"step {entry.name.partition('.')[0]} {outcome.message}.{said}", f"see {entry.path}"
+        )
+
+    def _earlier(
+        self, name: str, key: str, wish: Wish, is_success: Callable[[int], bool]
+    ) -> FinishedStep | None:
+        """The step as an earlier driver has had it run, or has it still running."""
+        while (entry := self._run.earlier(key)) is not None:
+            watch = self._running(entry, wish)
+            if watch is not None:
+                _logger.info("[job %s] is still job %s", name, watch.job)
+                watch.wait()
+            with contextlib.suppress(UnreadableStep):
+                result = read_result(entry.path)
+                self._run.mark_seen(entry.name)
+                if _is_whole(entry, result) and is_success(result.exit_code):
+                    _logger.info("[job %s] result of an earlier run: %s", name, entry.path)
+                    return FinishedStep(directory=entry.path, result=result)
+        return None
+
+    def _running(self, entry: Entry, wish: Wish) -> Watch | None:
+        """Watch the job that may still run a step; None if it has left a result, or there is no
+        such job."""
+        with contextlib.suppress(UnreadableStep):
+            read_result(entry.path)
+            return None
+        with contextlib.suppress(UnreadableStep):
+            started = read_started(entry.path)
+            if started.job:
+                return self._poller.watch(entry, started.job)
+        submitted = self._run.job(entry)
+        if submitted is not None and submitted.job:
+            return self._poller.watch(entry, submitted.job)
+        # Its driver has died while it submitted the job, or just before.
+        name = submitted.name if submitted else _job_name(wish.name_prefix, entry)
+        found = self._client.find(name)
+        return self._poller.watch(entry, found[0]) if found else None
+
+
+@contextlib.contextmanager
+def batch_steps(
+    client: Client, run: RunDirectory, submitter: Callable[..., Submitter]
+) -> Iterator[BatchSteps]:
+    """Have steps run as jobs, with one poller for all."""
+    poller = Poller(client, run)
+    poller.start()
+    try:
+        yield BatchSteps(
+            client, run, poller, lambda is_stopped: submitter(poller, is_stopped=is_stopped)
+        )
+    finally:
+        poller.stop()
+
+
+def _job_name(prefix: str, entry: Entry) -> str:
+    """A name that people know the step by, and that no other job has."""
+    step, nonce = entry.name.partition(".")[0], entry.name.rpartition(".")[2]
+    return f"{prefix}{step}"[: _LONGEST_JOB_NAME - len(nonce) - 1] + f".{nonce}"
+
+
+def _await_outputs(entry: Entry, result: StepResult) -> None:
+    """Wait until all that a node has left is here: a network filesystem tells late."""
+    give_up = time.monotonic() + SHARED_NEWS_SECONDS
+    while result.ending is StepEnding.EXITED and not _is_whole(entry, result):
+        if time.monotonic() > give_up:
+            raise BatchError(
+                f"what {result.node} has left in {entry.path / OUTPUTS} is not all here",
+                "is it on a filesystem that all nodes share?",
+            )
+        time.sleep(SHORTEST_LOOK_SECONDS)
+
+
+def _is_whole(entry: Entry, result: StepResult) -> bool:
+    """Whether all that a step has left is still there, or here by now."""
+    if result.ending is not StepEnding.EXITED or not (entry.path / OUTPUTS).is_dir():
+        return False
+    for name, size in result.outputs.items():
+        path = entry.path / OUTPUTS / name
+        try:
+            status = path.lstat()
+        except OSError:
+            return False
+        # An empty one may have been a mount point, which cwltool replaces by a link.
+        if size and status.st_size != size:
+            return False
+    return True

@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The directory of a run whose steps are jobs: the one place that knows its paths.
+
+    RUN/steps/NAME.KEY.NONCE/   a step: see step_spec.py; job.json says which job is to run it
+    RUN/ended/                  an empty file for each step that has ended, until it was seen
+    RUN/drivers/                presences of those who drive it
+    RUN/work/                   cwltool's directories, by a directory for each driver
+
+It is on a filesystem that all nodes share. One directory is looked into for all ends, as each look
+costs a network filesystem a round trip; and what is found there was written after all else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+import shlex
+import socket
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cwl_udss.errors import StoreError
+from cwl_udss.leases import list_presences, living, presence, presence_name
+from cwl_udss.staging import publish_file, remove_tree
+from cwl_udss.step_spec import (
+    JOB,
+    LOG,
+    SCRIPT,
+    SPEC,
+    StepSpec,
+    SubmittedJob,
+    UnreadableStep,
+    read_submitted,
+    to_json,
+)
+
+_KEY_DIGITS = 16
+_LONGEST_NAME = 60
+# What a job finds its programs by: the batch system is not relied on to pass it on.
+_PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "PYTHONPATH", "CONDA_PREFIX")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A step's directory."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """What it is called among the run's steps."""
+        return self.path.name
+
+    @property
+    def log(self) -> Path:
+        """What its job's script and the batch system have said."""
+        return self.path / LOG
+
+    @property
+    def script(self) -> Path:
+        """Its job's script."""
+        return self.path / SCRIPT
+
+
+class RunDirectory:
+    """A run's directory, for any number of threads and nodes."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.steps = path / "steps"
+        self.ended = path / "ended"
+        self._drivers = path / "drivers"
+        self._own = presence_name()
+        self.work = path / "work" / self._own
+        self._earlier: dict[str, list[Entry]] = defaultdict(list)
+
+    @contextlib.contextmanager
+    def driven(self, *, alone: bool, keeps_work: bool) -> Iterator[None]:
+        """Be the one who drives it; with others, unless `alone`. Raises StoreError."""
+        try:
+            for directory in (self.steps, self.ended, self.work):
+                directory.mkdir(parents=True, exist_ok=True)
+            others = living(list_presences(self._drivers), patience=0)
+        except OSError as error:
+            raise StoreError(
+                f"the run directory {self.path} cannot be written to: {error.strerror}",
+                "name another with --udss-runs",
+            ) from error
+        if alone and others:
+            raise StoreError(
+                f"{self.path} is being run already, by {min(others).name.rpartition('.')[0]}",
+                "wait for its end",
+            )
+        for name in sorted(os.listdir(self.steps)):
+            key = name.rpartition(".")[0].rpartition(".")[2]
+            self._earlier[key].append(Entry(path=self.steps / name))
+        with presence(self._drivers / self._own):
+            yield
+            if not keeps_work:
+                self._remove_work()
+
+    def _remove_work(self) -> None:
+        """Remove what this driver has worked on, and dead ones have, unless it may be of use to
+        jobs of theirs that somebody else waits for."""
+        remove_tree(self.work)
+        shown = list_presences(self._drivers)
+        alive = living(shown, patience=0)
+        if {path.name for path in alive} == {self._own}:
+            for path in set(shown) - alive:
+                remove_tree(self.work.with_name(path.name))
+                path.unlink(missing_ok=True)
+
+    def earlier(self, key: str) -> Entry | None:
+        """Return a step with this key that an earlier driver has left, each one once."""
+        entries = self._earlier.get(key[:_KEY_DIGITS])
+        return entries.pop() if entries else None
+
+    def add(self, name: str, key: str, spec: StepSpec) -> Entry:
+        """Write down a step that is going to be run. Raises OSError."""
+        plain = re.sub(r"[^A-Za-z0-9_-]", "_", name)[:_LONGEST_NAME]
+        path = self.steps / f"{plain}.{key[:_KEY_DIGITS]}.{secrets.token_hex(4)}"
+        # The environment may hold secrets.
+        path.mkdir(mode=0o700)
+        (path / SPEC).write_bytes(to_json(spec))
+        return Entry(path=path)
+
+    def write_script(self, entries: Sequence[Entry], environment: Mapping[str, str]) -> None:
+        """Write the script of the job that runs these steps, one after the other, to the first."""
+        content = job_script(entries, environment, umask=_umask())
+        entries[0].script.write_text(content, encoding="utf-8", errors="surrogateescape")
+
+    def record_job(self, entry: Entry, job: SubmittedJob) -> None:
+        """Write down which job is to run a step. Raises OSError."""
+        publish_file(entry.path / JOB, to_json(job), self.work)
+
+    def job(self, entry: Entry) -> SubmittedJob | None:
+        """Return which job is to run a step, None if that was never written down."""
+        try:
+            return read_submitted(entry.path / JOB)
+        except UnreadableStep:
+            return None
+
+    def ended_names(self) -> list[str]:
+        """Return the names of the steps that have ended and were not seen yet. Opening a directory
+        makes an NFS client ask the server (nfs(5))."""
+        return os.listdir(self.ended)
+
+    def mark_seen(self, name: str) -> None:
+        """Note that a step's end was seen."""
+        (self.ended / name).unlink(missing_ok=True)
+
+
+def read_end(path: Path, most: int) -> str:
+    """Return the end of a file, of `most` bytes; "" if it is not there."""
+    try:
+        with open(path, "rb") as stream:
+            size = stream.seek(0, os.SEEK_END)
+            stream.seek(max(0, size - most))
+            text = stream.read().decode(errors="replace")
+    except FileNotFoundError:
+        return ""
+    return text if size <= most else f"[… {path}]\n{text}"
+
+
+def new_run_name() -> str:
+    """Return a name for a run that no other has: when, where, and by which process."""
+    return f"{time.strftime('%Y%m%d-%H%M%S')}.{socket.gethostname()}.{os.getpid()}"
+
+
+def job_script(entries: Sequence[Entry], environment: Mapping[str, str], umask: int) -> str:
+    """Return the script of a job that runs steps."""
+    exports = [
+        f"export {name}={shlex.quote(environment[name])}"
+        for name in _PASSED_ON
+        if environment.get(name)
+    ]
+    directories = " ".join(shlex.quote(str(entry.path)) for entry in entries)
+    return "\n".join(
+        (
+            "#!/bin/sh",
+            f"# By hand: cwl-udss step {directories}",
+            f"exec >>{shlex.quote(str(entries[0].log))} 2>&1 || exit",
+            f"umask {umask:04o}",
+            *exports,
+            # Python looks for modules where it is.
+            f"cd {shlex.quote(str(entries[0].path))} || exit",
+            f"exec {shlex.quote(sys.executable)} -m cwl_udss step --job {directories}",
+            "",
+        )
+    )
+
+
+def _umask() -> int:
+    """This process's own (proc_pid_status(5)): umask(2) cannot be read without setting it."""
+    with open("/proc/self/status", encoding="ascii", errors="replace") as lines:
+        masks = [line.split()[1] for line in lines if line.startswith("Umask:")]
+    return int(masks[0], 8)

@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A run of cwltool whose steps are jobs: where its directory is, how it ends, what remains."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import functools
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from cwl_udss.batch.client import Client
+from cwl_udss.batch.jobs import BatchSteps, batch_steps
+from cwl_udss.batch.pbs import Pbs
+from cwl_udss.batch.run_directory import RunDirectory, new_run_name
+from cwl_udss.batch.slurm import Slurm
+from cwl_udss.batch.submission import Submitter
+from cwl_udss.batch.system import BatchError, BatchSystem
+from cwl_udss.settings import Settings
+
+_logger = logging.getLogger(__name__)
+
+SYSTEMS: Mapping[str, Callable[[], BatchSystem]] = {"pbs": Pbs, "slurm": Slurm}
+_MOST_STEPS_AT_ONCE = 2000
+"""Each waits on a thread."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchPlan:
+    """What the command line says of it."""
+
+    directory: Path
+    is_shared: bool
+    """Several drivers may run in the directory: it belongs to a cache."""
+    must_exist: bool
+    detaches: bool
+    """An interrupt leaves the jobs running."""
+
+
+def plan_run(options: argparse.Namespace, settings: Settings) -> BatchPlan:
+    """Return where the run is. Raises BatchError if one is to be resumed that is not there."""
+    detaches = bool(options.udss_detach)
+    if options.udss_resume:
+        path = settings.runs / options.udss_resume  # an absolute one stays
+        if not (path / "steps").is_dir():
+            raise BatchError(f"there is no run {path}", f"look into {settings.runs}")
+        return BatchPlan(directory=path, is_shared=False, must_exist=True, detaches=detaches)
+    if options.cachedir:
+        path = Path(options.cachedir).absolute() / "batch"
+        return BatchPlan(directory=path, is_shared=True, must_exist=False, detaches=detaches)
+    path = settings.runs / new_run_name()
+    return BatchPlan(directory=path, is_shared=False, must_exist=False, detaches=detaches)
+
+
+class BatchRun:
+    """The run: begun when all documents were read, ended with the driver."""
+
+    def __init__(self, plan: BatchPlan, settings: Settings, environment: Mapping[str, str]) -> None:
+        assert settings.batch is not None
+        self._plan = plan
+        self._settings = settings
+        self._environment = environment
+        self.directory = RunDirectory(plan.directory)
+        self._client = Client(SYSTEMS[settings.batch](), environment, settings.batch_rate)
+        self._steps: BatchSteps | None = None
+
+    @property
+    def most_at_once(self) -> int:
+        """How many steps may be with the batch system at once."""
+        wanted = self._settings.batch_jobs * self._settings.batch_group
+        return min(wanted, _MOST_STEPS_AT_ONCE)
+
+    def steps(self) -> BatchSteps:
+        """Return what runs the steps, once begun."""
+        assert self._steps is not None
+        return self._steps
+
+    @contextlib.contextmanager
+    def begun(self, *, keeps_work: bool) -> Iterator[None]:
+        """Run. Raises BatchError or StoreError if there is no such batch system here, or the
+        directory cannot be used."""
+        self._client.check()
+        submitter = functools.partial(
+            Submitter,
+            self._client,
+            self.directory,
+            group_size=self._settings.batch_group,
+            environment=self._environment,
+        )
+        with (
+            self.directory.driven(alone=not self._plan.is_shared, keeps_work=keeps_work),
+            batch_steps(self._client, self.directory, submitter) as self._steps,
+            self._signals(),
+        ):
+            _logger.info(
+                "steps run as %s jobs; what belongs to the run is in %s",
+                self._client.system.name,
+                self.directory.path,
+            )
+            yield
+
+    def stop(self) -> None:
+        """Delete the jobs, and let no other start."""
+        if self._steps is not None:
+            self._steps.stop()
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        """SIGINT and SIGTERM end the run and its jobs, the second time without waiting for them;
+        SIGHUP, the terminal gone, leaves them, as all do where the person has said so."""
+        handled = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        before = {number: signal.getsignal(number) for number in handled}
+        received = 0
+
+        def handle(number: int, frame: FrameType | None) -> None:
+            nonlocal received
+            received += 1
+            if received > 1 or number == signal.SIGHUP or self._plan.detaches:
+                self._leave(number)
+            handler = before[signal.Signals(number)]
+            if callable(handler):
+                handler(number, frame)
+            raise KeyboardInterrupt
+
+        for number in handled:
+            if before[number] is not signal.SIG_IGN:  # nohup(1)
+                signal.signal(number, handle)
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _leave(self, number: int) -> None:
+        """End at once, and say what remains."""
+        jobs = self._steps.jobs() if self._steps is not None else []
+        shown = " ".join(jobs[:10]) + (" …" if len(jobs) > 10 else "")
+        how = (
+            "run the same command again"
+            if self._plan.is_shared
+            else f"add --udss-resume {self.directory.path} to the command"
+        )
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            print(
+                f"cwltool: {len(jobs)} {self._client.system.name} jobs go on ({shown}); to go on "
+                f"with them, {how}",
+                file=sys.stderr,
+                flush=True,
+            )
+        os._exit(128 + number)

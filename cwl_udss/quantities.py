@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Amounts as people write them: bytes, memory, times, numbers. All raise ValueError with what would
+be right."""
+
+from __future__ import annotations
+
+import re
+import shlex
+
+
+def parse_size(text: str) -> int:
+    """Return the bytes that a text such as 20G means."""
+    match = re.fullmatch(r"(\d+)\s*([KMGT]?)i?B?", text, re.IGNORECASE)
+    if match is None:
+        raise ValueError("it must be a number of bytes, such as 20G")
+    return int(match[1]) << (10 * " KMGT".index(match[2].upper() or " "))
+
+
+def parse_time(text: str) -> int:
+    """Return the seconds that a text such as 90, 1:30:00 or 12h means."""
+    match = re.fullmatch(r"(\d+)([smhd])", text)
+    if match:
+        return int(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
+    if not re.fullmatch(r"\d+(:\d\d?){0,2}", text):
+        raise ValueError("it must be a time, such as 3600, 12h or 1:30:00")
+    seconds = 0
+    for part in text.split(":"):
+        seconds = 60 * seconds + int(part)
+    return seconds
+
+
+def parse_memory(text: str) -> int:
+    """Return the MiB that a text such as 4G or 512 (MiB) means."""
+    match = re.fullmatch(r"(\d+)\s*(?:([MGT])(?:i?B)?)?", text, re.IGNORECASE)
+    if match is None:
+        raise ValueError("it must be an amount of memory, such as 4G")
+    return int(match[1]) << (10 * "MGT".index((match[2] or "M").upper()))
+
+
+def parse_factor(text: str) -> float:
+    """Return a factor that is at least 1."""
+    try:
+        factor = float(text)
+    except ValueError:
+        factor = 0.0
+    if not 1 <= factor <= 100:
+        raise ValueError("it must be a number from 1 to 100, such as 2")
+    return factor
+
+
+def parse_rate(text: str) -> float:
+    """Return a number of things in a second."""
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = 0.0
+    if not 0 < rate <= 1000:
+        raise ValueError("it must be a number a second, such as 10")
+    return rate
+
+
+def parse_count(text: str) -> int:
+    """Return a number of things, none included."""
+    if not text.isdecimal():
+        raise ValueError("it must be a number, such as 2")
+    return int(text)
+
+
+def parse_positive(text: str) -> int:
+    """Return a number of things, at least one."""
+    if not text.isdecimal() or not int(text):
+        raise ValueError("it must be a number, at least 1")
+    return int(text)
+
+
+def parse_words(text: str) -> tuple[str, ...]:
+    """Return the words of a command line."""
+    return tuple(shlex.split(text))

@@ -1,0 +1,382 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs a step where its job has landed: `cwl-udss step`. Knows nothing of cwltool.
+
+The step works on directories of the node, if one has room for it. What it leaves goes to the
+filesystem that all nodes share when it has ended, and is in place before its result is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import resource
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import IO, NoReturn
+
+from cwl_udss import copies
+from cwl_udss.errors import SandboxError, UdssError
+from cwl_udss.identity import identity_files
+from cwl_udss.images.node import NodeImages
+from cwl_udss.images.store import Store
+from cwl_udss.outputs import View, confine
+from cwl_udss.resources import memory_kills
+from cwl_udss.runtimes.probe import find_bubblewrap
+from cwl_udss.sandbox import TEMPORARY_DIRECTORY, Bind, Ending, Result, RootFilesystem, Sandbox
+from cwl_udss.scratch import free_bytes, local_directories, run_directory
+from cwl_udss.staging import publish_directory, publish_file, work_directory
+from cwl_udss.step_spec import (
+    OUTPUTS,
+    RESULT,
+    STARTED,
+    STDERR,
+    STDOUT,
+    Started,
+    StepEnding,
+    StepResult,
+    StepSpec,
+    read_spec,
+    to_json,
+)
+
+_logger = logging.getLogger(__name__)
+
+_EXIT_FAILURE = 1
+_EXIT_TERMINATED = 128 + signal.SIGTERM
+_KILLED = 128 + signal.SIGKILL
+_JOB_VARIABLES = ("PBS_JOBID", "SLURM_JOB_ID")
+_ENDINGS = {
+    Ending.EXITED: StepEnding.EXITED,
+    Ending.TIME_LIMIT: StepEnding.TIME_LIMIT,
+    Ending.NOT_STARTED: StepEnding.NOT_STARTED,
+    Ending.KILLED: StepEnding.TERMINATED,
+}
+
+
+class _Terminated(BaseException):
+    """The batch system, or a person, wants this to end."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Run:
+    """How the sandbox has ended, and what it has used."""
+
+    result: Result
+    started: float
+    processor_seconds: float
+    memory_bytes: int
+    memory_kills: int
+
+
+def run_submitted(directories: Sequence[Path]) -> int:
+    """Run steps one after the other, as their job. Returns an exit code for the batch system: that
+    of the last step that has not ended well, else 0."""
+    if len(directories) == 1:
+        return _run_submitted(directories[0])
+    code = 0
+    for directory in directories:
+        # A process for each, so that what the kernel counts is that of one step.
+        process = os.fork()
+        if process == 0:
+            os._exit(_run_submitted(directory))
+        with _raising_terminated():
+            try:
+                _, status = os.waitpid(process, 0)
+            except _Terminated:
+                os.kill(process, signal.SIGTERM)
+                os.waitpid(process, 0)
+                return _EXIT_TERMINATED
+        code = os.waitstatus_to_exitcode(status) or code
+    return code
+
+
+def run_by_hand(directory: Path, environment: Mapping[str, str]) -> int:
+    """Run a step again, for a person who looks at what it says and leaves. Returns its exit code.
+
+    Raises UdssError if it cannot be run here.
+    """
+    spec = read_spec(directory)
+    outputs = next(
+        path
+        for number in range(1, sys.maxsize)
+        if not (path := directory / f"again.{number}").exists()
+    )
+    streams = _Streams(
+        stdin=spec.stdin, stdout=spec.stdout or sys.stdout, stderr=spec.stderr or sys.stderr
+    )
+    with _work(spec, directory, environment) as work:
+        run = _run(spec, work, streams, environment)
+        for line in _put_outputs(spec, work / OUTPUTS, outputs):
+            print(f"removed {line}", file=sys.stderr)
+    print(f"{spec.name}: {run.result.ending.value}, exit code {run.result.exit_code}")
+    print(f"what it has left is in {outputs}")
+    return run.result.exit_code
+
+
+def run_once(directory: Path, environment: Mapping[str, str]) -> StepResult | None:
+    """Run a step and leave its result beside its spec. None if another job has begun it before.
+
+    Whatever goes wrong is in the result; raises OSError if not even that can be written.
+    """
+    started = _start(directory, environment)
+    if started is None:
+        return None
+    try:
+        result = _result(directory, started, environment)
+    except (UdssError, OSError) as error:
+        result = _ended_early(started, StepEnding.REFUSED, str(error))
+    except _Terminated:
+        result = _ended_early(started, StepEnding.TERMINATED, "")
+    with _ignoring_terminated(), work_directory(directory / "work") as work:
+        publish_file(directory / RESULT, to_json(result), work)
+        ended = directory.parent.parent / "ended" / directory.name
+        publish_file(ended, b"", work)
+    return result
+
+
+def _run_submitted(directory: Path) -> int:
+    with _raising_terminated():
+        result = run_once(directory, os.environ)
+    if result is None:
+        _logger.warning("another job has run %s", directory)
+        return 0
+    if result.problem:
+        print(f"cwl-udss: {result.problem}", file=sys.stderr)
+    return result.exit_code
+
+
+def _start(directory: Path, environment: Mapping[str, str]) -> Started | None:
+    """Note who runs the step. A batch system may run a job twice; the step is run once."""
+    started = Started(
+        node=socket.gethostname(),
+        process=os.getpid(),
+        job=job_id(environment),
+        time=time.time(),
+    )
+    # Whole when it appears, and only one can appear: link(2) never replaces.
+    made = directory / f"{STARTED}.{started.node}.{started.process}"
+    made.write_bytes(to_json(started))
+    try:
+        os.link(made, directory / STARTED)
+    except FileExistsError:
+        return None
+    except OSError:  # there are no hard links here
+        with contextlib.suppress(FileExistsError), open(directory / STARTED, "xb") as stream:
+            stream.write(to_json(started))
+            return started
+        return None
+    finally:
+        made.unlink()
+    return started
+
+
+def job_id(environment: Mapping[str, str]) -> str:
+    """Return the id of the batch job that this is, "" if it is none."""
+    return next((environment[name] for name in _JOB_VARIABLES if environment.get(name)), "")
+
+
+def _result(directory: Path, started: Started, environment: Mapping[str, str]) -> StepResult:
+    spec = read_spec(directory)
+    streams = _Streams(
+        stdin=spec.stdin,
+        stdout=spec.stdout or str(directory / STDOUT),
+        stderr=spec.stderr or str(directory / STDERR),
+    )
+    with _work(spec, directory, environment) as work:
+        run = _run(spec, work, streams, environment)
+        with _ignoring_terminated():
+            removed = _put_outputs(spec, work / OUTPUTS, directory / OUTPUTS)
+    ending = _ENDINGS[run.result.ending]
+    if run.memory_kills and run.result.exit_code == _KILLED:
+        ending = StepEnding.OUT_OF_MEMORY
+    return StepResult(
+        ending=ending,
+        exit_code=run.result.exit_code,
+        node=started.node,
+        started=run.started,
+        ended=time.time(),
+        processor_seconds=run.processor_seconds,
+        memory_bytes=run.memory_bytes,
+        outputs=list_outputs(directory / OUTPUTS),
+        removed=tuple(removed),
+    )
+
+
+def _ended_early(started: Started, ending: StepEnding, problem: str) -> StepResult:
+    return StepResult(
+        ending=ending,
+        exit_code=_EXIT_FAILURE if ending is StepEnding.REFUSED else _EXIT_TERMINATED,
+        node=started.node,
+        started=started.time,
+        ended=time.time(),
+        processor_seconds=0.0,
+        memory_bytes=0,
+        outputs={},
+        problem=f"{started.node}: {problem}" if problem else "",
+    )
+
+
+@contextlib.contextmanager
+def _work(spec: StepSpec, directory: Path, environment: Mapping[str, str]) -> Iterator[Path]:
+    """A directory for what the step writes: of this node if it has the room, else where the step's
+    files are. It holds `outputs`, filled as the driver has staged it, and `tmp`."""
+    scratch = Path(spec.settings.scratch) if spec.settings.scratch else None
+    places = [
+        place
+        for place in local_directories(scratch, environment)
+        if free_bytes(place) >= spec.needed_bytes
+    ]
+    if not places:
+        _logger.warning(
+            "no directory of this node has the %d MB that the step asks for: it works in %s",
+            spec.needed_bytes >> 20,
+            directory,
+        )
+    made = (
+        run_directory(places, spec.needed_bytes) if places else work_directory(directory / "work")
+    )
+    with made as work:
+        copies.copytree(spec.staged, str(work / OUTPUTS), symlinks=True)
+        (work / "tmp").mkdir()
+        yield work
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Streams:
+    """Where the standard streams come from and go to: paths, relative ones in the output
+    directory, or what is open already."""
+
+    stdin: str | None
+    stdout: str | IO[str]
+    stderr: str | IO[str]
+
+
+def _run(spec: StepSpec, work: Path, streams: _Streams, environment: Mapping[str, str]) -> _Run:
+    settings = spec.settings
+    before, kills = resource.getrusage(resource.RUSAGE_CHILDREN), memory_kills()
+    started = time.time()
+    with contextlib.ExitStack() as stack:
+        runtime = find_bubblewrap(settings.bwrap, environment.get("PATH"))
+        store = Store(Path(settings.store), libraries=tuple(map(Path, settings.library)))
+        images = stack.enter_context(
+            NodeImages(
+                store,
+                lambda: runtime,
+                scratch=Path(settings.scratch) if settings.scratch else None,
+                scratch_bytes=settings.scratch_images,
+                environment=environment,
+            )
+        )
+        sandbox = _sandbox(spec, _root(spec, store, images), work)
+        process = runtime.start(
+            sandbox,
+            stdin=stack.enter_context(open(streams.stdin or os.devnull, "rb")),
+            stdout=_opened(streams.stdout, work, stack),
+            stderr=_opened(streams.stderr, work, stack),
+        )
+        result = process.wait(spec.time_limit)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return _Run(
+        result=result,
+        started=started,
+        processor_seconds=sum(after[:2]) - sum(before[:2]),
+        memory_bytes=after.ru_maxrss << 10,  # getrusage(2) has KiB
+        memory_kills=memory_kills() - kills,
+    )
+
+
+def _root(spec: StepSpec, store: Store, images: NodeImages) -> RootFilesystem:
+    if spec.image.startswith("/"):
+        return RootFilesystem(path=Path(spec.image))
+    store.refresh()
+    image = store.find_digest(spec.image)
+    if image is None:
+        raise SandboxError(
+            f"the image of {spec.name} is not in the store {store.path} as this node sees it",
+            "name a store on a filesystem that all nodes share, with --udss-store",
+        )
+    return images.root(image)
+
+
+def _sandbox(spec: StepSpec, root: RootFilesystem, work: Path) -> Sandbox:
+    own = (
+        Bind(source=str(work / OUTPUTS), destination=spec.output_directory, writable=True),
+        Bind(source=str(work / "tmp"), destination=TEMPORARY_DIRECTORY, writable=True),
+    )
+    return Sandbox(
+        root=root,
+        command=spec.command,
+        environment=spec.environment,
+        working_directory=spec.output_directory,
+        directories=spec.directories,
+        binds=(*own, *spec.binds),
+        files=identity_files(root.here, home=spec.output_directory, network=spec.network),
+        network=spec.network,
+        shared_memory_bytes=spec.shared_memory_bytes,
+    )
+
+
+def _opened(stream: str | IO[str], work: Path, stack: contextlib.ExitStack) -> IO[bytes]:
+    if not isinstance(stream, str):
+        return stream.buffer  # type: ignore[attr-defined, no-any-return]
+    path = work / OUTPUTS / stream  # an absolute one stays
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return stack.enter_context(open(path, "wb"))
+
+
+def _put_outputs(spec: StepSpec, made: Path, place: Path) -> list[str]:
+    """Move an output directory to the filesystem that all nodes share; there at once and whole.
+    Returns what was removed from it before (see outputs.confine)."""
+    own = Bind(source=str(made), destination=spec.output_directory)
+    removed = confine(str(made), spec.output_directory, View((own, *spec.binds)))
+    with work_directory(place.parent / "work") as work:
+        copies.move(str(made), str(work / OUTPUTS))
+        publish_directory(work / OUTPUTS, place)
+    return removed
+
+
+def list_outputs(directory: Path) -> dict[str, int | None]:
+    """Return all that is below a directory, by relative path; the size of what is a file."""
+    found: dict[str, int | None] = {}
+    for parent, directories, files in os.walk(directory):
+        for name in (*directories, *files):
+            path = os.path.join(parent, name)
+            is_file = name in files and not os.path.islink(path)
+            size = os.lstat(path).st_size if is_file else None
+            found[os.path.relpath(path, directory)] = size
+    return found
+
+
+@contextlib.contextmanager
+def _raising_terminated() -> Iterator[None]:
+    """Have SIGTERM raise, so that what was begun is ended in order."""
+
+    def terminate(number: int, frame: FrameType | None) -> NoReturn:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough
+        raise _Terminated
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
+def _ignoring_terminated() -> Iterator[None]:
+    """Finish what must not be half done; a batch system that means it sends SIGKILL later."""
+    before = signal.getsignal(signal.SIGTERM)
+    if before not in (signal.SIG_DFL, signal.SIG_IGN):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        if callable(before):
+            signal.signal(signal.SIGTERM, before)
