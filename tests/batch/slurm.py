@@ -109,21 +109,26 @@ class Slurm:
     def start_node(self, name: str) -> None:
         """Start a node; see wait_for_nodes."""
         # As root of a namespace the name and mounts are made, in another one the user is himself.
+        # Root has no need of these, and slurmd would try in vain to change its groups there.
+        root = os.getuid() == 0
+        user = f"unshare --user --map-user={os.getuid()} --map-group={os.getgid()} --"
         # The shell stays as the first process, which takes care of orphans; slurmd does not.
         script = (
             f"hostname {name} && mount --bind {self.scratch_of(name)} {self.scratch} &&"
-            f" unshare --user --map-user={os.getuid()} --map-group={os.getgid()} --"
-            f" /usr/sbin/slurmd -D -N {name}; exit $?"
+            f" {'' if root else user} /usr/sbin/slurmd -D -N {name}; exit $?"
         )
-        namespaces = ("--user", "--map-root-user", "--mount", "--pid", "--uts", "--mount-proc")
-        self.start_daemon(name, "unshare", *namespaces, "--kill-child", "--", "sh", "-c", script)
+        namespaces = ["--mount", "--pid", "--uts", "--mount-proc", "--kill-child"]
+        if not root:
+            namespaces += ["--user", "--map-root-user"]
+        self.start_daemon(name, "unshare", *namespaces, "--", "sh", "-c", script)
 
     def kill_node(self, name: str) -> None:
         """Lose a node: all its processes die at once, those of jobs too."""
         daemon = self._daemons.pop(name)
-        # With the first process of a namespace all others die, and it is gone after them.
-        for first in psutil.Process(daemon.pid).children():
-            first.kill()
+        with contextlib.suppress(psutil.NoSuchProcess):
+            # With the first process of a namespace all others die, and it is gone after them.
+            for first in psutil.Process(daemon.pid).children():
+                first.kill()
         daemon.wait(_PATIENCE)
 
     def wait_for_nodes(self) -> None:
