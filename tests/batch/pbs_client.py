@@ -89,9 +89,9 @@ def _main() -> None:
                 content = content[os.write(stream, content) :]
         elif action == "read":
             send(connection, _content(*values))
-        elif action == "stay":
-            _stay_behind(connection)
         else:
+            if action == "stay":
+                _stay_behind(connection)
             os._exit(*values)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pbs_jobs import Attribute, Job, attributes
+from pbs_resources import clock
 
 VERSION = "23.06.06"
 _LINE = 78
@@ -176,6 +177,29 @@ def _wrapped(value: str, start: int) -> str:
                 text += "\n\t"
                 start = 8
     return text
+
+
+_ALTERNATE = """
+{server}: 
+                                                            Req'd  Req'd   Elap
+Job ID          Username Queue    Jobname    SessID NDS TSK Memory Time  S Time
+--------------- -------- -------- ---------- ------ --- --- ------ ----- - -----
+"""  # noqa: W291
+
+
+def alternate(jobs: Sequence[Job], server: str) -> str:
+    """The table of `-a` and `-u`."""
+    rows = [_ALTERNATE.format(server=server)]
+    for job in jobs:
+        asked = job.resources
+        elapsed = clock(job.usage.seconds)[:5] if job.usage is not None else " -- "
+        rows.append(
+            f"{job.identity:<15.15} {job.owner.partition('@')[0]:<8.8} {job.queue:<8.8} "
+            f"{job.submission.name:<10.10} {job.session or '--':>6} {asked['nodect']:>3} "
+            f"{asked.get('ncpus', '--'):>3} {asked.get('mem', '-- '):>6.6} "
+            f"{asked.get('walltime', ' -- ')[:5]:>5} {job.state} {elapsed:>5}\n"
+        )
+    return "".join(rows)
 
 
 def table(jobs: Sequence[Job]) -> str:

@@ -34,6 +34,7 @@ class Job:
     server: str
     submission: Submission
     owner: str
+    home: str
     queue: str
     request: Request
     resources: dict[str, str]
@@ -119,6 +120,7 @@ def attributes(job: Job) -> Iterator[Attribute]:
 def _values(job: Job) -> Iterator[tuple[str, str | int | dict[str, str] | None]]:
     given = job.submission
     whole = job.array is None
+    host = job.owner.partition("@")[2]
     yield "Job_Name", given.name
     yield "Job_Owner", job.owner
     yield "resources_used", None if job.usage is None else used(job)
@@ -129,7 +131,7 @@ def _values(job: Job) -> Iterator[tuple[str, str | int | dict[str, str] | None]]
     yield "Checkpoint", "u" if whole else None
     yield "ctime", date(job.created)
     yield "depend", job.depend
-    yield "Error_Path", f"{given_host(job)}:{job.error}"
+    yield "Error_Path", f"{host}:{job.error}"
     yield "exec_host", job.hosts
     yield "exec_vnode", job.vnodes
     yield "Execution_Time", date(given.waits_until)
@@ -138,7 +140,7 @@ def _values(job: Job) -> Iterator[tuple[str, str | int | dict[str, str] | None]]
     yield "Keep_Files", given.keep
     yield "Mail_Points", given.mail
     yield "mtime", date(job.modified)
-    yield "Output_Path", f"{given_host(job)}:{job.output}"
+    yield "Output_Path", f"{host}:{job.output}"
     yield "Priority", given.priority
     yield "qtime", date(job.created)
     yield "Remove_Files", given.remove
@@ -148,20 +150,20 @@ def _values(job: Job) -> Iterator[tuple[str, str | int | dict[str, str] | None]]
     yield "obittime", date(job.ended)
     yield "session_id", job.session
     yield "Shell_Path_List", given.shell
-    yield "jobdir", None if not job.run_count or job.subjobs else variables_of(job)["PBS_O_HOME"]
+    yield "jobdir", job.home if job.run_count else None
     yield "substate", job.substate
     yield "Variable_List", job.variables
     yield "comment", job.comment
     yield "etime", date(job.eligible)
     yield "umask", given.umask
-    yield "run_count", None if job.subjobs else job.run_count or None
+    yield "run_count", job.run_count or None
     yield "Stageout_status", job.stageout_status
     yield "Exit_status", job.exit_status
     yield "Submit_arguments", given.arguments if whole and given.arguments else None
     yield from _array_values(job)
     yield "history_timestamp", job.archived
     yield "project", given.project
-    yield "Submit_Host", given_host(job)
+    yield "Submit_Host", host
     yield "max_run_subjobs", given.max_run if job.subjobs else None
 
 
@@ -173,7 +175,7 @@ def _array_values(job: Job) -> Iterator[tuple[str, str | int | None]]:
         states = [subjob.state for subjob in job.subjobs.values()]
         counts = (sum(map(states.count, wanted)) for wanted in ("QHW", "R", "E", "X"))
         yield "array", "True"
-        yield "array_state_count", "Queued:{} Running:{} Exiting:{} Expired:{} ".format(*counts)
+        yield "array_state_count", "Queued:{} Running:{} Exiting:{} Expired:{}".format(*counts)
         indices = job.submission.indices
         assert indices is not None
         yield "array_indices_submitted", _ranges(list(indices), indices.step)
@@ -191,11 +193,6 @@ def _ranges(numbers: list[int], step: int) -> str:
     suffix = f":{step}" if step > 1 else ""
     texts = (f"{first}-{last}{suffix}" if last > first else f"{first}" for first, last in parts)
     return ",".join(texts) or "-"
-
-
-def given_host(job: Job) -> str:
-    """The host from which it was submitted."""
-    return job.owner.partition("@")[2]
 
 
 def used(job: Job) -> dict[str, str]:

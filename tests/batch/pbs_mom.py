@@ -109,19 +109,18 @@ class Mom:
             )
         )
         user = pwd.getpwuid(os.getuid()).pw_name
-        home = given.get("PBS_O_HOME", "/")
         cpus = str(chunk.number("ncpus"))
         environment = {
             "PATH": _PATH,
             **given,
             "ENVIRONMENT": "BATCH",
-            "HOME": home,
+            "HOME": job.home,
             "LOGNAME": user,
             "NCPUS": cpus,
             "OMP_NUM_THREADS": str(chunk.number("ompthreads", int(cpus))),
             "PBS_ENVIRONMENT": "PBS_BATCH",
             "PBS_JOBCOOKIE": secrets.token_hex(16).upper(),
-            "PBS_JOBDIR": home,
+            "PBS_JOBDIR": job.home,
             "PBS_JOBID": job.identity,
             "PBS_JOBNAME": job.submission.name,
             "PBS_MOMPORT": "15003",
@@ -214,14 +213,17 @@ class Mom:
         kill = functools.partial(_signal, task, signal.SIGKILL)
         task.timers.append(self._loop.call_later(self._times.kill_delay, kill))
 
-    def delete(self, job: Job, *, force: bool) -> None:
-        """End a job that is to be deleted: its end is reported later."""
-        task = self.tasks[job.identity]
+    def delete(self, job: Job, *, force: bool) -> bool:
+        """End a job that is to be deleted, which is reported later; False, if it has just ended."""
+        task = self.tasks.get(job.identity)
+        if task is None or task.status is not None:
+            return False
         task.deleted = True
         if force:
             _signal(task, signal.SIGKILL)
         else:
             self._terminate(task)
+        return True
 
     def lose(self, job: Job) -> None:
         """Kill a job's processes without a word to the server."""
@@ -260,7 +262,7 @@ def output_files(job: Job, directory: Path) -> tuple[Path, Path]:
         else:
             name = f"{given.name}.{letter}{job.number}"
             name += "" if job.index is None else f".{job.index}"
-            places.append(Path(variables_of(job)["PBS_O_HOME"]) / name)
+            places.append(Path(job.home) / name)
     output, error = places
     if given.join == "oe":
         error = output
@@ -275,7 +277,7 @@ def deliver(job: Job, directory: Path) -> int | None:
     status = 1 if given.keep.startswith("d") else None
     finals = ("o", "OU", job.output), ("e", "ER", job.error)
     for (letter, suffix, final), file in zip(finals, output_files(job, directory), strict=True):
-        if file.parent != directory / "spool" or not file.name.endswith(suffix):
+        if file.parent != directory / "spool" or not file.exists():
             continue
         if letter not in (given.remove or ""):
             try:

@@ -79,6 +79,13 @@ def parse(command: str, arguments: Sequence[str]) -> tuple[list[tuple[str, str]]
     return options, rest, complaints
 
 
+def refuse_unknown(command: str, options: Sequence[tuple[str, str]], known: str) -> None:
+    """Refuse options of the real command that the stand-in does not have. Raises UsageError."""
+    for letter, _ in options:
+        if letter not in known:
+            raise UsageError(f"{command}: the stand-in for PBS has no -{letter}\n", 2)
+
+
 def misused(command: str, complaint: str = "") -> UsageError:
     """The error of a command whose options make no sense."""
     return UsageError(complaint + USAGES[command], 2)

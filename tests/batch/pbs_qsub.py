@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
 
-from pbs_options import UsageError, misused, parse
+from pbs_options import UsageError, misused, parse, refuse_unknown
 from pbs_variables import encode, expand
 
 _PATTERNS = {
@@ -23,10 +23,8 @@ _PATTERNS = {
     "p": r"-?\d+",
     "r": r"[yn]",
 }
-_WORDS = (
-    *("depend", "umask", "block", "sandbox", "group_list", "stagein", "stageout"),
-    *("max_run_subjobs", "run_count", "release_nodes_on_stageout", "tolerate_node_failures"),
-)
+_KNOWN = "aACefhjJklmMNopPqrRSvVWz"
+_WORDS = ("depend", "umask", "block", "max_run_subjobs")
 _BASIC = ("HOME", "LANG", "LOGNAME", "PATH", "MAIL", "SHELL", "TZ")
 
 
@@ -105,6 +103,7 @@ class Options:
 def command_line(arguments: Sequence[str]) -> Options:
     """Read the command line. Raises UsageError."""
     given, operands, complaints = parse("qsub", arguments)
+    refuse_unknown("qsub", given, _KNOWN)
     options = Options()
     complaints += options.add(given)
     if complaints or (operands and operands[0] != "--" and len(operands) > 1) or operands == ["--"]:
@@ -117,7 +116,9 @@ def command_line(arguments: Sequence[str]) -> Options:
     return options
 
 
-def read_script(options: Options, script: str, environment: Mapping[str, str]) -> None:
+def read_script(
+    options: Options, script: str, environment: Mapping[str, str], dialect: str
+) -> None:
     """Add the directives in a script to the options. Raises UsageError."""
     prefix = options.letters.get("C", environment.get("PBS_DPREFIX", "#PBS"))
     directives = True
@@ -126,15 +127,19 @@ def read_script(options: Options, script: str, environment: Mapping[str, str]) -
     ):
         text = line.lstrip()
         if directives and prefix and text.startswith(prefix):
-            words = shlex.split(text[len(prefix) :])
+            try:
+                words = shlex.split(text[len(prefix) :])
+            except ValueError:
+                raise UsageError("qsub: unmatched \n", 1) from None
             given, operands, complaints = parse("qsub", words)
+            refuse_unknown("qsub", given, _KNOWN)
             complaints += options.add(given)
             if complaints or operands:
                 directive = "".join(f"{word} " for word in words)
                 raise UsageError(f"{complaints}qsub: directive error: {directive}\n", 1)
         elif directives and text and text[0] != "#" and line[0] != ":":
             directives = False
-        if line.endswith("\r\n"):
+        if line.endswith("\r\n") and dialect == "master":
             raise UsageError("qsub: script contains cr, lf\n", 1)
 
 

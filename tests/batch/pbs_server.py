@@ -10,25 +10,28 @@ import ctypes
 import marshal
 import os
 import pickle
+import re
 import signal
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pbs_commands
+import pbs_qstat
 import pbs_queues
 from pbs_batch import Batch
 from pbs_calls import Call, Output
 from pbs_client import SOCKET
 from pbs_format import header, to_json
-from pbs_options import UsageError
+from pbs_options import UsageError, parse
 from pbs_settings import PbsSettings
 
 _PR_SET_CHILD_SUBREAPER = 36
 _COMMANDS = {
     "qsub": pbs_commands.qsub,
-    "qstat": pbs_commands.qstat,
+    "qstat": pbs_qstat.qstat,
     "qdel": pbs_commands.qdel,
     "qselect": pbs_commands.qselect,
     "pbsnodes": pbs_queues.pbsnodes,
@@ -94,14 +97,12 @@ class Server:
 
     def __init__(self, settings: PbsSettings) -> None:
         self._settings = settings
-        self.batch = Batch(settings)
-        self.calls: collections.Counter[str] = collections.Counter()
-        self.faults: dict[str, tuple[int, float]] = {}
-        """Kinds of faults, with the calls that are left of each, and its seconds."""
+        self._batch = Batch(settings)
+        self._calls: collections.Counter[str] = collections.Counter()
+        self._faults: list[Fault] = []
         self._ports: collections.deque[float] = collections.deque()
         self._last_qstat = 0
-        self._background: asyncio.Task[None] | None = None
-        self._background_until = 0.0
+        self._background_until: float | None = None
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer one command."""
@@ -111,93 +112,106 @@ class Server:
             if connection.name == "control":
                 await connection.send(self._control(*connection.arguments))
             else:
-                self.calls[connection.name] += 1
-                output = await self._answer(connection)
-                await connection.write(1, output.out)
-                await connection.write(2, output.error)
-                if output.stay and self._needs_background():
-                    await connection.send("stay")
-                    await connection.send("end", output.code)
-                    await self._keep(connection)
-                else:
-                    await connection.send("end", output.code)
+                self._calls[connection.name] += 1
+                await self._answer(connection)
         connection.close()
 
-    async def _answer(self, connection: Connection) -> Output:
-        name = connection.name
-        slow = self._fault("slow")
-        if slow is not None:
-            await asyncio.sleep(slow)
-        if name == "qstat" and int(time.time()) == self._last_qstat:
+    async def _answer(self, connection: Connection) -> None:
+        if (slow := self._fault("slow", connection)) is not None:
+            await asyncio.sleep(slow.seconds)
+        if connection.name == "qstat" and int(time.time()) == self._last_qstat:
             await asyncio.sleep(self._settings.times.qstat_pause)
         try:
             output = await self._run(connection)
         except UsageError as error:
             output = Output(error=error.text, code=error.code)
-        if name == "qstat":
+        if connection.name == "qstat":
             self._last_qstat = int(time.time())
-            if self._fault("broken_json") is not None:
+            if self._fault("broken_json", connection) is not None:
                 output.out = output.out[: len(output.out) * 2 // 3]
-            if self._fault("raw_bytes") is not None:
-                output.out = output.out.replace('"Job_Name"', '"Job_Name_\udce9\udcff"')
-        return output
+            if self._fault("raw_bytes", connection) is not None:
+                output.out = re.sub('("Submit_Host":\\s*")', "\\1\udce9\udcff", output.out)
+        await connection.write(1, output.out)
+        await connection.write(2, output.error)
+        stays = output.stay and self._settings.background_qsub and self._background_until is None
+        await connection.send("stay" if stays else "end", output.code)
+        if stays:
+            await self._keep(connection)
 
     async def _run(self, connection: Connection) -> Output:
         server = connection.environment.get("PBS_SERVER", self._settings.server)
-        if self.batch.paused:
-            return _unreachable(connection, server, "Connection refused", 15010, self._settings)
+        if self._fault("drop", connection) is not None:
+            return self._unreachable(connection, server, "Communication failure.", 15031)
+        # No other server exists, but another port could be asked.
+        if self._batch.down or (server != self._settings.server and ":" in server):
+            return self._unreachable(connection, server, "Connection refused", 15010)
         if server != self._settings.server:
-            # No other server exists, but a port could be asked.
-            reason = ("Connection refused", 15010) if ":" in server else ("Unknown Host.", 15008)
-            return _unreachable(connection, server, *reason, self._settings)
-        if self._fault("busy") is not None:
+            return self._unreachable(connection, server, "Unknown Host.", 15008)
+        if self._fault("busy", connection) is not None:
             return Output(error=f"{connection.name}: {_BUSY}\n", code=15033 & 255)
-        return await _COMMANDS[connection.name](self.batch, self, connection)
+        return await _COMMANDS[connection.name](self._batch, self, connection)
+
+    def _unreachable(self, connection: Connection, server: str, reason: str, number: int) -> Output:
+        """What a command says when it finds no server."""
+        name, arguments = connection.name, connection.arguments
+        text = f"{name}: cannot connect to server {server} (errno={number})"
+        output = Output()
+        if name == "qdel":
+            text = f"Couldn't connect to cluster: {server}"
+        attempts = 1
+        if name == "qstat":
+            options, operands, _ = parse(name, arguments)
+            attempts = 1 if ("E", "") in options else max(1, len(operands))
+            if ("F", "json") in options:
+                output.out = to_json(header(server), self._settings.dialect)
+        for _ in range(attempts):
+            output.fail(f"{reason}\n{text}", -1 if name == "qstat" else number)
+        return output
 
     async def connect(self, call: Call) -> None:
-        """Open an authenticated connection, which needs one of few ports for a while."""
-        if call.name == "qsub" and self._background is not None:
-            self._background_until = time.monotonic() + self._settings.times.background_qsub
+        """Open an authenticated connection, which uses up one of few ports for a while."""
+        now = time.monotonic()
+        times = self._settings.times
+        if call.name == "qsub" and self._background_until is not None:
+            self._background_until = now + times.background_qsub
             return
-        while self._ports and self._ports[0] <= time.monotonic():
+        while self._ports and self._ports[0] <= now:
             self._ports.popleft()
         if len(self._ports) >= self._settings.reserved_ports:
             await call.write(2, _NO_PORTS)
-            await asyncio.sleep(max(0.0, self._ports.popleft() - time.monotonic()))
-        self._ports.append(time.monotonic() + self._settings.times.reserved_port)
-        await asyncio.sleep(self._settings.times.connection)
-
-    def _needs_background(self) -> bool:
-        return self._settings.background_qsub and self._background is None
+            await asyncio.sleep(max(0.0, self._ports.popleft() - now))
+        self._ports.append(time.monotonic() + times.reserved_port)
+        await asyncio.sleep(times.connection)
 
     async def _keep(self, connection: Connection) -> None:
         """Keep the process that a qsub has left behind until it has not been used for a while."""
-        self._background = asyncio.current_task()
         self._background_until = time.monotonic() + self._settings.times.background_qsub
         while (left := self._background_until - time.monotonic()) > 0:
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(connection.gone(), left)
                 break
-        self._background = None
+        self._background_until = None
 
-    def _fault(self, kind: str) -> float | None:
-        """Whether this call is to fail in such a way, and for how long."""
-        calls, seconds = self.faults.get(kind, (0, 0.0))
-        if calls <= 0:
-            return None
-        self.faults[kind] = (calls - 1, seconds)
-        return seconds
+    def _fault(self, kind: str, connection: Connection) -> Fault | None:
+        """The fault of a kind that this call is to have, if any."""
+        for fault in self._faults:
+            if (fault.kind, fault.command) in ((kind, connection.name), (kind, "")):
+                fault.calls -= 1
+                if fault.calls == 0:
+                    self._faults.remove(fault)
+                return fault
+        return None
 
     def _control(self, action: str, *values: str) -> Any:
         """Do what a test wants."""
-        batch = self.batch
+        batch = self._batch
         if action == "counts":
-            return {**self.calls, "started": batch.started}
+            return {**self._calls, "started": batch.started}
         if action == "fault":
-            kind, calls, seconds = values
-            self.faults[kind] = (int(calls), float(seconds))
+            kind, command, calls, seconds = values
+            self._faults.append(Fault(kind, command, int(calls), float(seconds)))
         elif action == "down":
-            batch.paused = True
+            batch.down = True
         elif action == "up":
             batch.resume()
         elif action == "history":
@@ -214,18 +228,15 @@ class Server:
         return None
 
 
-def _unreachable(
-    connection: Connection, server: str, reason: str, number: int, settings: PbsSettings
-) -> Output:
-    """What a command says when it finds no server."""
-    name = connection.name
-    error = f"{reason}\n{name}: cannot connect to server {server} (errno={number})\n"
-    if name == "qdel":
-        error = f"{reason}\nCouldn't connect to cluster: {server}\n"
-    out = ""
-    if name == "qstat" and "json" in connection.arguments:
-        out = to_json(header(server), settings.dialect)
-    return Output(out=out, error=error, code=255 if name == "qstat" else number & 255)
+@dataclass
+class Fault:
+    """Something that goes wrong with the next calls."""
+
+    kind: str
+    command: str
+    """Empty, any."""
+    calls: int
+    seconds: float
 
 
 def _end_all() -> None:

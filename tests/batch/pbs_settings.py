@@ -31,8 +31,8 @@ class PbsQueue:
     """Jobs, not counting finished ones."""
     projects: tuple[str, ...] | None = None
     """Whose jobs a hook of the site lets in; None, all."""
-    groups: tuple[str, ...] | None = None
-    """The names in its access control list; None, no such list."""
+    members_only: bool = False
+    """Whether it has an access control list, on which no user of the tests is."""
 
 
 QUEUES = (
@@ -41,7 +41,7 @@ QUEUES = (
     PbsQueue(name="full", max_queued=0),
     PbsQueue(name="disabled", enabled=False),
     PbsQueue(name="funded", projects=("funded",)),
-    PbsQueue(name="members", groups=("nobody-is-in-it",)),
+    PbsQueue(name="members", members_only=True),
 )
 
 
@@ -69,10 +69,8 @@ class PbsTimes:
     """That a process which qsub has left behind stays unused."""
     reserved_port: float = 60.0
     """That a port of a finished connection stays in use."""
-    node_down: float = 5.0
-    """Until a silent node counts as down."""
     node_fail_requeue: float = 310.0
-    """Until jobs of a silent node are taken from it."""
+    """Until jobs of a node that is down are taken from it."""
     walltime_second: float = 1.0
     """How long a second of a job's own time is, for its limit and in reports."""
 
@@ -102,3 +100,8 @@ class PbsSettings:
 
     It is called in the server, with the script's text and the job's environment, and returns the
     exit code."""
+
+    @property
+    def home(self) -> Path:
+        """The user's home directory on the nodes, not that of whoever submits."""
+        return self.directory / "home"

@@ -9,6 +9,7 @@ import os
 import pickle
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,12 +28,17 @@ class Pbs:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a command needs to find it, of the environment."""
+        """What of its environment a command needs to find the cluster."""
         return {"PATH": f"{self.directory / 'bin'}:/usr/local/bin:/usr/bin:/bin"}
 
-    def counts(self) -> Mapping[str, int]:
+    @property
+    def home(self) -> Path:
+        """The user's home directory on the nodes."""
+        return self.directory / "home"
+
+    def counts(self) -> Counter[str]:
         """How often each command was called, and how many jobs were "started"."""
-        return self._control("counts")
+        return Counter(self._control("counts"))
 
     @contextlib.contextmanager
     def down(self) -> Iterator[None]:
@@ -43,21 +49,25 @@ class Pbs:
         finally:
             self._control("up")
 
-    def busy(self, calls: int) -> None:
-        """The next calls are told that the server is too busy."""
-        self._control("fault", "busy", str(calls), "0")
+    def busy(self, calls: int, command: str = "") -> None:
+        """The next calls, of one command or any, are told that the server is too busy."""
+        self._fault("busy", command, calls)
 
-    def slow(self, calls: int, seconds: float) -> None:
+    def drop(self, calls: int, command: str = "") -> None:
+        """The next calls lose their connection, as while the server stops."""
+        self._fault("drop", command, calls)
+
+    def slow(self, calls: int, seconds: float, command: str = "") -> None:
         """The next calls are answered only after some seconds."""
-        self._control("fault", "slow", str(calls), str(seconds))
+        self._fault("slow", command, calls, seconds)
 
     def break_json(self, calls: int) -> None:
         """The next calls of qstat print only the first part of what they should."""
-        self._control("fault", "broken_json", str(calls), "0")
+        self._fault("broken_json", "qstat", calls)
 
     def send_raw_bytes(self, calls: int) -> None:
         """The next calls of qstat print bytes that are not UTF-8."""
-        self._control("fault", "raw_bytes", str(calls), "0")
+        self._fault("raw_bytes", "qstat", calls)
 
     def set_history(self, *, kept: bool) -> None:
         """Whether finished jobs are still known."""
@@ -78,6 +88,9 @@ class Pbs:
     def fail_starts(self, status: int | None) -> None:
         """Jobs end with this exit status (-1, -2) before they begin; None, no longer."""
         self._control("start_failure", "" if status is None else str(status))
+
+    def _fault(self, kind: str, command: str, calls: int, seconds: float = 0.0) -> None:
+        self._control("fault", kind, command, str(calls), str(seconds))
 
     def _control(self, *words: str) -> Mapping[str, int]:
         connection = pbs_client.connect(str(self.directory))
@@ -102,8 +115,8 @@ def serve_pbs(
     instant: Path | None = None,
 ) -> Iterator[Pbs]:
     """Run a cluster in a directory that is made for it; all its processes end with it."""
-    directory.mkdir(parents=True, exist_ok=True)
     _install(directory / "bin")
+    (directory / "home").mkdir()
     settings = PbsSettings(
         directory=directory.resolve(),
         nodes=tuple(nodes),
@@ -116,29 +129,27 @@ def serve_pbs(
         instant=instant,
     )
     content = pickle.dumps(settings)
-    with (directory / "server.log").open("wb") as log:
+    log = directory / "server.log"
+    with log.open("wb") as file:
         server = subprocess.Popen(
             [sys.executable, Path(__file__).with_name("pbs_server.py"), str(len(content))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=log,
+            stderr=file,
         )
     assert server.stdin is not None
     assert server.stdout is not None
-    try:
+    with server:
         server.stdin.write(content)
         server.stdin.flush()
-        if server.stdout.readline() != b"ready\n":
-            raise RuntimeError((directory / "server.log").read_text())
+        server.stdout.readline()
         yield Pbs(directory)
-    finally:
-        server.stdin.close()
-        server.wait(30)
-        server.stdout.close()
+    if log.read_text():
+        raise RuntimeError(f"The stand-in for PBS has failed:\n{log.read_text()}")
 
 
 def _install(directory: Path) -> None:
-    directory.mkdir()
+    directory.mkdir(parents=True)
     source = Path(pbs_client.__file__).read_text()
     for name in COMMANDS:
         program = directory / name
