@@ -1,0 +1,335 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What runs jobs on the nodes: it starts a job's shell, looks at it now and then, ends it, and
+brings its output to where it belongs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import os
+import pwd
+import secrets
+import shlex
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pbs_jobs import Job, Usage, variables_of
+from pbs_resources import kilobytes, seconds
+from pbs_settings import PbsSettings
+
+_PATH = "/usr/local/bin:/usr/bin:/bin"
+_TICKS = os.sysconf("SC_CLK_TCK")
+_PAGE = os.sysconf("SC_PAGE_SIZE") // 1024
+
+
+@dataclass
+class Task:
+    """A job that has been started."""
+
+    job: Job
+    process: subprocess.Popen[bytes] | None
+    """The job's shell, which leads the session that all its processes are in."""
+    output: Path
+    error: Path
+    scratch: Path
+    began: float = field(default_factory=time.monotonic)
+    status: int | None = None
+    """How the shell has ended: its exit code or 256 and its signal."""
+    killed_for: int | None = None
+    """The number that says which limit the job has exceeded."""
+    deleted: bool = False
+    timers: list[asyncio.TimerHandle] = field(default_factory=list)
+
+
+class Mom:
+    """The execution side of all nodes; `ended` is told of a job's end and its exit status."""
+
+    def __init__(self, settings: PbsSettings, ended: Callable[[Job, int], None]) -> None:
+        self._settings = settings
+        self._times = settings.times
+        self._ended = ended
+        self._loop = asyncio.get_running_loop()
+        self.tasks: dict[str, Task] = {}
+        for name in ("spool", "mom_priv", "aux", "undelivered", "tmp"):
+            (settings.directory / name).mkdir()
+
+    def start(self, job: Job) -> None:
+        """Start a job's shell. Raises OSError."""
+        directory, name = self._settings.directory, job.identity
+        task = Task(job, None, *output_files(job, directory), directory / f"tmp/pbs.{name}")
+        node = job.placement[0][0].node
+        shell = job.submission.shell or "/bin/sh"
+        environment = self._environment(job, shell, task.scratch)
+        task.scratch.mkdir(mode=0o700, exist_ok=True)
+        previous = os.umask(int(job.submission.umask or "77", 8))
+        try:
+            with task.output.open("ab") as output, task.error.open("ab") as error:
+                if not os.access(shell, os.X_OK):
+                    reason = "No such file or directory"
+                    text = f"pbs_mom, exec of {shell} failed with error: {reason}\n"
+                    os.write(error.fileno(), text.encode())
+                    self.tasks[name] = task
+                    self._shell_ended(task, 254)
+                    return
+                # A login shell is one whose name begins with a dash, if there is no other way.
+                arguments = [*node.command, shell, "-l"] if node.command else [_login_name(shell)]
+                task.process = subprocess.Popen(
+                    arguments,
+                    executable=None if node.command else shell,
+                    stdin=subprocess.PIPE,
+                    stdout=output,
+                    stderr=error,
+                    cwd=environment["HOME"],
+                    env=environment,
+                    start_new_session=True,
+                )
+        finally:
+            os.umask(previous)
+        self.tasks[name] = task
+        job.session = task.process.pid
+        self._send_script(task)
+        self._watch(task)
+        task.timers.append(self._loop.call_later(self._times.poll, self._poll, task))
+
+    def _environment(self, job: Job, shell: str, scratch: Path) -> dict[str, str]:
+        """What a job's environment is, of variables that come with it and PBS's own."""
+        given = variables_of(job)
+        chunk = job.placement[0][1]
+        nodes = self._settings.directory / "aux" / job.identity
+        nodes.write_text(
+            "".join(
+                f"{state.node.name}\n" * chunk.number("mpiprocs", 1)
+                for state, chunk in job.placement
+            )
+        )
+        user = pwd.getpwuid(os.getuid()).pw_name
+        cpus = str(chunk.number("ncpus"))
+        environment = {
+            "PATH": _PATH,
+            **given,
+            "ENVIRONMENT": "BATCH",
+            "HOME": job.home,
+            "LOGNAME": user,
+            "NCPUS": cpus,
+            "OMP_NUM_THREADS": str(chunk.number("ompthreads", int(cpus))),
+            "PBS_ENVIRONMENT": "PBS_BATCH",
+            "PBS_JOBCOOKIE": secrets.token_hex(16).upper(),
+            "PBS_JOBDIR": job.home,
+            "PBS_JOBID": job.identity,
+            "PBS_JOBNAME": job.submission.name,
+            "PBS_MOMPORT": "15003",
+            "PBS_NODEFILE": str(nodes),
+            "PBS_NODENUM": "0",
+            "PBS_QUEUE": job.queue,
+            "PBS_TASKNUM": "1",
+            "SHELL": shell,
+            "TMPDIR": str(scratch),
+            "USER": user,
+        }
+        if job.array is not None:
+            environment["PBS_ARRAY_ID"] = job.array.identity
+            environment["PBS_ARRAY_INDEX"] = str(job.index)
+        return environment
+
+    def _send_script(self, task: Task) -> None:
+        """Tell the shell on its standard input what to run, as a real one is told."""
+        given = task.job.submission
+        script = self._settings.directory / "mom_priv" / f"{task.job.identity}.SC"
+        line = shlex.join(given.executable) if given.executable else shlex.quote(str(script))
+        if given.script:
+            script.write_text(given.script, errors="surrogateescape")
+            script.chmod(0o700)
+        assert task.process is not None
+        assert task.process.stdin is not None
+        with contextlib.suppress(BrokenPipeError), task.process.stdin as stdin:
+            stdin.write(f"{line}\n".encode(errors="surrogateescape"))
+
+    def _watch(self, task: Task) -> None:
+        assert task.process is not None
+        process = task.process
+        descriptor = os.pidfd_open(process.pid)
+
+        def done() -> None:
+            self._loop.remove_reader(descriptor)
+            os.close(descriptor)
+            code = process.wait()
+            self._shell_ended(task, code if code >= 0 else 256 - code)
+
+        self._loop.add_reader(descriptor, done)
+
+    def _shell_ended(self, task: Task, status: int) -> None:
+        task.status = status
+        # The end of a job that was deleted is only seen when it is looked at.
+        if not task.deleted or task.process is None:
+            delay = self._times.end_report
+            task.timers.append(self._loop.call_later(delay, self._report, task))
+
+    def _poll(self, task: Task) -> None:
+        """Look at a job: note what it uses, and end it if that is too much."""
+        processes = list(_session(task))
+        self._note_usage(task, processes)
+        if task.deleted and task.status is not None and not processes:
+            self._report(task)
+            return
+        task.timers.append(self._loop.call_later(self._times.poll, self._poll, task))
+        if task.killed_for is None and not task.deleted and task.status is None:
+            self._enforce(task)
+
+    def _note_usage(self, task: Task, processes: list[_Process]) -> None:
+        usage = task.job.usage or Usage()
+        elapsed = (time.monotonic() - task.began) / self._times.walltime_second
+        task.job.usage = Usage(
+            cpu_seconds=max(usage.cpu_seconds, sum(one.cpu_seconds for one in processes)),
+            memory=max(usage.memory, sum(one.memory for one in processes)),
+            virtual=max(usage.virtual, sum(one.virtual for one in processes)),
+            seconds=int(elapsed),
+        )
+
+    def _enforce(self, task: Task) -> None:
+        job, usage = task.job, task.job.usage
+        assert usage is not None
+        if "mem" in job.resources and usage.memory > kilobytes(job.resources["mem"]):
+            limit = kilobytes(job.resources["mem"])
+            task.killed_for = -27
+            text = f"mem {usage.memory}kb exceeded limit {limit}kb"
+        elif "walltime" in job.resources and usage.seconds > seconds(job.resources["walltime"]):
+            limit = seconds(job.resources["walltime"])
+            task.killed_for = -29
+            text = f"walltime {usage.seconds} exceeded limit {limit}"
+        else:
+            return
+        with task.error.open("a") as error:
+            error.write(f"=>> PBS: job killed: {text}\n")
+        self._terminate(task)
+
+    def _terminate(self, task: Task) -> None:
+        _signal(task, signal.SIGTERM)
+        kill = functools.partial(_signal, task, signal.SIGKILL)
+        task.timers.append(self._loop.call_later(self._times.kill_delay, kill))
+
+    def delete(self, job: Job, *, force: bool) -> bool:
+        """End a job that is to be deleted, which is reported later; False, if it has just ended."""
+        task = self.tasks.get(job.identity)
+        if task is None or task.status is not None:
+            return False
+        task.deleted = True
+        if force:
+            _signal(task, signal.SIGKILL)
+        else:
+            self._terminate(task)
+        return True
+
+    def lose(self, job: Job) -> None:
+        """Kill a job's processes without a word to the server."""
+        task = self.tasks.pop(job.identity, None)
+        if task is not None:
+            _signal(task, signal.SIGKILL)
+            self._clean(task)
+
+    def _report(self, task: Task) -> None:
+        if self.tasks.pop(task.job.identity, None) is None:
+            return
+        # Whatever is left of its session ends with the job.
+        _signal(task, signal.SIGKILL)
+        self._clean(task)
+        status = 256 + signal.SIGTERM if task.deleted else task.status or 0
+        self._ended(task.job, status if task.killed_for is None else task.killed_for)
+
+    def _clean(self, task: Task) -> None:
+        for timer in task.timers:
+            timer.cancel()
+        shutil.rmtree(task.scratch, ignore_errors=True)
+        for name in (f"mom_priv/{task.job.identity}.SC", f"aux/{task.job.identity}"):
+            (self._settings.directory / name).unlink(missing_ok=True)
+
+
+def output_files(job: Job, directory: Path) -> tuple[Path, Path]:
+    """Where a job's output goes while it runs."""
+    given = job.submission
+    places = []
+    for letter, suffix, final in (("o", "OU", job.output), ("e", "ER", job.error)):
+        keep = given.keep.removeprefix("d")
+        if letter not in keep:
+            places.append(directory / "spool" / f"{job.identity}.{suffix}")
+        elif given.keep.startswith("d"):
+            places.append(_destination(job, final, suffix))
+        else:
+            name = f"{given.name}.{letter}{job.number}"
+            name += "" if job.index is None else f".{job.index}"
+            places.append(Path(job.home) / name)
+    output, error = places
+    if given.join == "oe":
+        error = output
+    elif given.join == "eo":
+        output = error
+    return output, error
+
+
+def deliver(job: Job, directory: Path) -> int | None:
+    """Copy output to where it belongs: 1, it is there; 0, it could not be; None, there is none."""
+    given = job.submission
+    status = 1 if given.keep.startswith("d") else None
+    finals = ("o", "OU", job.output), ("e", "ER", job.error)
+    for (letter, suffix, final), file in zip(finals, output_files(job, directory), strict=True):
+        if file.parent != directory / "spool" or not file.exists():
+            continue
+        if letter not in (given.remove or ""):
+            try:
+                # Not shutil.copyfile, which refuses devices.
+                copy = functools.partial(os.open, mode=file.stat().st_mode & 0o777)
+                with (
+                    file.open("rb") as source,
+                    open(_destination(job, final, suffix), "wb", opener=copy) as target,
+                ):
+                    shutil.copyfileobj(source, target)
+                status = 1 if status is None else status
+            except OSError:
+                shutil.copy(file, directory / "undelivered")
+                status = 0
+        file.unlink()
+    return status
+
+
+def _destination(job: Job, final: str, suffix: str) -> Path:
+    if final.endswith("/") or Path(final).is_dir():
+        return Path(final) / f"{job.identity}.{suffix}"
+    return Path(final)
+
+
+def _login_name(shell: str) -> str:
+    return f"-{Path(shell).name}"
+
+
+@dataclass(frozen=True)
+class _Process:
+    number: int
+    cpu_seconds: float
+    memory: int
+    virtual: int
+
+
+def _session(task: Task) -> Iterator[_Process]:
+    """The processes of a job's session (see proc_pid_stat(5))."""
+    if task.process is None:
+        return
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit():
+            continue
+        with contextlib.suppress(OSError), open(f"/proc/{entry}/stat", "rb") as file:
+            values = file.read().rpartition(b")")[2].split()
+            if int(values[3]) == task.process.pid and values[0] != b"Z":
+                ticks = sum(map(int, values[11:15]))
+                memory, virtual = int(values[21]) * _PAGE, int(values[20]) // 1024
+                yield _Process(int(entry), ticks / _TICKS, memory, virtual)
+
+
+def _signal(task: Task, number: int) -> None:
+    for process in _session(task):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.number, number)
