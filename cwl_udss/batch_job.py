@@ -20,7 +20,6 @@ from cwl_udss.errors import UdssError
 from cwl_udss.images.store import StoredImage
 from cwl_udss.sandbox import TEMPORARY_DIRECTORY, RootFilesystem
 from cwl_udss.settings import Settings
-from cwl_udss.staging import remove_tree
 from cwl_udss.step_cache import StepCache
 from cwl_udss.step_key import Contents, Unidentified, step_key
 from cwl_udss.step_spec import STDERR, STDOUT, NodeSettings, StepEnding, StepSpec
@@ -68,6 +67,7 @@ class BatchJob(SandboxedJob):
         try:
             finished = self._batch.steps().run(
                 self._spec(streams),
+                Path(self.outdir),
                 self._key(),
                 make_wish(self._said(), self._hint(), self._batch.settings),
                 is_success=self._is_success,
@@ -91,7 +91,6 @@ class BatchJob(SandboxedJob):
             command=self._sandbox.command,
             environment=self._sandbox.environment,
             output_directory=self.builder.outdir,
-            staged=self.outdir,
             binds=tuple(bind for bind in self._sandbox.binds if bind.destination not in own),
             directories=self._sandbox.directories,
             network=self.networkaccess,
@@ -180,4 +179,3 @@ class BatchJob(SandboxedJob):
         )
         self._sandbox = replace(self._sandbox, binds=binds)
         self._collect_from(self._view())
-        remove_tree(Path(staged))

@@ -69,6 +69,8 @@ class BatchRun:
         self.directory = RunDirectory(plan.directory)
         self._client = Client(SYSTEMS[settings.batch](), environment, settings.batch_rate)
         self._steps: BatchSteps | None = None
+        self.has_succeeded = False
+        """To be set by who knows."""
 
     @property
     def most_at_once(self) -> int:
@@ -83,8 +85,12 @@ class BatchRun:
 
     @contextlib.contextmanager
     def begun(self, *, keeps_work: bool) -> Iterator[None]:
-        """Run. Raises BatchError or StoreError if there is no such batch system here, or the
-        directory cannot be used."""
+        """Run. What belongs to a run that has not succeeded is kept anyway: for steps to be run
+        again by hand, or all by a later driver.
+
+        Raises BatchError or StoreError if there is no such batch system here, or the directory
+        cannot be used.
+        """
         self._client.check()
         submitter = functools.partial(
             Submitter,
@@ -94,7 +100,10 @@ class BatchRun:
             environment=self._environment,
         )
         with (
-            self.directory.driven(alone=not self._plan.is_shared, keeps_work=keeps_work),
+            self.directory.driven(
+                alone=not self._plan.is_shared,
+                keeps_work=lambda: keeps_work or not self.has_succeeded,
+            ),
             batch_steps(self._client, self.directory, submitter) as self._steps,
             self._signals(),
         ):

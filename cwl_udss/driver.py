@@ -184,7 +184,7 @@ def _run_with_udss(arguments: list[str], options: argparse.Namespace) -> int:
         stack.callback(cwltool.main._terminate_processes)
         stack.callback(steps.stop)
         try:
-            return int(
+            code = int(
                 cwltool.main.main(
                     arguments,
                     versionfunc=version_text,
@@ -193,6 +193,9 @@ def _run_with_udss(arguments: list[str], options: argparse.Namespace) -> int:
                     runtimeContext=runtime_context,
                 )
             )
+            if batch is not None:
+                batch.has_succeeded = code == 0
+            return code
         except KeyboardInterrupt:
             print("cwltool: interrupted", file=sys.stderr)
             return INTERRUPTED
@@ -294,14 +297,13 @@ def _make_job(
     settings: Settings,
 ) -> MakeJob:
     """Return what makes a job of a tool: one that runs here, or one that runs on a node."""
-    if batch is None:
+    if batch is None or not isinstance(executor, BatchExecutor):
         return functools.partial(SandboxedJob, steps, cache)
-    work = batch.directory.work
     shared = Batch(
         steps=batch.steps,
-        contents=cache.contents if cache is not None else Contents(None, work),
+        contents=Contents(None, batch.directory.work) if cache is None else cache.contents,
         settings=settings,
-        note_outputs=executor.output_dirs.add,
+        note_outputs=executor.made.add,
     )
     return functools.partial(BatchJob, steps, cache, shared)
 

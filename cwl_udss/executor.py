@@ -167,6 +167,22 @@ class BatchExecutor(ParallelExecutor):
 
     def __init__(self, most_at_once: int, stop_steps: Callable[[], None]) -> None:
         super().__init__(Resources(cores=most_at_once, ram=sys.maxsize), stop_steps)
+        self.made: set[str] = set()
+        """The output directories of steps that have ended."""
+
+    def run_jobs(
+        self,
+        process: Process,
+        job_order_object: CWLObjectType,
+        logger: logging.Logger,
+        runtime_context: RuntimeContext,
+    ) -> None:
+        """Run all jobs of a process (called by cwltool's JobExecutor)."""
+        super().run_jobs(process, job_order_object, logger, runtime_context)
+        # cwltool moves what is below these directories, and removes the rest. Of a run that has
+        # failed all stays where it is, to go on with.
+        if self.final_status == ["success"]:
+            self.output_dirs |= self.made
 
     def select_resources(
         self, request: ResourceRequest, runtime_context: RuntimeContext

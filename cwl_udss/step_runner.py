@@ -35,6 +35,7 @@ from cwl_udss.staging import publish_directory, publish_file, work_directory
 from cwl_udss.step_spec import (
     OUTPUTS,
     RESULT,
+    STAGED,
     STARTED,
     STDERR,
     STDOUT,
@@ -134,10 +135,11 @@ def run_once(directory: Path, environment: Mapping[str, str]) -> StepResult | No
         result = _ended_early(started, StepEnding.REFUSED, str(error))
     except _Terminated:
         result = _ended_early(started, StepEnding.TERMINATED, "")
-    with _ignoring_terminated(), work_directory(directory / "work") as work:
-        publish_file(directory / RESULT, to_json(result), work)
-        ended = directory.parent.parent / "ended" / directory.name
-        publish_file(ended, b"", work)
+    with _ignoring_terminated():
+        with work_directory(directory / "work") as work:
+            publish_file(directory / RESULT, to_json(result), work)
+            publish_file(directory.parent.parent / "ended" / directory.name, b"", work)
+        (directory / "work").rmdir()
     return result
 
 
@@ -243,7 +245,7 @@ def _work(spec: StepSpec, directory: Path, environment: Mapping[str, str]) -> It
         run_directory(places, spec.needed_bytes) if places else work_directory(directory / "work")
     )
     with made as work:
-        copies.copytree(spec.staged, str(work / OUTPUTS), symlinks=True)
+        copies.copytree(str(directory / STAGED), str(work / OUTPUTS), symlinks=True)
         (work / "tmp").mkdir()
         yield work
 

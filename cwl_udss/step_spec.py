@@ -26,6 +26,7 @@ SPEC = "spec.json"
 JOB = "job.json"
 STARTED = "started.json"
 RESULT = "result.json"
+STAGED = "staged"
 OUTPUTS = "outputs"
 SCRIPT = "script"
 LOG = "log"
@@ -60,8 +61,6 @@ class StepSpec:
     environment: Mapping[str, str]
     output_directory: str
     """In the sandbox; also its working directory and home."""
-    staged: str
-    """What the output directory begins with."""
     binds: tuple[Bind, ...]
     """All but the output directory and `/tmp`."""
     directories: tuple[str, ...]

@@ -15,7 +15,7 @@ import pytest
 from commands import COMMANDS, Command
 from stand_ins import MissingPackage, cache_directory, mirrors, serve_registry, stand_in_registry
 
-_SCRATCH = Path("/dev/shm") if os.access("/dev/shm", os.W_OK) else None
+SCRATCH = Path("/dev/shm") if os.access("/dev/shm", os.W_OK) else None
 
 
 def need(reason: str) -> NoReturn:
@@ -39,7 +39,7 @@ def registry() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def environment(registry: str) -> Iterator[dict[str, str]]:
     """An environment in which the commands find the registry, and a store that tests share."""
-    with tempfile.TemporaryDirectory(dir=_SCRATCH, prefix="cwl-udss-tests-") as directory:
+    with tempfile.TemporaryDirectory(dir=SCRATCH, prefix="cwl-udss-tests-") as directory:
         scratch = Path(directory)
         for name in ("home", "tmp"):
             (scratch / name).mkdir()

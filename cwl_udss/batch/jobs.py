@@ -24,6 +24,7 @@ from cwl_udss.batch.poller import (
 from cwl_udss.batch.run_directory import Entry, RunDirectory, read_end
 from cwl_udss.batch.submission import StepRequest, Submitter
 from cwl_udss.batch.system import BatchError, Cause, Placement, Resources
+from cwl_udss.staging import remove_tree
 from cwl_udss.step_spec import (
     OUTPUTS,
     STARTED,
@@ -84,30 +85,37 @@ class BatchSteps:
     def run(
         self,
         spec: StepSpec,
+        staged: Path,
         key: str | None,
         wish: Wish,
         *,
         is_success: Callable[[int], bool],
         temporary_codes: Iterable[int],
     ) -> FinishedStep:
-        """Run a step to its end. `key` finds it again in a later run, if it has one.
+        """Run a step to its end; `staged` is what its output directory begins with, and is moved
+        away. `key` finds the step again in a later run, if it has one.
 
         Raises BatchError, with what has happened and what to do, if it has not ended by itself.
         """
         if key is not None:
             finished = self._earlier(spec.name, key, wish, is_success)
             if finished is not None:
+                remove_tree(staged)
                 return finished
         tried = 0
         while True:
-            entry = self._run.add(spec.name, key or secrets.token_hex(32), spec)
+            entry = self._run.add(spec.name, key or secrets.token_hex(32), spec, staged)
             outcome = self._attempt(entry, wish)
             may_retry = tried < wish.retries and not self._stop.is_set()
             if not may_retry or not is_tried_again(
                 outcome, temporary_codes, is_scaled=wish.retry_scale > 1
             ):
-                return self._finished(entry, outcome)
+                finished = self._finished(entry, outcome)
+                if is_success(finished.result.exit_code):
+                    remove_tree(entry.staged)
+                return finished
             tried += 1
+            staged = entry.staged
             _logger.warning(
                 "[job %s] %s; trying again (%d of %d)",
                 spec.name,

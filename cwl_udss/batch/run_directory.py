@@ -21,10 +21,11 @@ import socket
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cwl_udss import copies
 from cwl_udss.errors import StoreError
 from cwl_udss.leases import list_presences, living, presence, presence_name
 from cwl_udss.staging import publish_file, remove_tree
@@ -33,6 +34,7 @@ from cwl_udss.step_spec import (
     LOG,
     SCRIPT,
     SPEC,
+    STAGED,
     StepSpec,
     SubmittedJob,
     UnreadableStep,
@@ -67,6 +69,11 @@ class Entry:
         """Its job's script."""
         return self.path / SCRIPT
 
+    @property
+    def staged(self) -> Path:
+        """What its output directory begins with."""
+        return self.path / STAGED
+
 
 class RunDirectory:
     """A run's directory, for any number of threads and nodes."""
@@ -81,7 +88,7 @@ class RunDirectory:
         self._earlier: dict[str, list[Entry]] = defaultdict(list)
 
     @contextlib.contextmanager
-    def driven(self, *, alone: bool, keeps_work: bool) -> Iterator[None]:
+    def driven(self, *, alone: bool, keeps_work: Callable[[], bool]) -> Iterator[None]:
         """Be the one who drives it; with others, unless `alone`. Raises StoreError."""
         try:
             for directory in (self.steps, self.ended, self.work):
@@ -102,7 +109,7 @@ class RunDirectory:
             self._earlier[key].append(Entry(path=self.steps / name))
         with presence(self._drivers / self._own):
             yield
-            if not keeps_work:
+            if not keeps_work():
                 self._remove_work()
 
     def _remove_work(self) -> None:
@@ -121,13 +128,15 @@ class RunDirectory:
         entries = self._earlier.get(key[:_KEY_DIGITS])
         return entries.pop() if entries else None
 
-    def add(self, name: str, key: str, spec: StepSpec) -> Entry:
-        """Write down a step that is going to be run. Raises OSError."""
+    def add(self, name: str, key: str, spec: StepSpec, staged: Path) -> Entry:
+        """Write down a step that is going to be run, and move there what its output directory
+        begins with. Raises OSError."""
         plain = re.sub(r"[^A-Za-z0-9_-]", "_", name)[:_LONGEST_NAME]
         path = self.steps / f"{plain}.{key[:_KEY_DIGITS]}.{secrets.token_hex(4)}"
         # The environment may hold secrets.
         path.mkdir(mode=0o700)
         (path / SPEC).write_bytes(to_json(spec))
+        copies.move(str(staged), str(path / STAGED))
         return Entry(path=path)
 
     def write_script(self, entries: Sequence[Entry], environment: Mapping[str, str]) -> None:

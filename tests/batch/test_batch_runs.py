@@ -1,0 +1,370 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Steps as jobs, on a real Slurm and on a stand-in for PBS: what a person sees."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from clusters import NODES, Cluster, serve, wait_until
+from commands import COMMANDS
+
+BUSYBOX = {"DockerRequirement": {"dockerPull": "docker.io/library/busybox:1.36"}}
+
+
+@pytest.fixture(scope="module", params=["pbs", "slurm"])
+def cluster(request: pytest.FixtureRequest, environment: dict[str, str]) -> Iterator[Cluster]:
+    with serve(request.param, environment) as running:
+        yield running
+
+
+class Runs:
+    """Types `cwltool` in a directory that all nodes see."""
+
+    def __init__(self, cluster: Cluster, environment: dict[str, str], directory: Path) -> None:
+        self.cluster = cluster
+        self.directory = directory
+        paths = f"{COMMANDS}:{cluster.environment.get('PATH', environment['PATH'])}"
+        self.environment = {**environment, **cluster.environment, "PATH": paths}
+
+    def start(self, *arguments: str | Path, udss: bool = True) -> subprocess.Popen[str]:
+        options = ["--udss", "--udss-batch", self.cluster.name] if udss else []
+        return subprocess.Popen(
+            [COMMANDS / "cwltool", *options, "--outdir", "out", *arguments],
+            cwd=self.directory,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        process = self.start(*arguments)
+        out, error = process.communicate(timeout=200)
+        return subprocess.CompletedProcess(process.args, process.returncode, out, error)
+
+    def write(self, name: str, content: dict[str, Any]) -> str:
+        (self.directory / name).write_text(json.dumps({"cwlVersion": "v1.2", **content}))
+        return name
+
+    def tool(self, script: str, **fields: Any) -> dict[str, Any]:
+        """A tool that runs a script with its word as $0."""
+        return {
+            "class": "CommandLineTool",
+            "hints": BUSYBOX,
+            "inputs": {"word": {"type": "string", "inputBinding": {}, "default": "word"}},
+            "baseCommand": ["sh", "-c", script],
+            "stdout": "out",
+            "outputs": {"out": "stdout"},
+            **fields,
+        }
+
+    def scatter(self, script: str, words: int, **fields: Any) -> tuple[str, str]:
+        """A workflow that runs such a tool for some words, and its input."""
+        self.write(
+            "scatter.cwl",
+            {
+                "class": "Workflow",
+                "requirements": {"ScatterFeatureRequirement": {}},
+                "inputs": {"words": "string[]"},
+                "outputs": {"all": {"type": "File[]", "outputSource": "work/out"}},
+                "steps": {
+                    "work": {
+                        "run": self.tool(script, **fields),
+                        "scatter": "word",
+                        "in": {"word": "words"},
+                        "out": ["out"],
+                    }
+                },
+            },
+        )
+        content = {"words": [f"w{number}" for number in range(words)]}
+        (self.directory / "words.json").write_text(json.dumps(content))
+        return "scatter.cwl", "words.json"
+
+    def outputs(self, done: subprocess.CompletedProcess[str]) -> list[str]:
+        found = json.loads(done.stdout)["all"]
+        return [Path(file["path"]).read_text() for file in found]
+
+    @property
+    def steps(self) -> list[Path]:
+        return sorted(self.directory.glob("cwl-udss-runs/*/steps/*"))
+
+
+@pytest.fixture
+def runs(cluster: Cluster, environment: dict[str, str], tmp_path: Path) -> Runs:
+    return Runs(cluster, environment, tmp_path)
+
+
+def test_steps_run_on_nodes(runs: Runs) -> None:
+    done = runs.run(*runs.scatter("echo said >&2; cat /proc/sys/kernel/hostname; echo $0", 6))
+    assert done.returncode == 0, done.stderr
+    assert [text.split()[-1] for text in runs.outputs(done)] == [f"w{n}" for n in range(6)]
+    results = [json.loads((step / "result.json").read_text()) for step in runs.steps]
+    assert {result["node"] for result in results} <= set(NODES)
+    assert all(result["ending"] == "exited" for result in results)
+    assert done.stderr.count("said\n") >= 6
+    left = {path.name for step in runs.steps for path in step.iterdir()}
+    assert left == {
+        "spec.json",
+        "job.json",
+        "script",
+        "log",
+        "started.json",
+        "stderr",
+        "result.json",
+    }
+    (run,) = runs.directory.glob("cwl-udss-runs/*")
+    assert [list((run / name).iterdir()) for name in ("work", "ended", "drivers")] == [[], [], []]
+
+
+def test_a_tool_that_fails_is_named_with_what_runs_it_again(runs: Runs) -> None:
+    done = runs.run(runs.write("tool.cwl", runs.tool("echo made >made; exit 3")))
+    assert done.returncode == 1
+    assert "exit code 3" in done.stderr
+    (step,) = runs.steps
+    command = re.search(r"by hand: cwl-udss (step [^\s\x1b]+)", done.stderr)
+    assert command is not None
+    again = subprocess.run(
+        [COMMANDS / "cwl-udss", *command[1].split()],
+        env=runs.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert again.returncode == 3, again.stderr
+    assert (step / "again.1/made").read_text() == "made\n"
+    assert "Traceback" not in done.stderr + again.stderr
+
+
+def test_the_time_limit_of_a_tool(runs: Runs) -> None:
+    limit = {"ToolTimeLimit": {"timelimit": 1}}
+    tool = runs.tool("sleep 60", requirements=limit)
+    done = runs.run(runs.write("tool.cwl", tool))
+    assert done.returncode == 1
+    assert "killed: time limit of 1 s" in done.stderr
+
+
+def test_over_its_memory(runs: Runs) -> None:
+    # busybox's dd has one buffer of the block's size; the image has no other program to fill one.
+    script = "dd if=/dev/zero of=/dev/null bs=900M count=1; sleep 60"
+    memory = {"ResourceRequirement": {"ramMin": 300}}
+    done = runs.run(runs.write("tool.cwl", runs.tool(script, requirements=memory)))
+    assert done.returncode == 1
+    assert f"was killed by {runs.cluster.title}: used" in done.stderr
+    assert "of 300 MB asked; raise ramMin" in done.stderr
+
+
+def test_more_memory_at_the_second_try(runs: Runs) -> None:
+    script = "dd if=/dev/zero of=/dev/null bs=500M count=3; sleep 5"
+    memory = {"ResourceRequirement": {"ramMin": 300}}
+    tool = runs.write("tool.cwl", runs.tool(script, requirements=memory))
+    done = runs.run("--udss-retries", "1", "--udss-retry-scale", "4", tool)
+    assert done.returncode == 0, done.stderr
+    assert "trying again (1 of 1)" in done.stderr
+
+
+def test_deleted_by_an_operator(runs: Runs) -> None:
+    process = runs.start(runs.write("tool.cwl", runs.tool("sleep 100")))
+    wait_until(lambda: any(step.joinpath("started.json").exists() for step in runs.steps))
+    runs.cluster.delete(*runs.cluster.jobs())
+    _, error = process.communicate(timeout=100)
+    assert process.returncode == 1
+    assert f"was deleted from {runs.cluster.title}" in error
+
+
+def test_a_refusal_is_in_the_batch_systems_own_words(runs: Runs) -> None:
+    done = runs.run("--udss-batch-queue", "nosuch", runs.write("tool.cwl", runs.tool("true")))
+    assert done.returncode == 1
+    assert runs.cluster.unknown_queue in done.stderr
+    assert "it was asked by: " in done.stderr
+    assert "nosuch" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_refused_step_leaves_the_other_branches_their_time(runs: Runs) -> None:
+    batch = {"udss:Batch": {"queue": "nosuch"}, **BUSYBOX}
+    steps = {
+        "refused": {"run": runs.tool("true", hints=batch), "in": {}, "out": ["out"]},
+        "slow": {"run": runs.tool("sleep 3; echo done"), "in": {}, "out": ["out"]},
+        "after": {"run": runs.tool("echo after"), "in": {"word": "word"}, "out": ["out"]},
+    }
+    workflow = {
+        "class": "Workflow",
+        "$namespaces": {"udss": "urn:cwl-udss:"},
+        "inputs": {"word": {"type": "string", "default": "x"}},
+        "outputs": {"out": {"type": "File", "outputSource": "slow/out"}},
+        "steps": steps,
+    }
+    done = runs.run("--on-error", "continue", runs.write("branches.cwl", workflow))
+    assert done.returncode == 1
+    assert runs.cluster.unknown_queue in done.stderr
+    assert (runs.directory / "out/out").read_text() == "done\n"
+
+
+def test_overrides_say_where_a_step_goes(runs: Runs) -> None:
+    tool = runs.write("tool.cwl", runs.tool("true"))
+    overrides = {
+        "$namespaces": {"udss": "urn:cwl-udss:"},
+        "cwltool:overrides": {tool: {"requirements": {"udss:Batch": {"queue": "nosuch"}}}},
+    }
+    (runs.directory / "overrides.json").write_text(json.dumps(overrides))
+    done = runs.run("--overrides", "overrides.json", tool)
+    assert done.returncode == 1
+    assert runs.cluster.unknown_queue in done.stderr
+
+
+def test_a_job_serves_several_steps(runs: Runs) -> None:
+    before = runs.cluster.submitted()
+    done = runs.run("--udss-batch-group", "3", *runs.scatter("echo $0", 6))
+    assert done.returncode == 0, done.stderr
+    assert runs.outputs(done) == [f"w{number}\n" for number in range(6)]
+    assert runs.cluster.submitted() == before + 2
+
+
+def test_what_a_step_is_given_and_leaves(runs: Runs) -> None:
+    (runs.directory / "given").write_text("given\n")
+    (runs.directory / "changed").write_text("old\n")
+    inputs = {"given": {"type": "File"}, "changed": {"type": "File"}}
+    listing = [
+        {"entryname": "literal", "entry": "literal\n"},
+        {"entry": "$(inputs.changed)", "writable": True},
+        {"entry": "$(inputs.given)", "entryname": "shown"},
+    ]
+    script = "cat - literal shown changed; echo new >changed; mkdir d; echo deep >d/f; ln -s f d/l"
+    tool = runs.tool(
+        script,
+        requirements={"InitialWorkDirRequirement": {"listing": listing}},
+        inputs=inputs,
+        stdin="$(inputs.given.path)",
+        outputs={
+            "out": "stdout",
+            "new": {"type": "File", "outputBinding": {"glob": "changed"}},
+            "d": {"type": "Directory", "outputBinding": {"glob": "d"}},
+        },
+    )
+    done = runs.run(runs.write("tool.cwl", tool), "--given", "given", "--changed", "changed")
+    assert done.returncode == 0, done.stderr
+    out = runs.directory / "out"
+    assert (out / "out").read_text() == "given\nliteral\ngiven\nold\n"
+    assert (out / "changed").read_text() == "new\n"
+    assert (out / "d/l").read_text() == "deep\n"
+    assert (runs.directory / "changed").read_text() == "old\n"
+
+
+def test_the_server_is_away_for_a_while(runs: Runs) -> None:
+    process = runs.start(*runs.scatter("sleep 4; echo $0", 3))
+    wait_until(lambda: len([s for s in runs.steps if s.joinpath("started.json").exists()]) == 3)
+    with runs.cluster.down():
+        time.sleep(6)
+    _, error = process.communicate(timeout=100)
+    assert process.returncode == 0, error
+
+
+def test_a_node_is_lost(runs: Runs) -> None:
+    process = runs.start("--udss-retries", "1", runs.write("tool.cwl", runs.tool("sleep 8")))
+    wait_until(lambda: any(step.joinpath("started.json").exists() for step in runs.steps))
+    (step,) = runs.steps
+    node = json.loads((step / "started.json").read_text())["node"]
+    runs.cluster.lose_node(node)
+    try:
+        _, error = process.communicate(timeout=150)
+        assert process.returncode == 0, error
+        assert "is lost" in error
+        assert "trying again (1 of 1)" in error
+    finally:
+        runs.cluster.revive_node(node)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_deletes_the_jobs(runs: Runs, number: signal.Signals) -> None:
+    process = runs.start(*runs.scatter("sleep 100", 3))
+    wait_until(lambda: len(runs.cluster.jobs()) == 3)
+    process.send_signal(number)
+    _, error = process.communicate(timeout=100)
+    assert process.returncode not in (0, None)
+    assert "deleting 3 jobs" in error
+    wait_until(lambda: not runs.cluster.jobs())
+    assert "Traceback" not in error
+
+
+def test_a_second_interrupt_does_not_wait(runs: Runs) -> None:
+    process = runs.start(*runs.scatter("trap '' TERM; sleep 100", 2))
+    wait_until(lambda: len(runs.cluster.jobs()) == 2)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=5)
+    assert process.returncode == 128 + signal.SIGINT
+    assert "--udss-resume" in error
+    wait_until(lambda: not runs.cluster.jobs())
+
+
+@pytest.mark.parametrize("how", ["hangup", "detached", "killed"])
+def test_a_later_driver_goes_on(runs: Runs, how: str) -> None:
+    workflow = runs.scatter("sleep 6; echo $0", 4)
+    before = runs.cluster.submitted()
+    process = runs.start(*(["--udss-detach"] if how == "detached" else []), *workflow)
+    wait_until(lambda: runs.cluster.submitted() == before + 4)
+    signals = {"hangup": signal.SIGHUP, "detached": signal.SIGINT, "killed": signal.SIGKILL}
+    process.send_signal(signals[how])
+    _, error = process.communicate(timeout=10)
+    assert (how == "killed") or "4 " in error
+    (run,) = runs.directory.glob("cwl-udss-runs/*")
+    done = runs.run("--udss-resume", run.name, *workflow)
+    assert done.returncode == 0, done.stderr
+    assert runs.outputs(done) == [f"w{number}\n" for number in range(4)]
+    assert runs.cluster.submitted() == before + 4
+    assert list((run / "work").iterdir()) == []
+
+
+def test_what_has_ended_is_not_run_again(runs: Runs) -> None:
+    script = "test $0 != w2 || test -e /tmp/none || { sleep 3; exit 5; }; echo $0"
+    workflow = runs.scatter(script, 4)
+    before = runs.cluster.submitted()
+    failed = runs.run(*workflow)
+    assert failed.returncode == 1
+    (run,) = runs.directory.glob("cwl-udss-runs/*")
+    again = runs.run("--udss-resume", run, *workflow)
+    assert again.returncode == 1
+    assert again.stderr.count("result of an earlier run") == 3
+    assert runs.cluster.submitted() == before + 5
+
+
+def test_a_cache_finds_the_jobs_of_a_dead_driver(runs: Runs) -> None:
+    workflow = runs.scatter("sleep 6; echo $0", 3)
+    before = runs.cluster.submitted()
+    process = runs.start("--cachedir", "cache", *workflow)
+    wait_until(lambda: runs.cluster.submitted() == before + 3)
+    process.kill()
+    process.communicate()
+    done = runs.run("--cachedir", "cache", *workflow)
+    assert done.returncode == 0, done.stderr
+    assert runs.outputs(done) == [f"w{number}\n" for number in range(3)]
+    again = runs.run("--cachedir", "cache", *workflow)
+    assert again.stderr.count("result from the cache") == 3
+    assert runs.cluster.submitted() == before + 3
+
+
+def test_no_such_run(runs: Runs) -> None:
+    done = runs.run("--udss-resume", "none", runs.write("tool.cwl", runs.tool("true")))
+    assert done.returncode == 1
+    assert "there is no run" in done.stderr
+
+
+def test_no_such_batch_system_here(runs: Runs) -> None:
+    runs.environment["PATH"] = str(COMMANDS)
+    done = runs.run(runs.write("tool.cwl", runs.tool("true")))
+    assert done.returncode == 1
+    assert "on PATH" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert os.listdir(runs.directory) == ["tool.cwl"] or "out" in os.listdir(runs.directory)
