@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import functools
 import logging
 import os
 import signal
@@ -15,12 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+from cwl_udss.batch.backend import Backend, job_backend
 from cwl_udss.batch.client import Client
-from cwl_udss.batch.jobs import BatchSteps, batch_steps
+from cwl_udss.batch.jobs import BatchSteps
 from cwl_udss.batch.pbs import Pbs
+from cwl_udss.batch.pilot import pilot_backend
 from cwl_udss.batch.run_directory import RunDirectory, new_run_name
 from cwl_udss.batch.slurm import Slurm
-from cwl_udss.batch.submission import Submitter
 from cwl_udss.batch.system import BatchError, BatchSystem
 from cwl_udss.settings import Settings
 
@@ -58,6 +58,16 @@ def plan_run(options: argparse.Namespace, settings: Settings) -> BatchPlan:
     return BatchPlan(directory=path, is_shared=False, must_exist=False, detaches=detaches)
 
 
+def batch_client(settings: Settings, environment: Mapping[str, str]) -> Client:
+    """Return the batch system of the settings. Raises BatchError if it is not here."""
+    system = SYSTEMS.get(settings.batch or "")
+    if system is None:
+        raise BatchError(f"--udss-batch {settings.batch} needs --udss-pilot", "add that")
+    client = Client(system(), environment, settings.batch_rate)
+    client.check()
+    return client
+
+
 class BatchRun:
     """The run: begun when all documents were read, ended with the driver."""
 
@@ -67,7 +77,6 @@ class BatchRun:
         self._settings = settings
         self._environment = environment
         self.directory = RunDirectory(plan.directory)
-        self._client = Client(SYSTEMS[settings.batch](), environment, settings.batch_rate)
         self._steps: BatchSteps | None = None
         self.has_succeeded = False
         """To be set by who knows."""
@@ -91,28 +100,28 @@ class BatchRun:
         Raises BatchError or StoreError if there is no such batch system here, or the directory
         cannot be used.
         """
-        self._client.check()
-        submitter = functools.partial(
-            Submitter,
-            self._client,
-            self.directory,
-            group_size=self._settings.batch_group,
-            environment=self._environment,
-        )
         with (
             self.directory.driven(
                 alone=not self._plan.is_shared,
                 keeps_work=lambda: keeps_work or not self.has_succeeded,
             ),
-            batch_steps(self._client, self.directory, submitter) as self._steps,
+            self._backend() as backend,
             self._signals(),
         ):
+            self._steps = BatchSteps(backend, self.directory)
             _logger.info(
                 "steps run as %s jobs; what belongs to the run is in %s",
-                self._client.system.name,
+                backend.name,
                 self.directory.path,
             )
             yield
+
+    def _backend(self) -> contextlib.AbstractContextManager[Backend]:
+        settings = self._settings
+        if settings.pilot:
+            return pilot_backend(self.directory, settings, self._environment)
+        client = batch_client(settings, self._environment)
+        return job_backend(client, self.directory, settings.batch_group, self._environment)
 
     def stop(self) -> None:
         """Delete the jobs, and let no other start."""
@@ -148,7 +157,7 @@ class BatchRun:
 
     def _leave(self, number: int) -> None:
         """End at once, and say what remains."""
-        jobs = self._steps.jobs() if self._steps is not None else []
+        jobs = self._steps.remaining() if self._steps is not None else []
         shown = " ".join(jobs[:10]) + (" …" if len(jobs) > 10 else "")
         how = (
             "run the same command again"
@@ -157,8 +166,7 @@ class BatchRun:
         )
         with contextlib.suppress(OSError):  # the terminal may be gone
             print(
-                f"cwltool: {len(jobs)} {self._client.system.name} jobs go on ({shown}); to go on "
-                f"with them, {how}",
+                f"cwltool: {len(jobs)} jobs go on ({shown}); to go on with them, {how}",
                 file=sys.stderr,
                 flush=True,
             )

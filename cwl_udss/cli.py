@@ -15,7 +15,7 @@ import cwl_udss
 from cwl_udss.config import add_options, load_settings
 from cwl_udss.container import run_command
 from cwl_udss.containment import print_verdict
-from cwl_udss.doctor import print_examination
+from cwl_udss.doctor import print_examination, print_node_examination
 from cwl_udss.errors import UdssError
 from cwl_udss.images_command import add_images
 from cwl_udss.installation import write_cwltool_command
@@ -158,7 +158,13 @@ def _add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         help="run some hundred tests of what a step can see and do on this machine, and print a "
         "verdict (a minute; needs the image debian:stable-slim, in the store or from its registry)",
     )
-    add_options(parser)
+    parser.add_argument(
+        "--batch",
+        metavar="SYSTEM",
+        dest="udss_batch",
+        help="have a tiny job of the batch system, `pbs` or `slurm`, say what a node sees",
+    )
+    add_options(parser, batch=True)
     parser.set_defaults(command=_doctor)
 
 
@@ -184,6 +190,8 @@ def _clean(options: argparse.Namespace, settings: Settings) -> int:
 def _doctor(options: argparse.Namespace, settings: Settings) -> int:
     if options.mend:
         print(f"wrote {write_cwltool_command()}")
+    if options.udss_batch:
+        return print_node_examination(settings, os.environ)
     if options.containment:
         return print_verdict(settings, os.environ, Path.home())
     return print_examination(settings, os.environ, Path.home())

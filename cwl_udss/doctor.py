@@ -14,6 +14,8 @@ from pathlib import Path
 from rich.filesize import decimal
 
 import cwl_udss
+from cwl_udss.batch.examination import examine_node
+from cwl_udss.batch_run import batch_client
 from cwl_udss.errors import UdssError
 from cwl_udss.filesystem import Abilities, Filesystem, look_at, try_abilities
 from cwl_udss.images.manifest import this_platform
@@ -56,6 +58,16 @@ def print_examination(settings: Settings, environment: Mapping[str, str], home: 
         advice = f": {finding.advice}" if finding.advice else ""
         print(f"{finding.state:4}  {finding.subject}: {finding.text}{advice}")
     return 0 if all(finding.well for finding in findings) else 1
+
+
+def print_node_examination(settings: Settings, environment: Mapping[str, str]) -> int:
+    """Print what a job finds on a node of the batch system. Returns the exit code: 0 if all is
+    well. Raises BatchError if there is no answer."""
+    answer = examine_node(batch_client(settings, environment), settings, environment)
+    node, _, findings = answer.text.partition("\n")
+    print(f"job {answer.job} ran on {node}, and has answered after {answer.seconds:.0f} s; there:")
+    print(findings, end="")
+    return 0 if answer.is_well else 1
 
 
 def examine(settings: Settings, environment: Mapping[str, str], home: Path) -> Iterator[Finding]:

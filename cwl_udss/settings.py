@@ -65,6 +65,14 @@ class Settings:
     """How many may be submitted in a second."""
     batch_group: int
     """How many steps go into one job."""
+    pilot: bool
+    """Steps run inside allocations that stay."""
+    pilot_nodes: int
+    """Of an allocation."""
+    pilot_allocations: int
+    """How many at the most."""
+    pilot_cores: int
+    """Of a worker, which runs one step at a time."""
     retries: int
     retry_scale: float
     origins: Mapping[str, str]
@@ -133,7 +141,7 @@ _WORDS = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0"
 def _one_of(*words: str) -> Callable[[str], str]:
     def convert(text: str) -> str:
         if text not in words:
-            raise ValueError(f"it must be {' or '.join(words)}")
+            raise ValueError(f"it must be {', '.join(words[:-1])} or {words[-1]}")
         return text
 
     return convert
@@ -226,9 +234,10 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         name="batch",
         metavar="SYSTEM",
-        help="run each step as a job of the batch system, `pbs` or `slurm`",
+        help="run each step as a job of the batch system, `pbs` or `slurm`; with --udss-pilot also "
+        "`lsf`, or `local` in an allocation that is there already",
         default=_default(None),
-        convert=_one_of("pbs", "slurm"),
+        convert=_one_of("pbs", "slurm", "lsf", "local"),
         is_batch=True,
     ),
     Setting(
@@ -343,6 +352,39 @@ SETTINGS: tuple[Setting, ...] = (
         metavar="N",
         help="put up to N steps of like size into one job, which runs them one after the other "
         "(default: 1)",
+        default=_default(1),
+        convert=parse_positive,
+        is_batch=True,
+    ),
+    Setting(
+        name="pilot",
+        help="run steps inside allocations that stay, by Parsl; for many short ones (an allocation "
+        "has --udss-batch-cores, -memory and -walltime)",
+        default=_default(False),
+        convert=_yes_or_no,
+        is_flag=True,
+        is_batch=True,
+    ),
+    Setting(
+        name="pilot_nodes",
+        metavar="N",
+        help="have N nodes in an allocation (default: 1)",
+        default=_default(1),
+        convert=parse_positive,
+        is_batch=True,
+    ),
+    Setting(
+        name="pilot_allocations",
+        metavar="N",
+        help="have at most N allocations (default: 1)",
+        default=_default(1),
+        convert=parse_positive,
+        is_batch=True,
+    ),
+    Setting(
+        name="pilot_cores",
+        metavar="N",
+        help="have N cores for each step in an allocation (default: 1)",
         default=_default(1),
         convert=parse_positive,
         is_batch=True,

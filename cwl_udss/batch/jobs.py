@@ -8,21 +8,14 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cwl_udss.batch.client import Client
-from cwl_udss.batch.outcome import Kind, Outcome, is_tried_again, judge, scaled
-from cwl_udss.batch.poller import (
-    SHARED_NEWS_SECONDS,
-    SHORTEST_LOOK_SECONDS,
-    JobEnd,
-    Poller,
-    Watch,
-)
+from cwl_udss.batch.backend import Backend, StepRequest
+from cwl_udss.batch.outcome import JobFacts, Kind, Outcome, is_tried_again, judge, scaled
+from cwl_udss.batch.poller import SHARED_NEWS_SECONDS, SHORTEST_LOOK_SECONDS, JobEnd
 from cwl_udss.batch.run_directory import Entry, RunDirectory, read_end
-from cwl_udss.batch.submission import StepRequest, Submitter
 from cwl_udss.batch.system import BatchError, Cause, Placement, Resources
 from cwl_udss.staging import remove_tree
 from cwl_udss.step_spec import (
@@ -33,7 +26,6 @@ from cwl_udss.step_spec import (
     StepSpec,
     UnreadableStep,
     read_result,
-    read_started,
 )
 
 _logger = logging.getLogger(__name__)
@@ -67,20 +59,12 @@ class FinishedStep:
 
 
 class BatchSteps:
-    """Runs steps as jobs, for any number of threads, one for each step."""
+    """Runs steps on nodes, for any number of threads, one for each step."""
 
-    def __init__(
-        self,
-        client: Client,
-        run: RunDirectory,
-        poller: Poller,
-        submitter: Callable[[Callable[[], bool]], Submitter],
-    ) -> None:
-        self._client = client
+    def __init__(self, backend: Backend, run: RunDirectory) -> None:
+        self._backend = backend
         self._run = run
-        self._poller = poller
         self._stop = threading.Event()
-        self._submitter = submitter(self._stop.is_set)
 
     def run(
         self,
@@ -126,17 +110,13 @@ class BatchSteps:
             wish = replace(wish, resources=scaled(wish.resources, outcome.kind, wish.retry_scale))
 
     def stop(self) -> None:
-        """Delete all jobs, and let no other start; who waits for one is told when it has ended."""
+        """End all that runs, and let nothing more begin."""
         self._stop.set()
-        jobs = self._poller.jobs()
-        if jobs:
-            _logger.warning("deleting %d jobs", len(jobs))
-            self._client.delete(jobs)
-        self._poller.hurry()
+        self._backend.stop()
 
-    def jobs(self) -> list[str]:
-        """Return the jobs that are not known to have ended."""
-        return self._poller.jobs()
+    def remaining(self) -> list[str]:
+        """Return what is not known to have ended, for people."""
+        return self._backend.remaining()
 
     def _attempt(self, entry: Entry, wish: Wish) -> Outcome:
         request = StepRequest(
@@ -146,15 +126,19 @@ class BatchSteps:
         )
         while True:
             if self._stop.is_set():
-                raise BatchError("the run was interrupted before it was submitted")
-            watch = self._submitter.submit(entry, request)
-            if self._stop.is_set():  # between the two; nobody else knows of this job
-                self._client.delete([watch.job])
-            _logger.info("[job %s] is %s job %s", entry.name, self._client.system.name, watch.job)
-            end = watch.wait()
+                raise BatchError("the run was interrupted before this step was submitted")
+            waiting = self._backend.submit(entry, request)
+            _logger.info("[job %s] is %s job %s", entry.name, self._backend.name, waiting.job)
+            end = waiting.wait()
             if not self._is_left_over(entry, end):
-                return self._judge(entry, end, wish.resources)
-            _logger.info("[job %s] its group has ended before its turn", entry.name)
+                facts = JobFacts(
+                    asked=wish.resources,
+                    system=self._backend.name,
+                    in_log=self._backend.cause_in_log(read_end(entry.log, _LOG_BYTES)),
+                    has_begun=(entry.path / STARTED).exists(),
+                )
+                return judge(end, facts)
+            _logger.info("[job %s] its job has ended before its turn came", entry.name)
 
     def _is_left_over(self, entry: Entry, end: JobEnd) -> bool:
         """Whether a step's turn in a job of several never came, for no fault of its own."""
@@ -163,10 +147,6 @@ class BatchSteps:
             return False
         is_meant = end.status is not None and end.status.cause in (Cause.DELETED, Cause.NEVER_RAN)
         return not is_meant and not (entry.path / STARTED).exists()
-
-    def _judge(self, entry: Entry, end: JobEnd, asked: Resources) -> Outcome:
-        log = read_end(entry.log, _LOG_BYTES)
-        return judge(end, self._client.system.cause_in_log(log), asked, self._client.system.name)
 
     def _finished(self, entry: Entry, outcome: Outcome) -> FinishedStep:
         if outcome.kind is Kind.TOOL and outcome.result is not None:
@@ -183,10 +163,10 @@ class BatchSteps:
     ) -> FinishedStep | None:
         """The step as an earlier driver has had it run, or has it still running."""
         while (entry := self._run.earlier(key)) is not None:
-            watch = self._running(entry, wish)
-            if watch is not None:
-                _logger.info("[job %s] is still job %s", name, watch.job)
-                watch.wait()
+            waiting = self._backend.running(entry, _job_name(wish.name_prefix, entry))
+            if waiting is not None:
+                _logger.info("[job %s] is still %s job %s", name, self._backend.name, waiting.job)
+                waiting.wait()
             with contextlib.suppress(UnreadableStep):
                 result = read_result(entry.path)
                 self._run.mark_seen(entry.name)
@@ -194,39 +174,6 @@ class BatchSteps:
                     _logger.info("[job %s] result of an earlier run: %s", name, entry.path)
                     return FinishedStep(directory=entry.path, result=result)
         return None
-
-    def _running(self, entry: Entry, wish: Wish) -> Watch | None:
-        """Watch the job that may still run a step; None if it has left a result, or there is no
-        such job."""
-        with contextlib.suppress(UnreadableStep):
-            read_result(entry.path)
-            return None
-        with contextlib.suppress(UnreadableStep):
-            started = read_started(entry.path)
-            if started.job:
-                return self._poller.watch(entry, started.job)
-        submitted = self._run.job(entry)
-        if submitted is not None and submitted.job:
-            return self._poller.watch(entry, submitted.job)
-        # Its driver has died while it submitted the job, or just before.
-        name = submitted.name if submitted else _job_name(wish.name_prefix, entry)
-        found = self._client.find(name)
-        return self._poller.watch(entry, found[0]) if found else None
-
-
-@contextlib.contextmanager
-def batch_steps(
-    client: Client, run: RunDirectory, submitter: Callable[..., Submitter]
-) -> Iterator[BatchSteps]:
-    """Have steps run as jobs, with one poller for all."""
-    poller = Poller(client, run)
-    poller.start()
-    try:
-        yield BatchSteps(
-            client, run, poller, lambda is_stopped: submitter(poller, is_stopped=is_stopped)
-        )
-    finally:
-        poller.stop()
 
 
 def _job_name(prefix: str, entry: Entry) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import enum
 import math
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -46,24 +47,36 @@ _KINDS = {
 }
 
 
-def judge(end: JobEnd, in_log: Cause | None, asked: Resources, system: str) -> Outcome:
-    """Say what the end of a job means. `in_log` is what its log says of the cause, `asked` what it
-    had asked for, `system` the batch system's name."""
+@dataclass(frozen=True, kw_only=True)
+class JobFacts:
+    """What else matters for a judgement."""
+
+    asked: Resources
+    system: str
+    """The batch system's name."""
+    in_log: Cause | None
+    """What the job's log says of the cause."""
+    has_begun: bool
+    """Whether the node has begun the step."""
+
+
+def judge(end: JobEnd, facts: JobFacts) -> Outcome:
+    """Say what the end of a job means."""
     result, status = end.result, end.status
     if result is not None and result.ending is StepEnding.REFUSED:
         return Outcome(kind=Kind.REFUSED, message=f"could not be run on {result.problem}")
     if result is not None and result.ending is StepEnding.OUT_OF_MEMORY:
         used = max(result.memory_bytes, 0)
-        return Outcome(kind=Kind.MEMORY, message=_over_memory("the kernel", used, asked))
+        return Outcome(kind=Kind.MEMORY, message=_over_memory("the kernel", used, facts.asked))
     if result is not None and result.ending is not StepEnding.TERMINATED:
         return Outcome(kind=Kind.TOOL, result=result)
     cause = status.cause if status else None
-    if cause in (None, Cause.EXITED, Cause.UNKNOWN) and in_log is not None:
-        cause = in_log
+    if cause in (None, Cause.EXITED, Cause.UNKNOWN) and facts.in_log is not None:
+        cause = facts.in_log
     kind = _KINDS.get(cause, Kind.LOST) if cause else Kind.LOST
     if status is not None and status.is_hopeless:
         kind = Kind.REFUSED
-    return Outcome(kind=kind, message=_message(kind, status, asked, system))
+    return Outcome(kind=kind, message=_message(kind, status, facts))
 
 
 def is_tried_again(outcome: Outcome, temporary_codes: Iterable[int], *, is_scaled: bool) -> bool:
@@ -85,7 +98,8 @@ def scaled(resources: Resources, kind: Kind, factor: float) -> Resources:
     return resources
 
 
-def _message(kind: Kind, status: JobStatus | None, asked: Resources, system: str) -> str:
+def _message(kind: Kind, status: JobStatus | None, facts: JobFacts) -> str:
+    asked, system = facts.asked, facts.system
     words = f" ({status.words})" if status and status.words else ""
     if kind is Kind.MEMORY:
         used = status.memory_bytes or 0 if status else 0
@@ -103,6 +117,11 @@ def _message(kind: Kind, status: JobStatus | None, asked: Resources, system: str
     if status is None:
         return f"is lost: {system} knows nothing of its job, which has left no result"
     node = f" on {status.node}" if status.node else ""
+    if not facts.has_begun and status.cause is Cause.EXITED:
+        return (
+            f"is lost: its job has ended{node} before it began the step{words}; does that node see "
+            f"the run directory and {sys.executable} (cwl-udss doctor --batch)?"
+        )
     code = "" if status.exit_code is None else f" with exit code {status.exit_code}"
     return (
         f"is lost: its job has ended{node}{code} and has left no result{words}; "

@@ -184,11 +184,6 @@ def new_run_name() -> str:
 
 def job_script(entries: Sequence[Entry], environment: Mapping[str, str], umask: int) -> str:
     """Return the script of a job that runs steps."""
-    exports = [
-        f"export {name}={shlex.quote(environment[name])}"
-        for name in _PASSED_ON
-        if environment.get(name)
-    ]
     directories = " ".join(shlex.quote(str(entry.path)) for entry in entries)
     return "\n".join(
         (
@@ -196,13 +191,22 @@ def job_script(entries: Sequence[Entry], environment: Mapping[str, str], umask: 
             f"# By hand: cwl-udss step {directories}",
             f"exec >>{shlex.quote(str(entries[0].log))} 2>&1 || exit",
             f"umask {umask:04o}",
-            *exports,
+            *exports(environment),
             # Python looks for modules where it is.
             f"cd {shlex.quote(str(entries[0].path))} || exit",
             f"exec {shlex.quote(sys.executable)} -m cwl_udss step --job {directories}",
             "",
         )
     )
+
+
+def exports(environment: Mapping[str, str]) -> list[str]:
+    """Return the lines of a shell's script that pass on what programs are found by."""
+    return [
+        f"export {name}={shlex.quote(environment[name])}"
+        for name in _PASSED_ON
+        if environment.get(name)
+    ]
 
 
 def _umask() -> int:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from cwl_udss.batch.client import Client
-from cwl_udss.batch.poller import Poller, Watch
 from cwl_udss.batch.run_directory import Entry, RunDirectory
 from cwl_udss.batch.system import BatchError, JobRequest, Placement, Resources
 from cwl_udss.step_spec import SubmittedJob
@@ -19,11 +18,9 @@ GATHER_SECONDS = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class StepRequest:
-    """What a step asks of the batch system."""
+class _Like:
+    """What steps must have in common to go into one job."""
 
-    name: str
-    """Of the job."""
     resources: Resources
     placement: Placement
 
@@ -32,6 +29,7 @@ class StepRequest:
 class _Group:
     """Steps that are to go into one job."""
 
+    name: str
     entries: list[Entry] = field(default_factory=list)
     deadline: float
     is_closed: bool = False
@@ -47,7 +45,6 @@ class Submitter:
         self,
         client: Client,
         run: RunDirectory,
-        poller: Poller,
         *,
         group_size: int,
         environment: Mapping[str, str],
@@ -55,41 +52,35 @@ class Submitter:
     ) -> None:
         self._client = client
         self._run = run
-        self._poller = poller
         self._group_size = group_size
         self._environment = environment
         self._is_stopped = is_stopped
         self._lock = threading.Lock()
-        self._groups: dict[tuple[Resources, Placement], _Group] = {}
+        self._groups: dict[_Like, _Group] = {}
 
-    def submit(self, entry: Entry, request: StepRequest) -> Watch:
-        """Submit a step; return the watch of its job. Raises BatchError if that is refused."""
+    def submit(self, entry: Entry, name: str, resources: Resources, placement: Placement) -> str:
+        """Submit a step; return the id of its job, which is called `name` if that is its own.
+
+        Raises BatchError if it is refused.
+        """
+        like = _Like(resources=resources, placement=placement)
         if self._group_size == 1:
-            job = self._submit([entry], request)
-        else:
-            job = self._submit_with_others(entry, request)
-        return self._poller.watch(entry, job)
-
-    def _submit_with_others(self, entry: Entry, request: StepRequest) -> str:
-        kind = (request.resources, request.placement)
+            return self._submit([entry], name, like)
         with self._lock:
-            group = self._groups.setdefault(
-                kind, _Group(deadline=time.monotonic() + GATHER_SECONDS)
-            )
+            deadline = time.monotonic() + GATHER_SECONDS
+            group = self._groups.setdefault(like, _Group(name=name, deadline=deadline))
             group.entries.append(entry)
-            if len(group.entries) == self._group_size:
-                self._close(kind, group)
-                is_mine = True
-            else:
-                is_mine = False
+            is_mine = len(group.entries) == self._group_size
+            if is_mine:
+                self._close(like, group)
         if not is_mine and not group.done.wait(max(0.0, group.deadline - time.monotonic())):
             with self._lock:
                 is_mine = not group.is_closed
                 if is_mine:
-                    self._close(kind, group)
+                    self._close(like, group)
         if is_mine:
             try:
-                group.job = self._submit(group.entries, request)
+                group.job = self._submit(group.entries, group.name, like)
             except BatchError as error:
                 group.error = error
             finally:
@@ -99,38 +90,38 @@ class Submitter:
             raise group.error
         return group.job
 
-    def _close(self, kind: tuple[Resources, Placement], group: _Group) -> None:
+    def _close(self, like: _Like, group: _Group) -> None:
         group.is_closed = True
-        del self._groups[kind]
+        del self._groups[like]
 
-    def _submit(self, entries: Sequence[Entry], request: StepRequest) -> str:
+    def _submit(self, entries: Sequence[Entry], name: str, like: _Like) -> str:
         first = entries[0]
-        asked = request.resources
+        asked = like.resources
         if asked.walltime is not None:
             asked = replace(asked, walltime=asked.walltime * len(entries))
         try:
             self._run.write_script(entries, self._environment)
             # Whoever comes after our death finds a job by its name: the first step's.
-            self._record("", entries[1:], request, 1)
+            self._record("", entries[1:], name, 1)
             job = self._client.submit(
                 JobRequest(
-                    name=request.name,
+                    name=name,
                     script=first.script,
                     log=first.log,
                     resources=asked,
-                    placement=request.placement,
+                    placement=like.placement,
                 ),
                 self._is_stopped,
             )
-            self._record(job, entries, request, 0)
+            self._record(job, entries, name, 0)
         except OSError as error:
             raise BatchError(
                 f"the step's files cannot be written: {error.strerror}", f"look at {first.path}"
             ) from error
         return job
 
-    def _record(self, job: str, entries: Sequence[Entry], request: StepRequest, first: int) -> None:
+    def _record(self, job: str, entries: Sequence[Entry], name: str, first: int) -> None:
         system = self._client.system.name
         for position, entry in enumerate(entries, first):
-            submitted = SubmittedJob(system=system, job=job, name=request.name, position=position)
+            submitted = SubmittedJob(system=system, job=job, name=name, position=position)
             self._run.record_job(entry, submitted)

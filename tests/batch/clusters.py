@@ -56,7 +56,9 @@ class Cluster:
         """Return how many jobs there ever were."""
         if self.name == "pbs":
             return len(self.run("qselect", "-x").split())
-        return len(self.run("squeue", "--noheader", "--states=all", "--format=%i").split())
+        # It forgets jobs after a minute, but counts on.
+        ids = self.run("squeue", "--noheader", "--states=all", "--format=%i").split()
+        return max(map(int, ids), default=0)
 
     def run(self, *command: str) -> str:
         """Run one of the batch system's commands; return what it prints."""

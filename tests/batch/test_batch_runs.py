@@ -165,7 +165,7 @@ def test_over_its_memory(runs: Runs) -> None:
 
 
 def test_more_memory_at_the_second_try(runs: Runs) -> None:
-    script = "dd if=/dev/zero of=/dev/null bs=500M count=3; sleep 5"
+    script = "dd if=/dev/zero of=/dev/null bs=500M count=50"
     memory = {"ResourceRequirement": {"ramMin": 300}}
     tool = runs.write("tool.cwl", runs.tool(script, requirements=memory))
     done = runs.run("--udss-retries", "1", "--udss-retry-scale", "4", tool)

@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What takes steps to nodes: a job of the batch system for each, or a pilot (pilot.py)."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from cwl_udss.batch.client import Client
+from cwl_udss.batch.poller import JobEnd, Poller
+from cwl_udss.batch.run_directory import Entry, RunDirectory
+from cwl_udss.batch.submission import Submitter
+from cwl_udss.batch.system import Cause, Placement, Resources
+from cwl_udss.step_spec import UnreadableStep, read_result, read_started
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepRequest:
+    """What a step asks for."""
+
+    name: str
+    """Of its job."""
+    resources: Resources
+    placement: Placement
+
+
+class Waiting(Protocol):
+    """A step that is on its way."""
+
+    @property
+    def job(self) -> str:
+        """What runs it, for people."""
+
+    def wait(self) -> JobEnd:
+        """Wait for the end of what runs it."""
+
+
+class Backend(Protocol):
+    """Takes steps to nodes, for any number of threads."""
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+
+    def submit(self, entry: Entry, request: StepRequest) -> Waiting:
+        """Have a step run. Raises BatchError if it is refused."""
+
+    def running(self, entry: Entry, name: str) -> Waiting | None:
+        """Return what an earlier driver has had run, if it may still run; `name` is what its job
+        was called."""
+
+    def stop(self) -> None:
+        """End all that runs, and let nothing more begin."""
+
+    def remaining(self) -> list[str]:
+        """Return what is not known to have ended, for people."""
+
+    def cause_in_log(self, log: str) -> Cause | None:
+        """Return what the end of a job's log says about why it ended."""
+
+
+class JobBackend:
+    """A job for each step, or for each group of steps."""
+
+    def __init__(
+        self,
+        client: Client,
+        run: RunDirectory,
+        poller: Poller,
+        group_size: int,
+        environment: Mapping[str, str],
+    ) -> None:
+        self._client = client
+        self._run = run
+        self._poller = poller
+        self._stop = threading.Event()
+        self._submitter = Submitter(
+            client,
+            run,
+            group_size=group_size,
+            environment=environment,
+            is_stopped=self._stop.is_set,
+        )
+
+    @property
+    def name(self) -> str:
+        """The batch system's."""
+        return self._client.system.name
+
+    def submit(self, entry: Entry, request: StepRequest) -> Waiting:
+        """Submit a step. Raises BatchError."""
+        job = self._submitter.submit(entry, request.name, request.resources, request.placement)
+        if self._stop.is_set():  # just now: whoever stops has not heard of this job
+            self._client.delete([job])
+        return self._poller.watch(entry, job)
+
+    def running(self, entry: Entry, name: str) -> Waiting | None:
+        """Watch the job that may still run a step; None if it has left a result, or there is no
+        such job."""
+        with contextlib.suppress(UnreadableStep):
+            read_result(entry.path)
+            return None
+        with contextlib.suppress(UnreadableStep):
+            started = read_started(entry.path)
+            if started.job:
+                return self._poller.watch(entry, started.job)
+        submitted = self._run.job(entry)
+        if submitted is not None and submitted.job:
+            return self._poller.watch(entry, submitted.job)
+        # Its driver has died while it submitted the job, or just before.
+        found = self._client.find(submitted.name if submitted else name)
+        return self._poller.watch(entry, found[0]) if found else None
+
+    def stop(self) -> None:
+        """Delete all jobs; who waits for one is told when it has ended."""
+        self._stop.set()
+        jobs = self._poller.jobs()
+        if jobs:
+            _logger.warning("deleting %d jobs", len(jobs))
+            self._client.delete(jobs)
+        self._poller.hurry()
+
+    def remaining(self) -> list[str]:
+        """Return the jobs that are not known to have ended."""
+        return self._poller.jobs()
+
+    def cause_in_log(self, log: str) -> Cause | None:
+        """Return what the batch system knows to read there."""
+        return self._client.system.cause_in_log(log)
+
+
+@contextlib.contextmanager
+def job_backend(
+    client: Client, run: RunDirectory, group_size: int, environment: Mapping[str, str]
+) -> Iterator[JobBackend]:
+    """Have steps run as jobs, with one poller for all."""
+    poller = Poller(client, run)
+    poller.start()
+    try:
+        yield JobBackend(client, run, poller, group_size, environment)
+    finally:
+        poller.stop()
