@@ -36,6 +36,22 @@ class Pbs:
         """The user's home directory on the nodes."""
         return self.directory / "home"
 
+    def run(
+        self, *command: str, script: str = "", directory: Path | None = None, **variables: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command of the cluster's, in the home directory if no other is given."""
+        return subprocess.run(
+            command,
+            input=script,
+            cwd=directory or self.home,
+            env={**self.environment, "HOME": str(self.home), **variables},
+            capture_output=True,
+            text=True,
+            errors="surrogateescape",
+            timeout=60,
+            check=False,
+        )
+
     def counts(self) -> Counter[str]:
         """How often each command was called, and how many jobs were "started"."""
         return Counter(self._control("counts"))
