@@ -7,7 +7,6 @@ import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from pbs_stand_in import Pbs, PbsNode, PbsTimes, serve_pbs
@@ -23,30 +22,6 @@ def pbs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pbs]:
     times = PbsTimes().scaled(0.01)
     with serve_pbs(directory, nodes=NODES, times=times, dialect="master") as cluster:
         yield cluster
-
-
-def submit(pbs: Pbs, *options: str, script: str = "true", **variables: str) -> str:
-    """Submit a job; return its id."""
-    said = pbs.run("qsub", *options, script=script, **variables)
-    assert (said.stderr, said.returncode) == ("", 0)
-    return said.stdout.strip()
-
-
-def show(pbs: Pbs, *jobs: str) -> dict[str, dict[str, Any]]:
-    """All attributes of jobs."""
-    jobs_shown = json.loads(pbs.run(*SHOWN, "-E", "-t", *jobs).stdout)["Jobs"]
-    assert isinstance(jobs_shown, dict)
-    return jobs_shown
-
-
-def wait(pbs: Pbs, job: str, state: str = "F") -> dict[str, Any]:
-    """Wait until a job is in a state; return its attributes."""
-    give_up = time.monotonic() + 20
-    while time.monotonic() < give_up:
-        attributes = show(pbs, job)[job]
-        if attributes["job_state"] == state:
-            return attributes
-    pytest.fail(f"never {state}: {attributes}")
 
 
 REFUSED = [
@@ -186,8 +161,8 @@ def test_how_a_job_has_ended(
     ending: str,
     error: str,
 ) -> None:
-    job = submit(pbs, "-N", "ending", *options, script=script)
-    shown = wait(pbs, job)
+    job = pbs.submit("-N", "ending", *options, script=script)
+    shown = pbs.wait(job)
     assert (shown["Exit_status"], shown["substate"]) == (status, substate)
     assert shown["comment"].endswith(f" on (pbshead:ncpus=1) and {ending}")
     assert shown["Stageout_status"] == 1
@@ -201,19 +176,19 @@ def test_what_is_told_in_each_state(pbs: Pbs) -> None:
         *("Output_Path", "Priority", "qtime", "Rerunable", "Resource_List", "substate"),
         *("Variable_List", "Submit_arguments", "project", "Submit_Host"),
     ]
-    held = submit(pbs, "-h", "-l", "select=1:ncpus=1,walltime=5:00")
-    assert list(show(pbs, held)[held]) == waiting
-    queued = submit(pbs, "-l", "select=1:ncpus=1:mem=999gb")
-    told = wait(pbs, queued, "Q")
+    held = pbs.submit("-h", "-l", "select=1:ncpus=1,walltime=5:00")
+    assert list(pbs.show(held)[held]) == waiting
+    queued = pbs.submit("-l", "select=1:ncpus=1:mem=999gb")
+    told = pbs.wait(queued, "Q")
     assert [name for name in told if name not in waiting] == ["comment", "etime"]
-    running = submit(pbs, "-N", "sleeper", script="sleep 60")
-    told = wait(pbs, running, "R")
+    running = pbs.submit("-N", "sleeper", script="sleep 60")
+    told = pbs.wait(running, "R")
     assert [name for name in told if name not in waiting] == [
         *("resources_used", "exec_host", "exec_vnode", "stime", "session_id", "jobdir"),
         *("comment", "etime", "run_count"),
     ]
-    finished = submit(pbs, "-N", "exit3", script="exit 3")
-    assert list(wait(pbs, finished)) == [
+    finished = pbs.submit("-N", "exit3", script="exit 3")
+    assert list(pbs.wait(finished)) == [
         *("Job_Name", "Job_Owner", "resources_used", "job_state", "queue", "server"),
         *("Checkpoint", "ctime", "Error_Path", "exec_host", "exec_vnode", "Hold_Types"),
         *("Join_Path", "Keep_Files", "Mail_Points", "mtime", "Output_Path", "Priority"),
@@ -222,7 +197,7 @@ def test_what_is_told_in_each_state(pbs: Pbs) -> None:
         *("Submit_arguments", "history_timestamp", "project", "Submit_Host"),
     ]
     pbs.run("qdel", held, queued, running)
-    told = wait(pbs, held)
+    told = pbs.wait(held)
     assert [name for name in told if name not in waiting] == ["history_timestamp"]
     assert (told["substate"], told["Hold_Types"]) == (91, "u")
 
@@ -242,17 +217,17 @@ def test_what_is_told_in_each_state(pbs: Pbs) -> None:
     ],
 )
 def test_jobs_that_can_never_run_wait(pbs: Pbs, options: str, comment: str) -> None:
-    job = submit(pbs, "-l", options)
+    job = pbs.submit("-l", options)
     give_up = time.monotonic() + 20
-    while "comment" not in (shown := show(pbs, job)[job]) and time.monotonic() < give_up:
+    while "comment" not in (shown := pbs.show(job)[job]) and time.monotonic() < give_up:
         pass
     assert (shown["job_state"], shown["substate"], shown["comment"]) == ("Q", 10, comment)
     pbs.run("qdel", job)
-    assert wait(pbs, job)["comment"] == f"{comment} and terminated"
+    assert pbs.wait(job)["comment"] == f"{comment} and terminated"
 
 
 def test_one_of_many_without_e_and_all_with_it(pbs: Pbs) -> None:
-    jobs = [submit(pbs, "-h") for _ in range(3)]
+    jobs = [pbs.submit("-h") for _ in range(3)]
     shown = json.loads(pbs.run(*SHOWN, *jobs).stdout)["Jobs"]
     assert list(shown) == jobs[:1]
     said = pbs.run(*SHOWN, "-E", "999999", *jobs)
@@ -268,7 +243,7 @@ def test_one_of_many_without_e_and_all_with_it(pbs: Pbs) -> None:
 
 
 def test_tables(pbs: Pbs) -> None:
-    job = submit(pbs, "-h", "-N", "a-name-that-is-too-long", "-l", "select=1:mem=100mb")
+    job = pbs.submit("-h", "-N", "a-name-that-is-too-long", "-l", "select=1:mem=100mb")
     head, rule, row = pbs.run("qstat", job).stdout.splitlines()
     assert head == "Job id            Name             User              Time Use S Queue"
     assert rule == "----------------  ---------------- ----------------  -------- - -----"
@@ -294,7 +269,7 @@ def test_the_environment_of_a_job(pbs: Pbs, tmp_path: Path) -> None:
         "qsub", *options, script=script, directory=tmp_path, GIVEN='it"s', LOGNAME="someone"
     )
     job = said.stdout.strip()
-    shown = wait(pbs, job)
+    shown = pbs.wait(job)
     assert shown["Variable_List"]["X"] == "a,b"
     *environment, directory, umask, mode, shell, command, _, output = (
         (tmp_path / f"plain.o{job.partition('.')[0]}").read_text().splitlines()
@@ -317,8 +292,8 @@ def test_the_environment_of_a_job(pbs: Pbs, tmp_path: Path) -> None:
 
 def test_two_nodes(pbs: Pbs) -> None:
     options = ("-l", "select=2:ncpus=2:mpiprocs=2", "-l", "place=scatter", "-N", "multi")
-    job = submit(pbs, *options, script="cat $PBS_NODEFILE")
-    shown = wait(pbs, job)
+    job = pbs.submit(*options, script="cat $PBS_NODEFILE")
+    shown = pbs.wait(job)
     assert shown["exec_vnode"] == "(pbshead:ncpus=2)+(pbsnode2:ncpus=2)"
     said = (pbs.home / f"multi.o{job.partition('.')[0]}").read_text()
     assert said.split() == ["pbshead", "pbshead", "pbsnode2", "pbsnode2"]
@@ -326,7 +301,7 @@ def test_two_nodes(pbs: Pbs) -> None:
 
 def test_old_style_resources_and_directives(pbs: Pbs) -> None:
     script = "#!/bin/sh\n#PBS -l ncpus=2,mem=100mb\n#PBS -N directed\n: x\n#PBS -N late\n"
-    shown = wait(pbs, submit(pbs, "-l", "mem=200mb", script=script))
+    shown = pbs.wait(pbs.submit("-l", "mem=200mb", script=script))
     assert shown["Resource_List"] == {
         "mem": "200mb",
         "ncpus": 2,
@@ -338,8 +313,8 @@ def test_old_style_resources_and_directives(pbs: Pbs) -> None:
 
 
 def test_arguments_of_a_program_stay_as_they_are(pbs: Pbs) -> None:
-    job = submit(pbs, "--", "/usr/bin/printf", "%s|", "b c", "$HOME", "q'q")
-    assert wait(pbs, job)["Job_Name"] == "STDIN"
+    job = pbs.submit("--", "/usr/bin/printf", "%s|", "b c", "$HOME", "q'q")
+    assert pbs.wait(job)["Job_Name"] == "STDIN"
     assert (pbs.home / f"STDIN.o{job.partition('.')[0]}").read_text() == "b c|$HOME|q'q|"
 
 
@@ -362,7 +337,7 @@ def test_where_output_goes(
     command = ("qsub", "-N", "job", *options)
     said = pbs.run(*command, script="printf out; printf err >&2", directory=tmp_path)
     job = said.stdout.strip()
-    assert wait(pbs, job).get("Stageout_status") == status
+    assert pbs.wait(job).get("Stageout_status") == status
     found = {
         str(file.relative_to(tmp_path)): file.read_text()
         for file in tmp_path.rglob("*")
@@ -380,60 +355,60 @@ def test_where_output_goes(
 def test_output_that_is_kept_is_in_the_home_directory(pbs: Pbs, tmp_path: Path) -> None:
     said = pbs.run("qsub", "-k", "oe", "-N", "kept", script="echo out", directory=tmp_path)
     job = said.stdout.strip()
-    assert "Stageout_status" not in wait(pbs, job)
+    assert "Stageout_status" not in pbs.wait(job)
     assert (pbs.home / f"kept.o{job.partition('.')[0]}").read_text() == "out\n"
 
 
 def test_output_that_cannot_be_brought(pbs: Pbs) -> None:
-    job = submit(pbs, "-o", "/nonexistent/o", "-e", "/nonexistent/e", script="echo out")
-    exiting = wait(pbs, job, "E")
+    job = pbs.submit("-o", "/nonexistent/o", "-e", "/nonexistent/e", script="echo out")
+    exiting = pbs.wait(job, "E")
     assert (exiting["Exit_status"], exiting["substate"]) == (0, 51)
     assert "Stageout_status" not in exiting
     assert "obittime" not in exiting
-    finished = wait(pbs, job)
+    finished = pbs.wait(job)
     assert (finished["Exit_status"], finished["Stageout_status"]) == (0, 0)
     assert (pbs.directory / f"undelivered/{job}.OU").read_text() == "out\n"
 
 
 def test_dependencies(pbs: Pbs) -> None:
-    parent = submit(pbs, "-h", script="exit 5")
+    parent = pbs.submit("-h", script="exit 5")
     ok, anyway, notok = (
-        submit(pbs, "-W", f"depend={kind}:{parent}")
+        pbs.submit("-W", f"depend={kind}:{parent}")
         for kind in ("afterok", "afterany", "afternotok")
     )
-    held = show(pbs, ok)[ok]
+    held = pbs.show(ok)[ok]
     assert (held["job_state"], held["substate"], held["Hold_Types"]) == ("H", 22, "s")
     assert held["depend"] == f"afterok:{parent}@pbshead"
     pbs.run("qdel", parent)
     # Of a parent that never ran nothing is heard.
-    assert {job["job_state"] for job in show(pbs, ok, anyway, notok).values()} == {"H"}
+    assert {job["job_state"] for job in pbs.show(ok, anyway, notok).values()} == {"H"}
     pbs.run("qdel", ok, anyway, notok)
 
-    parent = submit(pbs, script="sleep 0.2; exit 5")
+    parent = pbs.submit(script="sleep 0.2; exit 5")
     ok, anyway, notok = (
-        submit(pbs, "-W", f"depend={kind}:{parent}")
+        pbs.submit("-W", f"depend={kind}:{parent}")
         for kind in ("afterok", "afterany", "afternotok")
     )
-    never = wait(pbs, ok)
+    never = pbs.wait(ok)
     assert (never["substate"], never["Hold_Types"]) == (92, "s")
     assert "Exit_status" not in never
-    assert (wait(pbs, anyway)["substate"], wait(pbs, notok)["Exit_status"]) == (92, 0)
-    orphan = wait(pbs, submit(pbs, "-W", "depend=afterok:999999"))
+    assert (pbs.wait(anyway)["substate"], pbs.wait(notok)["Exit_status"]) == (92, 0)
+    orphan = pbs.wait(pbs.submit("-W", "depend=afterok:999999"))
     assert orphan["substate"] == 92
     assert "Exit_status" not in orphan
 
 
 def test_arrays(pbs: Pbs) -> None:
     script = "echo $PBS_ARRAY_INDEX $PBS_ARRAY_ID $PBS_JOBID; exit $PBS_ARRAY_INDEX"
-    array = submit(pbs, "-J", "0-3", "-N", "arr", script=script)
+    array = pbs.submit("-J", "0-3", "-N", "arr", script=script)
     number = array.partition("[")[0]
     assert array == f"{number}[].pbshead"
-    shown = wait(pbs, array)
+    shown = pbs.wait(array)
     assert (shown["Exit_status"], shown["substate"]) == (1, 93)
     assert shown["comment"].endswith(" and failed")
     assert shown["array_state_count"] == "Queued:0 Running:0 Exiting:0 Expired:0"
     assert (shown["array_indices_submitted"], shown["array_indices_remaining"]) == ("0-3", "-")
-    subjobs = show(pbs, array)
+    subjobs = pbs.show(array)
     assert list(subjobs) == [array, *(f"{number}[{index}].pbshead" for index in range(4))]
     third = subjobs[f"{number}[3].pbshead"]
     assert (third["job_state"], third["Exit_status"], third["array_index"]) == ("F", 3, 3)
@@ -445,15 +420,15 @@ def test_arrays(pbs: Pbs) -> None:
 
 
 def test_an_array_while_it_runs(pbs: Pbs) -> None:
-    array = submit(pbs, "-J", "0-5%2", script="[ $PBS_ARRAY_INDEX = 0 ] || sleep 60")
+    array = pbs.submit("-J", "0-5%2", script="[ $PBS_ARRAY_INDEX = 0 ] || sleep 60")
     number = array.partition("[")[0]
-    wait(pbs, f"{number}[0].pbshead", "X")
-    wait(pbs, f"{number}[2].pbshead", "R")
-    shown = show(pbs, array)[array]
+    pbs.wait(f"{number}[0].pbshead", "X")
+    pbs.wait(f"{number}[2].pbshead", "R")
+    shown = pbs.show(array)[array]
     assert (shown["job_state"], shown["substate"], shown["Exit_status"]) == ("B", 70, 0)
     assert shown["array_state_count"] == "Queued:3 Running:2 Exiting:0 Expired:1"
     assert shown["array_indices_remaining"] == "3-5"
     assert len(pbs.run("qstat", f"{number}[0-1]").stdout.splitlines()) == 4
     pbs.run("qdel", array)
-    assert wait(pbs, array)["substate"] == 91
-    assert wait(pbs, f"{number}[1].pbshead")["Exit_status"] == 271
+    assert pbs.wait(array)["substate"] == 91
+    assert pbs.wait(f"{number}[1].pbshead")["Exit_status"] == 271
