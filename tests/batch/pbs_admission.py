@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import pwd
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import replace
 
 from pbs_jobs import Job
@@ -15,9 +15,11 @@ from pbs_settings import PbsQueue, PbsSettings
 from pbs_variables import encode
 
 
-def admit(given: Submission, settings: PbsSettings, number: int, queued: Mapping[str, int]) -> Job:
-    """Return a new job; `queued` says how many each queue has. Raises RefusedError."""
-    queue = _queue(given, settings, queued)
+def admit(
+    given: Submission, settings: PbsSettings, number: int, count: Callable[[str], int]
+) -> Job:
+    """Return a new job; `count` says how many a queue has. Raises RefusedError."""
+    queue = _queue(given, settings, count)
     resources, request = _resources(given, queue, settings)
     base = f"{given.directory}/{given.name}"
     suffix = ".^array_index^" if given.indices else ""
@@ -47,14 +49,14 @@ def admit(given: Submission, settings: PbsSettings, number: int, queued: Mapping
     return job
 
 
-def _queue(given: Submission, settings: PbsSettings, queued: Mapping[str, int]) -> PbsQueue:
+def _queue(given: Submission, settings: PbsSettings, count: Callable[[str], int]) -> PbsQueue:
     name = given.queue.partition("@")[0] or settings.queues[0].name
     queue = next((queue for queue in settings.queues if queue.name == name), None)
     if queue is None:
         raise RefusedError(15018, "Unknown queue")
     if not queue.enabled:
         raise RefusedError(15021, "Queue is not enabled")
-    if queue.max_queued is not None and queued.get(name, 0) >= queue.max_queued:
+    if queue.max_queued is not None and count(name) >= queue.max_queued:
         raise RefusedError(15046, "Maximum number of jobs already in queue")
     if queue.members_only:
         raise RefusedError(15007, "Unauthorized Request ")

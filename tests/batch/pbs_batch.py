@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import asyncio
-import collections
 import itertools
 import re
 import runpy
@@ -74,13 +73,10 @@ class Batch:
 
     def submit(self, given: Submission) -> Job:
         """Take a job. Raises RefusedError."""
-        queued: collections.Counter[str] = collections.Counter()
-        if any(queue.max_queued is not None for queue in self.settings.queues):
-            queued.update(job.queue for job in self.all(history=False))
         kind = (given.depend or "after:").partition(":")[0]
         if kind not in _DEPENDENCIES:
             raise RefusedError(15054, "Invalid Job Dependency")
-        job = admit(given, self.settings, next(self._numbers), queued)
+        job = admit(given, self.settings, next(self._numbers), self._count)
         self.jobs[job.identity] = job
         if given.held:
             self._set(job, "H", 20, hold="u")
@@ -92,6 +88,9 @@ class Batch:
         else:
             self._queue(job)
         return job
+
+    def _count(self, queue: str) -> int:
+        return sum(job.queue == queue for job in self.all(history=False))
 
     def _depend(self, job: Job, depend: str) -> None:
         """Wait for other jobs; what can never be met deletes the job without a word."""

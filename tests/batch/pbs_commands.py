@@ -6,8 +6,9 @@ from __future__ import annotations
 import asyncio
 import re
 
+from pbs_access import Access
 from pbs_batch import Batch
-from pbs_calls import Access, Call, Output
+from pbs_calls import Call, Output
 from pbs_jobs import Job
 from pbs_options import UsageError, misused, parse, refuse_unknown
 from pbs_qsub import command_line, read_script, submission

@@ -15,6 +15,8 @@ from pbs_resources import clock
 
 VERSION = "23.06.06"
 _LINE = 78
+_TEXTS = ("Job_Name", "project", "Account_Name", "pbs_version", "pbs_server")
+_LITERAL = tuple(' \t\n"-0123456789[{tfn')
 
 
 def to_json(document: dict[str, Any], dialect: str) -> str:
@@ -44,25 +46,10 @@ def as_document(given: Iterable[Attribute], dialect: str) -> dict[str, Any]:
 
 def _split_variables(encoded: str, dialect: str) -> dict[str, str]:
     """As qstat does it: only commas are unescaped."""
-    variables = {}
-    position = 0
-    while position < len(encoded):
-        name: str | None = None
-        text = ""
-        while position < len(encoded) and encoded[position] != ",":
-            if encoded[position : position + 2] == "\\,":
-                position += 1
-            if name is None and encoded[position] == "=":
-                name, text = text, ""
-                position += 1
-                # The release takes the next letter without looking: after an empty value, a comma.
-                if dialect == "master" or position == len(encoded):
-                    continue
-            text += encoded[position]
-            position += 1
-        variables[text if name is None else name] = "" if name is None else text
-        position += 1
-    return variables
+    # The release takes the first letter without looking: of an empty value, the comma after it.
+    first = ".?" if dialect == "release" else ""
+    found = re.findall(rf"([^=,]*)=({first}(?:\\,|[^,])*)", encoded, re.DOTALL)
+    return {name: value.replace("\\,", ",") for name, value in found}
 
 
 def _master(value: Any, depth: int, key: str = "") -> str:
@@ -76,7 +63,14 @@ def _master(value: Any, depth: int, key: str = "") -> str:
     if isinstance(value, int):
         return str(value)
     literal = None
-    if key not in ("Job_Name", "project", "Account_Name", "pbs_version", "pbs_server"):
+    # Most values are plain texts; only these letters can begin anything else.
+    if value[:1] in _LITERAL and key not in (
+        "Job_Name",
+        "project",
+        "Account_Name",
+        "pbs_version",
+        "pbs_server",
+    ):
         literal = _literal(value)
     return _quote(value) if literal is None else literal
 
@@ -102,7 +96,8 @@ def _literal(value: str) -> str | None:
 
 
 def _quote(value: str) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    plain = value.isprintable() and '"' not in value and "\\" not in value
+    return f'"{value}"' if plain else json.dumps(value, ensure_ascii=False)
 
 
 def _release(value: Any, indent: int) -> str:
@@ -195,8 +190,8 @@ def alternate(jobs: Sequence[Job], server: str) -> str:
         elapsed = clock(job.usage.seconds)[:5] if job.usage is not None else " -- "
         rows.append(
             f"{job.identity:<15.15} {job.owner.partition('@')[0]:<8.8} {job.queue:<8.8} "
-            f"{job.submission.name:<10.10} {job.session or '--':>6} {asked['nodect']:>3} "
-            f"{asked.get('ncpus', '--'):>3} {asked.get('mem', '-- '):>6.6} "
+            f"{job.submission.name:<10.10} {job.session or ' -- ':>6} {asked['nodect']:>3} "
+            f"{asked['ncpus']:>3} {asked.get('mem', ' -- '):>6.6} "
             f"{asked.get('walltime', ' -- ')[:5]:>5} {job.state} {elapsed:>5}\n"
         )
     return "".join(rows)

@@ -55,6 +55,7 @@ class Mom:
         self._times = settings.times
         self._ended = ended
         self._loop = asyncio.get_running_loop()
+        self._loop.add_signal_handler(signal.SIGCHLD, self._reap)
         self.tasks: dict[str, Task] = {}
         for name in ("spool", "mom_priv", "aux", "undelivered", "tmp"):
             (settings.directory / name).mkdir()
@@ -94,7 +95,6 @@ class Mom:
         self.tasks[name] = task
         job.session = task.process.pid
         self._send_script(task)
-        self._watch(task)
         task.timers.append(self._loop.call_later(self._times.poll, self._poll, task))
 
     def _environment(self, job: Job, shell: str, scratch: Path) -> dict[str, str]:
@@ -150,18 +150,19 @@ class Mom:
         with contextlib.suppress(BrokenPipeError), task.process.stdin as stdin:
             stdin.write(f"{line}\n".encode(errors="surrogateescape"))
 
-    def _watch(self, task: Task) -> None:
-        assert task.process is not None
-        process = task.process
-        descriptor = os.pidfd_open(process.pid)
-
-        def done() -> None:
-            self._loop.remove_reader(descriptor)
-            os.close(descriptor)
-            code = process.wait()
-            self._shell_ended(task, code if code >= 0 else 256 - code)
-
-        self._loop.add_reader(descriptor, done)
+    def _reap(self) -> None:
+        """Take note of shells that have ended, and of what they have left to this process."""
+        shells = {task.process.pid: task for task in self.tasks.values() if task.process}
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                number, status = os.waitpid(-1, os.WNOHANG)
+                if number == 0:
+                    return
+                task = shells.get(number)
+                if task is not None and task.process is not None:
+                    code = os.waitstatus_to_exitcode(status)
+                    task.process.returncode = code
+                    self._shell_ended(task, code if code >= 0 else 256 - code)
 
     def _shell_ended(self, task: Task, status: int) -> None:
         task.status = status

@@ -7,8 +7,9 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from pbs_access import Access
 from pbs_batch import Batch
-from pbs_calls import Access, Call, Output
+from pbs_calls import Call, Output
 from pbs_commands import JOB_ID
 from pbs_format import VERSION, alternate, as_document, full, header, table, to_json
 from pbs_jobs import Job, attributes

@@ -6,8 +6,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from pbs_access import Access
 from pbs_batch import Batch
-from pbs_calls import Access, Call, Output
+from pbs_calls import Call, Output
 from pbs_format import header, to_json
 from pbs_options import misused, parse
 from pbs_settings import PbsQueue

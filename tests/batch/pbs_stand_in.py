@@ -5,19 +5,23 @@ processes of whoever runs the tests."""
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import pickle
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pbs_client
 from pbs_settings import QUEUES, PbsNode, PbsQueue, PbsSettings, PbsTimes
 
 COMMANDS = ("qsub", "qstat", "qdel", "qselect", "pbsnodes")
+_PATIENCE = 30.0
 
 
 @dataclass(frozen=True)
@@ -27,14 +31,57 @@ class Pbs:
     directory: Path
 
     @property
+    def programs(self) -> Path:
+        """Where qsub and the others are."""
+        return self.directory / "bin"
+
+    @property
     def environment(self) -> dict[str, str]:
-        """What of its environment a command needs to find the cluster."""
-        return {"PATH": f"{self.directory / 'bin'}:/usr/local/bin:/usr/bin:/bin"}
+        """An environment in which they are found."""
+        return {"PATH": f"{self.programs}:/usr/local/bin:/usr/bin:/bin"}
 
     @property
     def home(self) -> Path:
         """The user's home directory on the nodes."""
         return self.directory / "home"
+
+    def run(
+        self, *command: str, script: str = "", directory: Path | None = None, **variables: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command of the cluster's, in the home directory if no other is given."""
+        return subprocess.run(
+            command,
+            input=script,
+            cwd=directory or self.home,
+            env={**self.environment, "HOME": str(self.home), **variables},
+            capture_output=True,
+            text=True,
+            errors="surrogateescape",
+            timeout=60,
+            check=False,
+        )
+
+    def submit(self, *options: str, script: str = "true", **variables: str) -> str:
+        """Submit a job; return its id."""
+        said = self.run("qsub", *options, script=script, directory=None, **variables)
+        if said.returncode or said.stderr:
+            raise AssertionError(said.stderr)
+        return said.stdout.strip()
+
+    def show(self, *jobs: str) -> dict[str, dict[str, Any]]:
+        """All attributes of jobs that are known, with their sub-jobs."""
+        said = self.run("qstat", "-E", "-x", "-t", "-f", "-F", "json", *jobs)
+        shown: dict[str, dict[str, Any]] = json.loads(said.stdout).get("Jobs", {})
+        return shown
+
+    def wait(self, job: str, state: str = "F") -> dict[str, Any]:
+        """Wait until a job is in a state; return its attributes."""
+        give_up = time.monotonic() + _PATIENCE
+        while time.monotonic() < give_up:
+            attributes = self.show(job)[job]
+            if attributes["job_state"] == state:
+                return attributes
+        raise AssertionError(f"{job} is never {state}: {attributes}")
 
     def counts(self) -> Counter[str]:
         """How often each command was called, and how many jobs were "started"."""
@@ -139,11 +186,15 @@ def serve_pbs(
         )
     assert server.stdin is not None
     assert server.stdout is not None
-    with server:
+    try:
         server.stdin.write(content)
         server.stdin.flush()
         server.stdout.readline()
         yield Pbs(directory)
+    finally:
+        server.stdin.close()
+        server.stdout.close()
+        server.wait(_PATIENCE)
     if log.read_text():
         raise RuntimeError(f"The stand-in for PBS has failed:\n{log.read_text()}")
 
