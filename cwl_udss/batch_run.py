@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 
@@ -87,6 +87,12 @@ class BatchRun:
         wanted = self._settings.batch_jobs * self._settings.batch_group
         return min(wanted, _MOST_STEPS_AT_ONCE)
 
+    @property
+    def step_settings(self) -> Settings:
+        """The settings as they are meant for steps: a pilot's cores are those of its nodes."""
+        settings = self._settings
+        return replace(settings, batch_cores=settings.pilot_cores) if settings.pilot else settings
+
     def steps(self) -> BatchSteps:
         """Return what runs the steps, once begun."""
         assert self._steps is not None
@@ -110,7 +116,7 @@ class BatchRun:
         ):
             self._steps = BatchSteps(backend, self.directory)
             _logger.info(
-                "steps run as %s jobs; what belongs to the run is in %s",
+                "steps are run by %s; what belongs to the run is in %s",
                 backend.name,
                 self.directory.path,
             )

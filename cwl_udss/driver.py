@@ -179,7 +179,7 @@ def _run_with_udss(arguments: list[str], options: argparse.Namespace) -> int:
                 context.tmp_outdir_prefix = f"{cache.work}/"
 
         executor = _executor(options, steps, batch, runtime_context)
-        make_job = _make_job(steps, cache, batch, executor, settings)
+        make_job = _make_job(steps, cache, batch, executor)
         signal.signal(signal.SIGTERM, _exit_on_signal)
         stack.callback(cwltool.main._terminate_processes)
         stack.callback(steps.stop)
@@ -294,7 +294,6 @@ def _make_job(
     cache: StepCache | None,
     batch: BatchRun | None,
     executor: JobExecutor,
-    settings: Settings,
 ) -> MakeJob:
     """Return what makes a job of a tool: one that runs here, or one that runs on a node."""
     if batch is None or not isinstance(executor, BatchExecutor):
@@ -302,7 +301,7 @@ def _make_job(
     shared = Batch(
         steps=batch.steps,
         contents=Contents(None, batch.directory.work) if cache is None else cache.contents,
-        settings=settings,
+        settings=batch.step_settings,
         note_outputs=executor.made.add,
     )
     return functools.partial(BatchJob, steps, cache, shared)

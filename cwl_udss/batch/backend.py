@@ -35,7 +35,7 @@ class Waiting(Protocol):
 
     @property
     def job(self) -> str:
-        """What runs it, for people."""
+        """The id of the job that runs it, "" if it has none of its own."""
 
     def wait(self) -> JobEnd:
         """Wait for the end of what runs it."""

@@ -128,7 +128,10 @@ class BatchSteps:
             if self._stop.is_set():
                 raise BatchError("the run was interrupted before this step was submitted")
             waiting = self._backend.submit(entry, request)
-            _logger.info("[job %s] is %s job %s", entry.name, self._backend.name, waiting.job)
+            if waiting.job:
+                _logger.info(
+                    "[job %s] is %s job %s", _step_name(entry), self._backend.name, waiting.job
+                )
             end = waiting.wait()
             if not self._is_left_over(entry, end):
                 facts = JobFacts(
@@ -138,7 +141,7 @@ class BatchSteps:
                     has_begun=(entry.path / STARTED).exists(),
                 )
                 return judge(end, facts)
-            _logger.info("[job %s] its job has ended before its turn came", entry.name)
+            _logger.info("[job %s] its job has ended before its turn came", _step_name(entry))
 
     def _is_left_over(self, entry: Entry, end: JobEnd) -> bool:
         """Whether a step's turn in a job of several never came, for no fault of its own."""
@@ -154,9 +157,7 @@ class BatchSteps:
             return FinishedStep(directory=entry.path, result=outcome.result)
         last = read_end(entry.log, _LOG_BYTES).strip().rpartition("\n")[2]
         said = f" Its log ends with: {last}" if last and outcome.kind is Kind.LOST else ""
-        raise BatchError(
-            f"step {entry.name.partition('.')[0]} {outcome.message}.{said}", f"see {entry.path}"
-        )
+        raise BatchError(f"step {_step_name(entry)} {outcome.message}.{said}", f"see {entry.path}")
 
     def _earlier(
         self, name: str, key: str, wish: Wish, is_success: Callable[[int], bool]
@@ -176,10 +177,14 @@ class BatchSteps:
         return None
 
 
+def _step_name(entry: Entry) -> str:
+    return entry.name.partition(".")[0]
+
+
 def _job_name(prefix: str, entry: Entry) -> str:
     """A name that people know the step by, and that no other job has."""
-    step, nonce = entry.name.partition(".")[0], entry.name.rpartition(".")[2]
-    return f"{prefix}{step}"[: _LONGEST_JOB_NAME - len(nonce) - 1] + f".{nonce}"
+    nonce = entry.name.rpartition(".")[2]
+    return f"{prefix}{_step_name(entry)}"[: _LONGEST_JOB_NAME - len(nonce) - 1] + f".{nonce}"
 
 
 def _await_outputs(entry: Entry, result: StepResult) -> None:

@@ -46,8 +46,8 @@ class PilotStep:
 
     @property
     def job(self) -> str:
-        """Nothing that a batch system would know."""
-        return self._entry.name
+        """Nothing: it is none of a batch system's."""
+        return ""
 
     def wait(self) -> JobEnd:
         """Wait until its worker has ended it, or is no more."""
@@ -72,7 +72,7 @@ def _no_result(cause: Cause, words: str) -> JobEnd:
 class PilotBackend:
     """Gives steps to the workers of a Parsl executor."""
 
-    name = "pilot"
+    name = "the pilot"
 
     def __init__(self, app: Callable[[str], Future[None]], cores_per_step: int) -> None:
         """`app` has a worker run run_in_worker(); a worker has `cores_per_step`."""

@@ -40,6 +40,20 @@ class Cluster:
     unknown_queue: str
     """What it says when there is no such queue."""
 
+    @classmethod
+    def none(cls, name: str) -> Cluster:
+        """What there is without a batch system."""
+        return cls(
+            name=name,
+            title=name,
+            environment={},
+            directory=Path(),
+            down=contextlib.nullcontext,
+            lose_node=lambda node: None,
+            revive_node=lambda node: None,
+            unknown_queue="",
+        )
+
     def jobs(self) -> list[str]:
         """Return the jobs that wait or run."""
         command = {
@@ -54,6 +68,8 @@ class Cluster:
 
     def submitted(self) -> int:
         """Return how many jobs there ever were."""
+        if self.name == "local":
+            return 0
         if self.name == "pbs":
             return len(self.run("qselect", "-x").split())
         # It forgets jobs after a minute, but counts on.

@@ -368,3 +368,31 @@ def test_no_such_batch_system_here(runs: Runs) -> None:
     assert "on PATH" in done.stderr
     assert "Traceback" not in done.stderr
     assert os.listdir(runs.directory) == ["tool.cwl"] or "out" in os.listdir(runs.directory)
+
+
+def doctor(runs: Runs, *options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [COMMANDS / "cwl-udss", "doctor", "--batch", runs.cluster.name, *options],
+        cwd=runs.directory,
+        env=runs.environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_doctor_asks_a_node(runs: Runs) -> None:
+    done = doctor(runs)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(rf"ran on ({'|'.join(NODES)}),", done.stdout)
+    assert "ok    sandbox: " in done.stdout
+    assert list(runs.directory.iterdir()) == []
+
+
+def test_doctor_tells_why_there_is_no_job(runs: Runs) -> None:
+    done = doctor(runs, "--udss-batch-queue", "nosuch")
+    assert done.returncode == 1
+    assert runs.cluster.unknown_queue in done.stderr
+    assert "Traceback" not in done.stderr
