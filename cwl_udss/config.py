@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cwl_udss.errors import SettingsError
-from cwl_udss.settings import SETTINGS, Settings
+from cwl_udss.settings import SETTINGS, Setting, Settings
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -105,27 +105,30 @@ def _read_file(path: Path, environment: Mapping[str, str], home: Path) -> dict[s
         raise SettingsError(f"{path} cannot be read", str(error)) from error
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path} is not TOML", str(error)) from error
-    known = [setting.name for setting in SETTINGS]
+    known = {setting.name: setting for setting in SETTINGS}
     for key in content:
         if key not in known:
             nearest = difflib.get_close_matches(key, known, n=1, cutoff=0)[0]
             raise SettingsError(f"unknown key {key!r} in {path}", f"did you mean {nearest!r}?")
     return {
-        key: ":".join(_expanded(text, environment, home, path) for text in _texts(key, value, path))
+        key: ":".join(
+            _expanded(text, environment, home, path) for text in _texts(known[key], value, path)
+        )
         for key, value in content.items()
     }
 
 
-def _texts(key: str, value: object, path: Path) -> list[str]:
+def _texts(setting: Setting, value: object, path: Path) -> list[str]:
     """A value as the environment would have it; a list in its parts."""
     if isinstance(value, bool):
         return ["yes" if value else "no"]
-    if isinstance(value, int | float):
+    if setting.is_amount and isinstance(value, int | float):
         return [str(value)]
     texts = value if isinstance(value, list) else [value]
     strings = [text for text in texts if isinstance(text, str)]
     if len(strings) < len(texts):
-        raise SettingsError(f"{key} in {path} is not a string", f'write {key} = "…"')
+        name = setting.name
+        raise SettingsError(f"{name} in {path} is not a string", f'write {name} = "…"')
     return strings
 
 

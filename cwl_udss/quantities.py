@@ -76,3 +76,12 @@ def parse_positive(text: str) -> int:
 def parse_words(text: str) -> tuple[str, ...]:
     """Return the words of a command line."""
     return tuple(shlex.split(text))
+
+
+AMOUNTS = frozenset(
+    (
+        *(parse_size, parse_time, parse_memory),
+        *(parse_factor, parse_rate, parse_count, parse_positive),
+    )
+)
+"""Those of what may be a mere number."""

@@ -11,6 +11,7 @@ from typing import Any
 from cwl_udss.images.squashfs import Compression
 from cwl_udss.images.store import ImageFormat
 from cwl_udss.quantities import (
+    AMOUNTS,
     parse_count,
     parse_factor,
     parse_memory,
@@ -95,6 +96,11 @@ class Setting:
     """The option may be repeated."""
     is_batch: bool = False
     """Only matters where steps are jobs."""
+
+    @property
+    def is_amount(self) -> bool:
+        """Whether a mere number may stand in a file."""
+        return self.convert in AMOUNTS
 
     @property
     def option(self) -> str:
