@@ -74,6 +74,11 @@ def test_a_job_that_takes_more_memory_than_asked_for_is_killed(slurm: Slurm) -> 
     assert "exceeded memory limit" in said
 
 
+def test_a_job_is_given_the_gpus_it_asks_for(slurm: Slurm) -> None:
+    job = submit(slurm, 'echo "$CUDA_VISIBLE_DEVICES"', "--gres=gpu:2")
+    assert ended(slurm, job) == ("COMPLETED", "0,1\n")
+
+
 @pytest.mark.parametrize(
     ("option", "answer"),
     [
