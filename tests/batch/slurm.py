@@ -26,7 +26,7 @@ _PROGRAMS = {
 }
 _PATIENCE = 60.0
 # A socket's path has at most 107 bytes (unix(7)), and slurmd makes one for each step of a job.
-_LONGEST_DIRECTORY = 107 - len("/node1/spool/node1_100000.4294967291")
+_LONGEST_DIRECTORY = 107 - len("/node1/node1_100000.4294967291")
 
 # See slurm.conf(5).
 _SETTINGS = {
@@ -123,16 +123,23 @@ class Slurm:
         self.start_daemon(name, "unshare", *namespaces, "--", "sh", "-c", script)
 
     def kill_node(self, name: str) -> None:
-        """Lose a node: all its processes die at once, those of jobs too."""
+        """Lose a node: all its processes die at once, those of jobs too.
+
+        The controller takes SlurmdTimeout and twice MessageTimeout to see it, some 20 seconds.
+        """
         daemon = self._daemons.pop(name)
         with contextlib.suppress(psutil.NoSuchProcess):
             # With the first process of a namespace all others die, and it is gone after them.
-            for first in psutil.Process(daemon.pid).children():
-                first.kill()
+            for victim in psutil.Process(daemon.pid).children() or [daemon]:
+                victim.kill()
         daemon.wait(_PATIENCE)
 
+    def report_down(self, name: str) -> None:
+        """Have the controller see at once that a node is down, as it would by itself in time."""
+        self.run("scontrol", "update", f"NodeName={name}", "State=DOWN", "Reason=killed")
+
     def wait_for_nodes(self) -> None:
-        """Wait until the controller has heard of all nodes, and nothing runs there."""
+        """Wait until all nodes are up, and nothing runs there."""
         idle = ["idle"] * len(self.nodes)
         states = ("sinfo", "--noheader", "--Node", "--partition=main", "--format=%T")
         self.wait_until(lambda: self.run(*states).split() == idle, *self.nodes)
@@ -193,7 +200,6 @@ def serve_slurm(
     for name in ("munged", "slurmctld", *names):
         (directory / name).mkdir()
     for name in names:
-        (directory / name / "spool").mkdir()
         slurm.scratch_of(name).mkdir()
     _configure(slurm, cpus, memory, settings or {})
     try:
@@ -221,7 +227,7 @@ def _configure(slurm: Slurm, cpus: int, memory: int, settings: Mapping[str, str]
         "StateSaveLocation": f"{directory}/slurmctld",
         "SlurmctldPidFile": f"{directory}/slurmctld/pid",
         "SlurmdPidFile": f"{directory}/%n/pid",
-        "SlurmdSpoolDir": f"{directory}/%n/spool",
+        "SlurmdSpoolDir": f"{directory}/%n",
         "TaskProlog": f"{directory}/prolog",
         "DefMemPerCPU": str(memory // cpus),
     }
