@@ -16,6 +16,7 @@ from cwl_udss.staging import remove_abandoned, work_directory
 
 # What batch systems and sites set for a job's own directory, the most specific first.
 _VARIABLES = ("TMPDIR", "PBS_JOBFS", "SLURM_TMPDIR")
+_JOB_VARIABLES = ("PBS_JOBID", "SLURM_JOB_ID")
 _ALWAYS = (Path("/tmp"), Path("/dev/shm"))  # noqa: S108 - what is made there is checked
 _ADVICE = "name another with --udss-scratch"
 _RUNS = "runs"
@@ -32,6 +33,11 @@ def local_directories(setting: Path | None, environment: Mapping[str, str]) -> l
         for path in dict.fromkeys((*named, *_ALWAYS))
         if path.is_dir() and os.access(path, os.W_OK) and not look_at(path).is_shared
     ]
+
+
+def batch_job(environment: Mapping[str, str]) -> str:
+    """Return the id of the batch job that this is in, "" if it is in none."""
+    return next((environment[name] for name in _JOB_VARIABLES if environment.get(name)), "")
 
 
 def node_directory(setting: Path | None, environment: Mapping[str, str]) -> Path:

@@ -30,7 +30,7 @@ from cwl_udss.outputs import View, confine
 from cwl_udss.resources import memory_kills
 from cwl_udss.runtimes.probe import find_bubblewrap
 from cwl_udss.sandbox import TEMPORARY_DIRECTORY, Bind, Ending, Result, RootFilesystem, Sandbox
-from cwl_udss.scratch import free_bytes, local_directories, run_directory
+from cwl_udss.scratch import batch_job, free_bytes, local_directories, run_directory
 from cwl_udss.staging import publish_directory, publish_file, work_directory
 from cwl_udss.step_spec import (
     OUTPUTS,
@@ -52,7 +52,6 @@ _logger = logging.getLogger(__name__)
 _EXIT_FAILURE = 1
 _EXIT_TERMINATED = 128 + signal.SIGTERM
 _KILLED = 128 + signal.SIGKILL
-_JOB_VARIABLES = ("PBS_JOBID", "SLURM_JOB_ID")
 _ENDINGS = {
     Ending.EXITED: StepEnding.EXITED,
     Ending.TIME_LIMIT: StepEnding.TIME_LIMIT,
@@ -159,7 +158,7 @@ def _start(directory: Path, environment: Mapping[str, str]) -> Started | None:
     started = Started(
         node=socket.gethostname(),
         process=os.getpid(),
-        job=job_id(environment),
+        job=batch_job(environment),
         time=time.time(),
     )
     # Whole when it appears, and only one can appear: link(2) never replaces.
@@ -177,11 +176,6 @@ def _start(directory: Path, environment: Mapping[str, str]) -> Started | None:
     finally:
         made.unlink()
     return started
-
-
-def job_id(environment: Mapping[str, str]) -> str:
-    """Return the id of the batch job that this is, "" if it is none."""
-    return next((environment[name] for name in _JOB_VARIABLES if environment.get(name)), "")
 
 
 def _result(directory: Path, started: Started, environment: Mapping[str, str]) -> StepResult:

@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
@@ -26,12 +27,12 @@ from PySquashfsImage import SquashFsImage
 from PySquashfsImage.extract import extract_dir
 
 from cwl_udss.errors import StoreError
-from cwl_udss.images.mount_holder import INFORMATION, connect
+from cwl_udss.images.mount_holder import INFORMATION, MOUNT_SECONDS, connect
 from cwl_udss.images.store import ImageFormat, Store, StoredImage
 from cwl_udss.leases import living, presence, presence_name
 from cwl_udss.runtimes.bwrap import Bubblewrap
 from cwl_udss.sandbox import RootFilesystem
-from cwl_udss.scratch import node_directory
+from cwl_udss.scratch import batch_job, node_directory
 from cwl_udss.staging import publish_directory, remove_tree, work_directory
 
 _logger = logging.getLogger(__name__)
@@ -121,7 +122,11 @@ class NodeImages:
         mounter = find_mounter(self._environment)
         if mounter is None or not os.access("/dev/fuse", os.R_OK | os.W_OK):
             return None
-        place = self._directory / "mounts" / image.path.parent.name
+        # A batch system ends all processes of a job with it, and so the mount for the others.
+        own = batch_job(self._environment) or "node"
+        place = self._directory / "mounts" / own / image.path.parent.name
+        if not place.exists():
+            self._remove_old_mounts()
         (place / "root").mkdir(parents=True, exist_ok=True)
         with _alone(place / "start"):
             held = connect(place / "socket")
@@ -148,6 +153,19 @@ class NodeImages:
             return None
         self._held.enter_context(connection)
         return RootFilesystem(path=place / "root", mounted_by=answer["process"])
+
+    def _remove_old_mounts(self) -> None:
+        """Remove the places of mounts that have ended with their jobs."""
+        for place in (self._directory / "mounts").glob("*/*"):
+            with contextlib.suppress(FileNotFoundError):  # another step was first
+                is_new = time.time() - place.stat().st_mtime < 2 * MOUNT_SECONDS
+                held = None if is_new else connect(place / "socket")
+                if held is not None:
+                    held[0].close()
+                elif not is_new:
+                    remove_tree(place)
+                    with contextlib.suppress(OSError):  # there are other mounts of that job
+                        place.parent.rmdir()
 
     def _unpacked(self, image: StoredImage) -> Path:
         """The image unpacked on this node, by whoever needs it first."""
