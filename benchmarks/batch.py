@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What it costs to have steps run as jobs: against the batch system alone, and for the driver.
+
+Needs what the tests of batch runs need (Slurm, Parsl), and runs a Slurm of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+from measure import COMMANDS, Setting, in_turn, print_table, run, setting
+
+TESTS = Path(__file__).parent.parent / "tests"
+sys.path[:0] = [str(TESTS), str(TESTS / "batch")]
+from pbs_stand_in import serve_pbs  # noqa: E402
+from slurm import serve_slurm  # noqa: E402
+
+STEPS = 200
+AT_ONCE = 8
+PILOT_STEPS = 400
+DRIVER_STEPS = (1000, 10_000)
+WORKFLOW = Path(__file__).parent / "workflows" / "sleep-many.cwl"
+# Runs the driver and says what it alone has used, without the commands of the batch system.
+MEASURED = """
+import json, resource, sys
+from cwl_udss.pure import prefer_python_modules
+prefer_python_modules("cwltool")
+from cwl_udss import driver
+code = driver.run(sys.argv[2:])
+used = resource.getrusage(resource.RUSAGE_SELF)
+with open(sys.argv[1], "w") as file:
+    json.dump({"cpu": used.ru_utime + used.ru_stime, "memory": used.ru_maxrss / 1024}, file)
+sys.exit(code)
+"""
+
+
+def main() -> None:
+    """Print the tables."""
+    with setting() as here:
+        _against_slurm(here)
+        _pilot(here)
+        _driver(here)
+
+
+def _input(here: Setting, steps: int, seconds: float) -> Path:
+    path = here.scratch / f"input.{steps}.json"
+    path.write_text(json.dumps({"numbers": list(range(steps)), "seconds": str(seconds)}))
+    return path
+
+
+def _cwltool(here: Setting, steps: int, seconds: float, *options: str) -> list[str | Path]:
+    runs = here.scratch / "runs"
+    return [
+        *(COMMANDS / "cwltool", "--udss", "--quiet", "--outdir", here.scratch / "out"),
+        *("--udss-runs", runs, *options, WORKFLOW, _input(here, steps, seconds)),
+    ]
+
+
+def _against_slurm(here: Setting) -> None:
+    directory = Path(tempfile.mkdtemp(prefix="b", dir="/dev/shm"))
+    try:
+        with serve_slurm(directory, cpus=AT_ONCE // 2) as slurm:
+            environment = {**here.environment, **slurm.environment}
+            array = ["sbatch", "--wait", f"--array=0-{STEPS - 1}", "--output=/dev/null"]
+            commands: Mapping[str, Sequence[str | Path]] = {
+                "sbatch --array": [*array, "--wrap=sleep 1"],
+                "cwltool --udss-batch slurm": _cwltool(here, STEPS, 1, "--udss-batch", "slurm"),
+            }
+            contestants = {name: partial(run, c, environment) for name, c in commands.items()}
+            results = in_turn(contestants)
+    finally:
+        shutil.rmtree(directory)
+    print_table(
+        f"{STEPS} steps of 1 s on Slurm, {AT_ONCE} at a time",
+        results,
+        "sbatch --array",
+        "bar: at most 1.15 ×",
+    )
+
+
+def _pilot(here: Setting) -> None:
+    options = ("--udss-batch", "local", "--udss-pilot")
+    one = partial(run, _cwltool(here, 1, 0, *options), here.environment)
+    many = partial(run, _cwltool(here, PILOT_STEPS, 0, *options), here.environment)
+    results = in_turn({"1 step": one, f"{PILOT_STEPS} steps": many})
+    rates = sorted(
+        (PILOT_STEPS - 1) / (several.seconds - single.seconds)
+        for single, several in zip(*results.values(), strict=True)
+    )
+    print_table(
+        "Steps that do nothing, in a pilot on this machine",
+        results,
+        "1 step",
+        f"{rates[len(rates) // 2]:.0f} steps a second without start and end; bar: 20",
+    )
+
+
+def _driver(here: Setting) -> None:
+    """What the driver itself uses for a step, when jobs end at once."""
+    instant = Path(__file__).with_name("instant_jobs.py")
+    for steps in DRIVER_STEPS:
+        directory = Path(tempfile.mkdtemp(prefix="b", dir="/dev/shm"))
+        try:
+            with serve_pbs(directory / "pbs", instant=instant, time_scale=0.01) as pbs:
+                environment = {**here.environment, **pbs.environment}
+                report = here.scratch / "report.json"
+                options = ("--udss-batch", "pbs", "--udss-batch-rate", "1000")
+                command = _cwltool(here, steps, 0, *options)[1:]
+                began = time.monotonic()
+                run([sys.executable, "-c", MEASURED, report, *command], environment)
+                used = json.loads(report.read_text())
+                print(
+                    f"{steps} steps: driver {1000 * used['cpu'] / steps:.1f} ms of CPU a step, "
+                    f"{used['memory']:.0f} MB, {time.monotonic() - began:.0f} s in all; "
+                    f"{dict(pbs.counts())}"
+                )
+        finally:
+            shutil.rmtree(directory)
+
+
+if __name__ == "__main__":
+    main()
