@@ -8,6 +8,7 @@ import os
 import pwd
 import random
 import secrets
+import signal
 import socket
 import subprocess
 import time
@@ -106,6 +107,18 @@ class Slurm:
         daemon.terminate()
         daemon.wait(_PATIENCE)
 
+    @contextlib.contextmanager
+    def paused_controller(self) -> Iterator[None]:
+        """Let commands wait for the controller, and after MessageTimeout give up.
+
+        Afterwards it does what they have asked for all the same.
+        """
+        self._daemons["slurmctld"].send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._daemons["slurmctld"].send_signal(signal.SIGCONT)
+
     def start_node(self, name: str) -> None:
         """Start a node; see wait_for_nodes."""
         # As root of a namespace the name and mounts are made, in another one the user is himself.
@@ -129,14 +142,16 @@ class Slurm:
         """
         daemon = self._daemons.pop(name)
         with contextlib.suppress(psutil.NoSuchProcess):
+            outer = psutil.Process(daemon.pid)
             # With the first process of a namespace all others die, and it is gone after them.
-            for victim in psutil.Process(daemon.pid).children() or [daemon]:
+            for victim in outer.children() or [outer]:
                 victim.kill()
         daemon.wait(_PATIENCE)
 
     def report_down(self, name: str) -> None:
         """Have the controller see at once that a node is down, as it would by itself in time."""
-        self.run("scontrol", "update", f"NodeName={name}", "State=DOWN", "Reason=killed")
+        said = self.run("scontrol", "update", f"NodeName={name}", "State=DOWN", "Reason=killed")
+        assert not said, said
 
     def wait_for_nodes(self) -> None:
         """Wait until all nodes are up, and nothing runs there."""
@@ -263,10 +278,9 @@ def _start_munge(slurm: Slurm) -> None:
 
 
 def _free_ports(count: int) -> list[int]:
-    """Return ports that nobody has, of those that the system gives to nobody by itself (ip(7))."""
-    limit = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    """Return ports that nobody has, from below those that Linux gives to clients (ip(7))."""
     free: list[int] = []
-    for port in random.sample(range(10_000, limit), 1000):
+    for port in random.sample(range(10_000, 32_768), 1000):
         with socket.socket() as tried, contextlib.suppress(OSError):
             tried.bind(("127.0.0.1", port))
             free.append(port)

@@ -6,7 +6,6 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,10 +34,8 @@ def state(slurm: Slurm, job: str) -> str:
 
 def ended(slurm: Slurm, job: str) -> tuple[str, str]:
     """Wait for a job; return its state and what it has printed."""
-    give_up = time.monotonic() + 60
-    while state(slurm, job) in ("PENDING", "RUNNING", "COMPLETING", "CONFIGURING"):
-        assert time.monotonic() < give_up, slurm.log()
-        time.sleep(0.1)
+    going = ("PENDING", "CONFIGURING", "RUNNING", "COMPLETING")
+    slurm.wait_until(lambda: state(slurm, job) not in going, "slurmctld")
     return state(slurm, job), (slurm.directory / f"output-{job}").read_text()
 
 
@@ -95,21 +92,30 @@ def test_what_no_node_can_do_is_refused(slurm: Slurm, option: str, answer: str) 
 
 
 def test_jobs_outlive_the_controller(slurm: Slurm) -> None:
-    job = submit(slurm, "sleep 2; echo done")
-    while state(slurm, job) == "PENDING":
-        time.sleep(0.1)
+    gate = slurm.directory / "gate"
+    job = submit(slurm, f"until test -e {gate}; do sleep 0.1; done; echo done")
+    slurm.wait_until(lambda: state(slurm, job) == "RUNNING", "slurmctld")
     slurm.stop_controller()
     assert "is DOWN" in slurm.run("scontrol", "ping")
+    gate.touch()
     slurm.start_controller()
     assert ended(slurm, job) == ("COMPLETED", "done\n")
+
+
+def test_a_job_can_be_there_although_its_submission_has_failed(slurm: Slurm) -> None:
+    with slurm.paused_controller():
+        assert "Socket timed out" in submit(slurm, "true", "--job-name=unanswered")
+    look = ("squeue", "--noheader", "--states=all", "--name=unanswered", "--format=%i")
+    slurm.wait_until(lambda: slurm.run(*look) != "", "slurmctld")
+    job = slurm.run(*look).strip()
+    assert ended(slurm, job) == ("COMPLETED", "")
 
 
 def test_a_node_is_lost_with_its_jobs(slurm: Slurm) -> None:
     node = slurm.nodes[0]
     watched = f"{slurm.directory}/slurm.conf"
     job = submit(slurm, f"tail -f {watched}", f"--nodelist={node}", "--no-requeue")
-    while state(slurm, job) == "PENDING":
-        time.sleep(0.1)
+    slurm.wait_until(lambda: state(slurm, job) == "RUNNING", "slurmctld")
     slurm.kill_node(node)
     assert remaining(watched) == []
     assert state(slurm, job) == "RUNNING"
