@@ -75,40 +75,22 @@ class Options:
     executable: tuple[str, ...] = ()
     script: str = ""
 
-    def add(self, options: Sequence[tuple[str, str]]) -> str:
-        """Take options of the same rank, of which the last counts; return the complaints."""
-        letters: dict[str, str] = {}
-        resources: dict[str, str] = {}
-        words: dict[str, str] = {}
-        complaints = ""
-        for letter, value in options:
-            if letter == "l":
-                complaints += _add_pairs("l", value, resources)
-            elif letter == "W":
-                complaints += _add_pairs("W", value, words)
-            elif letter == "r" and not re.fullmatch(_PATTERNS["r"], value):
-                complaints += "qsub: illegal -r value\n"
-            elif letter == "a" and _date(value) is None:
-                complaints += "qsub: illegal -a value\n"
-            else:
-                letters[letter] = value
+    def add(self, options: Sequence[tuple[str, str]]) -> None:
+        """Take options of a lower rank; among them the last counts."""
+        letters = {letter: value for letter, value in options if letter not in "lW"}
         self.letters = {**letters, **self.letters}
-        self.resources = {**resources, **self.resources}
-        self.words = {**words, **self.words}
-        if "J" in self.letters and self.letters.get("r") == "n":
-            complaints += "qsub:  cannot submit non-rerunable Array Job\n"
-        return complaints
+        self.resources = {**_pairs("l", options), **self.resources}
+        self.words = {**_pairs("W", options), **self.words}
 
 
 def command_line(arguments: Sequence[str]) -> Options:
     """Read the command line. Raises UsageError."""
-    given, operands, complaints = parse("qsub", arguments)
-    refuse_unknown("qsub", given, _KNOWN)
-    options = Options()
-    complaints += options.add(given)
+    given, operands, complaints = _parse(arguments)
+    # Options are read wherever they stand, but a script must come last.
     if complaints or (operands and operands[0] != "--" and len(operands) > 1) or operands == ["--"]:
-        # Options are read wherever they stand, but a script must come last.
         raise misused("qsub", complaints)
+    options = Options()
+    options.add(given)
     if operands[:1] == ["--"]:
         options.executable = tuple(operands[1:])
     elif operands:
@@ -121,26 +103,46 @@ def read_script(
 ) -> None:
     """Add the directives in a script to the options. Raises UsageError."""
     prefix = options.letters.get("C", environment.get("PBS_DPREFIX", "#PBS"))
-    directives = True
-    for line in re.sub(r"(?m)^(\s*" + re.escape(prefix) + r".*)\\\n", r"\1", script).splitlines(
-        True
-    ):
+    directives: list[tuple[str, str]] = []
+    executable = False
+    # A directive goes on where its line ends in a backslash.
+    joined = re.sub(rf"(?m)^(\s*{re.escape(prefix)}.*)\\\n", r"\1", script)
+    for line in joined.splitlines(keepends=True):
         text = line.lstrip()
-        if directives and prefix and text.startswith(prefix):
-            try:
-                words = shlex.split(text[len(prefix) :])
-            except ValueError:
-                raise UsageError("qsub: unmatched \n", 1) from None
-            given, operands, complaints = parse("qsub", words)
-            refuse_unknown("qsub", given, _KNOWN)
-            complaints += options.add(given)
-            if complaints or operands:
-                directive = "".join(f"{word} " for word in words)
-                raise UsageError(f"{complaints}qsub: directive error: {directive}\n", 1)
-        elif directives and text and text[0] != "#" and line[0] != ":":
-            directives = False
+        if not executable and prefix and text.startswith(prefix):
+            directives += _read_directive(text[len(prefix) :])
+        elif text and text[0] != "#" and line[0] != ":":
+            executable = True
         if line.endswith("\r\n") and dialect == "master":
             raise UsageError("qsub: script contains cr, lf\n", 1)
+    options.add(directives)
+
+
+def _read_directive(text: str) -> list[tuple[str, str]]:
+    try:
+        words = shlex.split(text)
+    except ValueError:
+        raise UsageError("qsub: unmatched \n", 1) from None
+    given, operands, complaints = _parse(words)
+    if complaints or operands:
+        directive = "".join(f"{word} " for word in words)
+        raise UsageError(f"{complaints}qsub: directive error: {directive}\n", 1)
+    return given
+
+
+def _parse(words: Sequence[str]) -> tuple[list[tuple[str, str]], list[str], str]:
+    given, operands, complaints = parse("qsub", words)
+    refuse_unknown("qsub", given, _KNOWN)
+    for letter, value in given:
+        wrong = (
+            (letter == "r" and not re.fullmatch(_PATTERNS["r"], value))
+            or (letter == "a" and _date(value) is None)
+            or (letter in "lW" and not _pairs(letter, [(letter, value)]))
+        )
+        complaints += f"qsub: illegal -{letter} value\n" if wrong else ""
+    if ("r", "n") in given and "J" in dict(given):
+        complaints += "qsub:  cannot submit non-rerunable Array Job\n"
+    return given, operands, complaints
 
 
 def submission(
@@ -209,13 +211,15 @@ def _verify(options: Options) -> None:
         raise misused("qsub", "qsub: illegal -W value\n")
 
 
-def _add_pairs(letter: str, text: str, pairs: dict[str, str]) -> str:
-    # A comma ends a value, if what follows is a name with a value again.
-    found = re.findall(r"\s*([A-Za-z_]\w*)\s*=\s*((?:(?!,\s*[A-Za-z_]\w*\s*=).)*),?", text)
-    if not found or not text.strip():
-        return f"qsub: illegal -{letter} value\n"
-    pairs.update((name, value.strip("'\"")) for name, value in found)
-    return ""
+def _pairs(wanted: str, options: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """The names and values in all options of a letter."""
+    pairs: dict[str, str] = {}
+    for letter, text in options:
+        if letter == wanted:
+            # A comma ends a value, if what follows is a name with a value again.
+            found = re.findall(r"\s*([A-Za-z_]\w*)\s*=((?:(?!,\s*[A-Za-z_]\w*\s*=).)*),?", text)
+            pairs.update((name, value.strip().strip("'\"")) for name, value in found)
+    return pairs
 
 
 def _indices(value: str | None) -> tuple[range | None, int | None]:

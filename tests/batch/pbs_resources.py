@@ -190,26 +190,33 @@ def place(request: Request, nodes: Sequence[NodeState], *, empty: bool = False) 
             free[state.node.name] = state.free()
     placement: Placement = []
     for chunk in request.chunks:
-        need = {name: chunk.number(name) for name in CONSUMED}
-        wanted = dict(chunk.resources)
-        taken = [state.node.name for state, _ in placement]
+        chosen = [state.node.name for state, _ in placement]
         for state in nodes:
-            name = state.node.name
-            left = free.get(name)
-            if left is None or ("scatter" in request.place and name in taken):
-                continue
-            if "pack" in request.place and taken and name not in taken:
-                continue
-            if name not in (wanted.get("host", name), wanted.get("vnode", name)):
-                continue
-            if all(left[resource] >= amount for resource, amount in need.items()):
-                for resource, amount in need.items():
-                    left[resource] -= amount
+            if _takes(state.node.name, chunk, free, chosen, request.place):
                 placement.append((state, chunk))
+                for name in CONSUMED:
+                    free[state.node.name][name] -= chunk.number(name)
                 break
         else:
             return None
     return placement
+
+
+def _takes(
+    node: str,
+    chunk: Chunk,
+    free: Mapping[str, Mapping[str, int]],
+    chosen: Sequence[str],
+    layout: frozenset[str],
+) -> bool:
+    wanted = dict(chunk.resources)
+    if node not in free or {wanted.get("host", node), wanted.get("vnode", node)} != {node}:
+        return False
+    if "scatter" in layout and node in chosen:
+        return False
+    if "pack" in layout and chosen and node not in chosen:
+        return False
+    return all(free[node][name] >= chunk.number(name) for name in CONSUMED)
 
 
 def why_not(request: Request, nodes: Sequence[NodeState]) -> str:

@@ -12,11 +12,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 from nodes import make_node
+from pbs_resources import NodeState, parse_resources, place
 from pbs_stand_in import Pbs, PbsNode, PbsTimes, serve_pbs
 
 FAST = PbsTimes(walltime_second=0.02).scaled(0.01)
@@ -177,7 +179,7 @@ def test_block_waits_for_the_exit_code(serve: Serve) -> None:
 
 def test_a_server_that_is_down(serve: Serve) -> None:
     pbs = serve()
-    job = pbs.submit(script="sleep 0.3; exit 7")
+    job = pbs.submit(script="until [ -e go ]; do sleep 0.01; done; exit 7")
     pbs.wait(job, "R")
     with pbs.down():
         said = pbs.run("qstat", "-E", "-x", "-f", "-F", "json", job, job)
@@ -191,6 +193,7 @@ def test_a_server_that_is_down(serve: Serve) -> None:
         said = pbs.run("qdel", job)
         text = "Connection refused\nCouldn't connect to cluster: pbshead\n"
         assert (said.stderr, said.returncode) == (text, 162)
+        (pbs.home / "go").touch()
         time.sleep(0.5)
     assert pbs.wait(job)["Exit_status"] == 7
 
@@ -260,6 +263,17 @@ def test_jobs_on_a_node_that_dies(serve: Serve) -> None:
     assert (shown["Exit_status"], shown["substate"]) == (-4, 93)
     assert pbs.wait(again)["run_count"] == 2
     assert output(pbs, again, "o") == "run\nrun\n"
+
+
+def test_a_node_that_stays_away_loses_its_jobs(serve: Serve) -> None:
+    nodes = [PbsNode(name="first", ncpus=1), PbsNode(name="second", ncpus=1)]
+    pbs = serve(nodes=nodes, times=replace(FAST, node_fail_requeue=0.2))
+    script = "[ -e again ] || { touch again; sleep 60; }"
+    job = pbs.submit(script=script)
+    assert is_there(pbs.home / "again")
+    pbs.lose_node("first")
+    shown = pbs.wait(job)
+    assert (shown["exec_host"], shown["run_count"]) == ("second/0", 2)
 
 
 def test_a_start_that_fails(serve: Serve) -> None:
@@ -356,6 +370,31 @@ def test_resources_are_shared_out(serve: Serve) -> None:
     assert (shown["job_state"], shown["comment"]) == ("Q", reason)
     pbs.run("qdel", second)
     assert pbs.wait(third)["Exit_status"] == 0
+
+
+PLACES = [
+    ("1:ncpus=3", ["a"]),
+    ("1:ncpus=3+1:ncpus=3", ["a", "b"]),
+    ("1:ncpus=3+1:ncpus=3,place=pack", None),
+    ("2:ncpus=1", ["a", "a"]),
+    ("2:ncpus=1,place=scatter", ["a", "b"]),
+    ("3:ncpus=1,place=scatter", None),
+    ("1:ncpus=1:host=b", ["b"]),
+    ("1:ncpus=1,place=excl", ["b"]),
+    ("1:ncpus=1:mem=2gb", ["b"]),
+    ("1:ncpus=1:ngpus=1", ["b"]),
+]
+
+
+@pytest.mark.parametrize(("select", "expected"), PLACES)
+def test_where_a_job_is_placed(select: str, expected: list[str] | None) -> None:
+    """Of two nodes with four processors, the first has another job, if not its processors."""
+    small, large = PbsNode(name="a", ncpus=4, mem="1gb"), PbsNode(name="b", ncpus=4, ngpus=1)
+    states = [NodeState(small, slots={0}), NodeState(large)]
+    given, _, layout = select.partition(",place=")
+    resources = {"select": given, **({"place": layout} if layout else {})}
+    placement = place(parse_resources(resources, [small, large])[1], states)
+    assert (placement and [state.node.name for state, _ in placement]) == expected
 
 
 def test_jobs_that_are_a_function(serve: Serve, tmp_path: Path) -> None:

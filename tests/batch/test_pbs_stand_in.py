@@ -300,7 +300,14 @@ def test_two_nodes(pbs: Pbs) -> None:
 
 
 def test_old_style_resources_and_directives(pbs: Pbs) -> None:
-    script = "#!/bin/sh\n#PBS -l ncpus=2,mem=100mb\n#PBS -N directed\n: x\n#PBS -N late\n"
+    script = """#!/bin/sh
+#PBS -N early
+#PBS -l ncpus=2,mem=100mb
+#PBS -N directed \\
+  -A someone
+true
+#PBS -N late
+"""
     shown = pbs.wait(pbs.submit("-l", "mem=200mb", script=script))
     assert shown["Resource_List"] == {
         "mem": "200mb",
@@ -309,7 +316,7 @@ def test_old_style_resources_and_directives(pbs: Pbs) -> None:
         "place": "pack",
         "select": "1:ncpus=2:mem=200mb",
     }
-    assert shown["Job_Name"] == "directed"
+    assert (shown["Job_Name"], shown["Account_Name"]) == ("directed", "someone")
 
 
 def test_arguments_of_a_program_stay_as_they_are(pbs: Pbs) -> None:
