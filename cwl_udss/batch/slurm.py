@@ -50,8 +50,8 @@ class Slurm:
         resources, placement = request.resources, request.placement
         words = [
             *("sbatch", "--parsable", f"--job-name={request.name}"),
-            # What runs a step again is ours to decide, and what its job sees the script says. With
-            # NONE Slurm would ask a login shell for an environment, which takes some sites a minute.
+            # What runs a step again is ours to decide, and what its job sees the script says.
+            # NONE would have Slurm ask a login shell for an environment: a minute at some sites.
             *("--no-requeue", "--export=PATH", "--open-mode=append"),
             *(f"--output={escaped(str(request.log))}", "--chdir=/"),
             *("--nodes=1", "--ntasks=1", f"--cpus-per-task={resources.cores}"),
