@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The two doors: `cwltool`, which is cwltool's own with `--udss` added, and `cwl-udss`."""
+"""The two doors: `cwltool`, which is cwltool's own with `--udss` added, and `cwl-udss`.
+
+What a command needs is imported when it runs, as some are started for every step of a workflow.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +16,9 @@ from typing import NoReturn
 
 import cwl_udss
 from cwl_udss.config import Settings, add_options, load_settings
-from cwl_udss.container import run_command
-from cwl_udss.containment import print_verdict
-from cwl_udss.doctor import print_examination
 from cwl_udss.errors import UdssError
-from cwl_udss.images_command import add_images
-from cwl_udss.installation import write_cwltool_command
-from cwl_udss.leases import LEASE_SECONDS
+from cwl_udss.images_arguments import add_images
 from cwl_udss.pure import prefer_python_modules
-from cwl_udss.scratch import clean
-from cwl_udss.steps import open_store
 
 _EXIT_FAILURE = 1
 _EXIT_INTERRUPTED = 130  # as a shell reports a process that SIGINT has ended
@@ -33,7 +29,7 @@ def cwltool() -> NoReturn:
     try:
         prefer_python_modules("cwltool")
         # cwltool may only be imported after the line above, and takes half a second.
-        from cwl_udss import driver  # noqa: PLC0415
+        from cwl_udss import driver
     except UdssError as error:
         sys.exit(f"cwltool: {error}")
     sys.exit(driver.run(sys.argv[1:]))
@@ -75,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=cwl_udss.__version__)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_run(commands)
-    add_images(commands)
+    add_images(commands).set_defaults(command=_images)
     _add_clean(commands)
     _add_doctor(commands)
     return parser
@@ -140,11 +136,23 @@ def _add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 
 def _run(options: argparse.Namespace, settings: Settings) -> int:
+    from cwl_udss.container import run_command
+
     command = options.arguments[1:] if options.arguments[:1] == ["--"] else options.arguments
     return run_command(options.image, tuple(command), settings, os.environ, Path.home())
 
 
+def _images(options: argparse.Namespace, settings: Settings) -> int:
+    from cwl_udss.images_command import run_images
+
+    return run_images(options, settings)
+
+
 def _clean(options: argparse.Namespace, settings: Settings) -> int:
+    from cwl_udss.leases import LEASE_SECONDS
+    from cwl_udss.scratch import clean
+    from cwl_udss.steps import open_store
+
     in_store = open_store(settings).clean(LEASE_SECONDS)
     for path in (*in_store, *clean(settings.scratch, os.environ)):
         print(f"removed {path}")
@@ -153,7 +161,13 @@ def _clean(options: argparse.Namespace, settings: Settings) -> int:
 
 def _doctor(options: argparse.Namespace, settings: Settings) -> int:
     if options.mend:
+        from cwl_udss.installation import write_cwltool_command
+
         print(f"wrote {write_cwltool_command()}")
     if options.containment:
+        from cwl_udss.containment import print_verdict
+
         return print_verdict(settings, os.environ, Path.home())
+    from cwl_udss.doctor import print_examination
+
     return print_examination(settings, os.environ, Path.home())

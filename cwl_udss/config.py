@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from cwl_udss.errors import SettingsError
-from cwl_udss.images.squashfs import Compression
-from cwl_udss.images.store import ImageFormat
+from cwl_udss.images.formats import Compression, ImageFormat
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -78,7 +77,8 @@ class _Setting:
         return f"udss_{self.name}"
 
 
-def _default_store(environment: Mapping[str, str], home: Path) -> Path:
+def user_cache(environment: Mapping[str, str], home: Path) -> Path:
+    """Return the directory of what is this user's, and can be made again."""
     return Path(environment.get("XDG_CACHE_HOME") or home / ".cache") / "cwl-udss"
 
 
@@ -133,7 +133,7 @@ SETTINGS = (
         name="store",
         metavar="DIR",
         help="keep converted images in DIR (default: ~/.cache/cwl-udss)",
-        default=_default_store,
+        default=user_cache,
         convert=_path,
     ),
     _Setting(

@@ -17,10 +17,10 @@ import cwl_udss
 from cwl_udss.config import Settings
 from cwl_udss.errors import UdssError
 from cwl_udss.filesystem import Abilities, Filesystem, look_at, try_abilities
+from cwl_udss.images.formats import ImageFormat
 from cwl_udss.images.manifest import this_platform
 from cwl_udss.images.node import NodeImages
 from cwl_udss.images.registries import load_registries
-from cwl_udss.images.store import ImageFormat
 from cwl_udss.installation import Command, installed_command, other_command
 from cwl_udss.javascript import SandboxedNode
 from cwl_udss.resources import available_resources
