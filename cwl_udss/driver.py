@@ -34,8 +34,10 @@ from cwl_udss.errors import ImageError, UdssError
 from cwl_udss.executor import ParallelExecutor
 from cwl_udss.images.pull import When
 from cwl_udss.javascript import SandboxedNode
+from cwl_udss.loaders import use_late_loaders
 from cwl_udss.resources import Resources, available_resources
 from cwl_udss.sandbox import INPUT_DIRECTORY, OUTPUT_DIRECTORY
+from cwl_udss.schema_cache import keep_schemas
 from cwl_udss.scratch import local_directories, run_directory
 from cwl_udss.step_cache import StepCache, open_cache
 from cwl_udss.steps import Steps
@@ -126,6 +128,8 @@ def _run_with_udss(arguments: list[str], options: argparse.Namespace) -> int:
         when = _when_to_pull(options, settings)
         steps = stack.enter_context(Steps(settings, os.environ, Path.home(), when))
         extend_cwltool()
+        use_late_loaders()
+        keep_schemas(os.environ, Path.home())
         set_js_engine(SandboxedNode(steps.runtime))
         runtime_context = RuntimeContext(vars(options))
         # Where conversion has made mount points. cwltool's own choice of the first is random.
@@ -187,6 +191,7 @@ def load_document(steps: Steps, document: str, overrides: str | None) -> None:
     if overrides is not None:
         arguments[:0] = ["--overrides", overrides]
     options = extended_parser().parse_args(arguments)
+    keep_schemas(os.environ, Path.home())
     logging.getLogger("cwltool").setLevel(logging.WARNING)  # before main() heeds --quiet
     code = cwltool.main.main(
         arguments, stdout=io.StringIO(), loadingContext=_loading_context(options, steps, None)
