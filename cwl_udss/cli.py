@@ -7,6 +7,7 @@ What a command needs is imported when it runs, as some are started for every ste
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import os
 import sys
@@ -19,6 +20,7 @@ from cwl_udss.config import Settings, add_options, load_settings
 from cwl_udss.errors import UdssError
 from cwl_udss.images_arguments import add_images
 from cwl_udss.pure import prefer_python_modules
+from cwl_udss.start import given_options, quick_imports
 
 _EXIT_FAILURE = 1
 _EXIT_INTERRUPTED = 130  # as a shell reports a process that SIGINT has ended
@@ -26,13 +28,18 @@ _EXIT_INTERRUPTED = 130  # as a shell reports a process that SIGINT has ended
 
 def cwltool() -> NoReturn:
     """Be the `cwltool` command."""
+    arguments = sys.argv[1:]
+    # Without it cwltool is left as it is. Nothing shorter can be meant: of --uds and the like there
+    # are several, which argparse refuses.
+    is_ours = "--udss" in given_options(arguments, os.environ)
     try:
         prefer_python_modules("cwltool")
-        # cwltool may only be imported after the line above, and takes half a second.
-        from cwl_udss import driver
+        # cwltool may only be imported after the line above.
+        with quick_imports() if is_ours else contextlib.nullcontext():
+            from cwl_udss import driver
     except UdssError as error:
         sys.exit(f"cwltool: {error}")
-    sys.exit(driver.run(sys.argv[1:]))
+    sys.exit(driver.run(arguments))
 
 
 def main() -> NoReturn:

@@ -39,6 +39,7 @@ from cwl_udss.resources import Resources, available_resources
 from cwl_udss.sandbox import INPUT_DIRECTORY, OUTPUT_DIRECTORY
 from cwl_udss.schema_cache import keep_schemas
 from cwl_udss.scratch import local_directories, run_directory
+from cwl_udss.start import given_options
 from cwl_udss.step_cache import StepCache, open_cache
 from cwl_udss.steps import Steps
 from cwl_udss.tool import extend_cwltool, make_tool, stop_host_steps
@@ -73,8 +74,7 @@ def run(arguments: list[str]) -> int:
     """Run cwltool with these arguments. Returns the exit code."""
     # main() looks the function up in its own module; there is no other way to add an option.
     cwltool.main.arg_parser = extended_parser  # type: ignore[attr-defined]
-    given = os.environ.get("CWLTOOL_OPTIONS", "").split() + arguments
-    options, _ = extended_parser().parse_known_args(given)
+    options, _ = extended_parser().parse_known_args(given_options(arguments, os.environ))
     if not options.udss:
         return int(cwltool.main.run(arguments, versionfunc=version_text))
     try:
@@ -84,6 +84,7 @@ def run(arguments: list[str]) -> int:
         return 1
 
 
+@functools.cache
 def extended_parser() -> argparse.ArgumentParser:
     """Return cwltool's own parser with one group more."""
     parser: argparse.ArgumentParser = arg_parser()
