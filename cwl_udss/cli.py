@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The two doors: `cwltool`, which is cwltool's own with `--udss` added, and `cwl-udss`."""
+"""The two doors: `cwltool`, which is cwltool's own with `--udss` added, and `cwl-udss`.
+
+What a command needs is imported when it runs, as some are started for every step of a workflow.
+"""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import os
 import sys
@@ -13,18 +17,11 @@ from typing import NoReturn
 
 import cwl_udss
 from cwl_udss.config import add_options, load_settings
-from cwl_udss.container import run_command
-from cwl_udss.containment import print_verdict
-from cwl_udss.doctor import print_examination, print_node_examination
 from cwl_udss.errors import UdssError
-from cwl_udss.images_command import add_images
-from cwl_udss.installation import write_cwltool_command
-from cwl_udss.leases import LEASE_SECONDS
+from cwl_udss.images_arguments import add_images
 from cwl_udss.pure import prefer_python_modules
-from cwl_udss.scratch import clean
 from cwl_udss.settings import Settings
-from cwl_udss.step_runner import run_by_hand, run_submitted
-from cwl_udss.steps import open_store
+from cwl_udss.start import given_options, quick_imports
 
 _EXIT_FAILURE = 1
 _EXIT_INTERRUPTED = 130  # as a shell reports a process that SIGINT has ended
@@ -32,13 +29,18 @@ _EXIT_INTERRUPTED = 130  # as a shell reports a process that SIGINT has ended
 
 def cwltool() -> NoReturn:
     """Be the `cwltool` command."""
+    arguments = sys.argv[1:]
+    # Without it cwltool is left as it is. Nothing shorter can be meant: of --uds and the like there
+    # are several, which argparse refuses.
+    is_ours = "--udss" in given_options(arguments, os.environ)
     try:
         prefer_python_modules("cwltool")
-        # cwltool may only be imported after the line above, and takes half a second.
-        from cwl_udss import driver  # noqa: PLC0415
+        # cwltool may only be imported after the line above.
+        with quick_imports() if is_ours else contextlib.nullcontext():
+            from cwl_udss import driver
     except UdssError as error:
         sys.exit(f"cwltool: {error}")
-    sys.exit(driver.run(sys.argv[1:]))
+    sys.exit(driver.run(arguments))
 
 
 def main() -> NoReturn:
@@ -77,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=cwl_udss.__version__)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_run(commands)
-    add_images(commands)
+    add_images(commands).set_defaults(command=_images)
     _add_step(commands)
     _add_clean(commands)
     _add_doctor(commands)
@@ -169,11 +171,21 @@ def _add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 
 def _run(options: argparse.Namespace, settings: Settings) -> int:
+    from cwl_udss.container import run_command
+
     command = options.arguments[1:] if options.arguments[:1] == ["--"] else options.arguments
     return run_command(options.image, tuple(command), settings, os.environ, Path.home())
 
 
+def _images(options: argparse.Namespace, settings: Settings) -> int:
+    from cwl_udss.images_command import run_images
+
+    return run_images(options, settings)
+
+
 def _step(options: argparse.Namespace, settings: Settings) -> int:
+    from cwl_udss.step_runner import run_by_hand, run_submitted
+
     directories = [path.absolute() for path in options.directories]
     if options.job:
         return run_submitted(directories)
@@ -181,6 +193,10 @@ def _step(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def _clean(options: argparse.Namespace, settings: Settings) -> int:
+    from cwl_udss.leases import LEASE_SECONDS
+    from cwl_udss.scratch import clean
+    from cwl_udss.steps import open_store
+
     in_store = open_store(settings).clean(LEASE_SECONDS)
     for path in (*in_store, *clean(settings.scratch, os.environ)):
         print(f"removed {path}")
@@ -189,9 +205,17 @@ def _clean(options: argparse.Namespace, settings: Settings) -> int:
 
 def _doctor(options: argparse.Namespace, settings: Settings) -> int:
     if options.mend:
+        from cwl_udss.installation import write_cwltool_command
+
         print(f"wrote {write_cwltool_command()}")
     if options.udss_batch:
+        from cwl_udss.doctor import print_node_examination
+
         return print_node_examination(settings, os.environ)
     if options.containment:
+        from cwl_udss.containment import print_verdict
+
         return print_verdict(settings, os.environ, Path.home())
+    from cwl_udss.doctor import print_examination
+
     return print_examination(settings, os.environ, Path.home())

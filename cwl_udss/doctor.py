@@ -18,10 +18,10 @@ from cwl_udss.batch.examination import examine_node
 from cwl_udss.batch_run import batch_client
 from cwl_udss.errors import UdssError
 from cwl_udss.filesystem import Abilities, Filesystem, look_at, try_abilities
+from cwl_udss.images.formats import ImageFormat
 from cwl_udss.images.manifest import this_platform
 from cwl_udss.images.node import NodeImages
 from cwl_udss.images.registries import load_registries
-from cwl_udss.images.store import ImageFormat
 from cwl_udss.installation import Command, installed_command, other_command
 from cwl_udss.javascript import SandboxedNode
 from cwl_udss.resources import available_resources

@@ -36,10 +36,13 @@ from cwl_udss.errors import ImageError, UdssError
 from cwl_udss.executor import BatchExecutor, ParallelExecutor
 from cwl_udss.images.pull import When
 from cwl_udss.javascript import SandboxedNode
+from cwl_udss.loaders import use_late_loaders
 from cwl_udss.resources import Resources, available_resources
 from cwl_udss.sandbox import INPUT_DIRECTORY, OUTPUT_DIRECTORY
+from cwl_udss.schema_cache import keep_schemas
 from cwl_udss.scratch import local_directories, run_directory
 from cwl_udss.settings import Settings
+from cwl_udss.start import given_options
 from cwl_udss.step_cache import StepCache, open_cache
 from cwl_udss.step_key import Contents
 from cwl_udss.steps import Steps
@@ -82,8 +85,7 @@ def run(arguments: list[str]) -> int:
     """Run cwltool with these arguments. Returns the exit code."""
     # main() looks the function up in its own module; there is no other way to add an option.
     cwltool.main.arg_parser = extended_parser  # type: ignore[attr-defined]
-    given = os.environ.get("CWLTOOL_OPTIONS", "").split() + arguments
-    options, _ = extended_parser().parse_known_args(given)
+    options, _ = extended_parser().parse_known_args(given_options(arguments, os.environ))
     if not options.udss:
         return int(cwltool.main.run(arguments, versionfunc=version_text))
     try:
@@ -93,6 +95,7 @@ def run(arguments: list[str]) -> int:
         return 1
 
 
+@functools.cache
 def extended_parser() -> argparse.ArgumentParser:
     """Return cwltool's own parser with one group more."""
     parser: argparse.ArgumentParser = arg_parser()
@@ -151,6 +154,8 @@ def _run_with_udss(arguments: list[str], options: argparse.Namespace) -> int:
         when = _when_to_pull(options, settings)
         steps = stack.enter_context(Steps(settings, os.environ, Path.home(), when))
         extend_cwltool()
+        use_late_loaders()
+        keep_schemas(os.environ, Path.home())
         set_js_engine(SandboxedNode(steps.runtime))
         runtime_context = RuntimeContext(vars(options))
         # Where conversion has made mount points. cwltool's own choice of the first is random.
@@ -220,6 +225,7 @@ def load_document(steps: Steps, document: str, overrides: str | None) -> None:
     if overrides is not None:
         arguments[:0] = ["--overrides", overrides]
     options = extended_parser().parse_args(arguments)
+    keep_schemas(os.environ, Path.home())
     logging.getLogger("cwltool").setLevel(logging.WARNING)  # before main() heeds --quiet
     code = cwltool.main.main(
         arguments,

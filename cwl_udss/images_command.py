@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`cwl-udss images`: pull, list, remove, verify and carry images."""
+"""`cwl-udss images`: pull, list, remove, verify and carry images (see images_arguments.py)."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import os
-import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -17,7 +16,6 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 
-from cwl_udss.config import add_options
 from cwl_udss.errors import UdssError
 from cwl_udss.images.bundle import export_images, import_images
 from cwl_udss.images.maintenance import prune, remove_named, verify
@@ -25,94 +23,15 @@ from cwl_udss.images.manifest import this_platform
 from cwl_udss.images.pull import Images, When
 from cwl_udss.images.request import ImageRequest
 from cwl_udss.pure import prefer_python_modules
-from cwl_udss.quantities import parse_size
 from cwl_udss.settings import Settings
 from cwl_udss.steps import Steps, open_store
 
 _DOCUMENTS = (".cwl", ".yml", ".yaml", ".json")
-_AGES = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 
-def add_images(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command with its own commands."""
-    parser = commands.add_parser(
-        "images",
-        help="pull, list, remove, verify and carry images",
-        description="The store of converted images, shared by all your runs.",
-    )
-    actions = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-
-    def add(name: str, command: Command, help: str, description: str) -> argparse.ArgumentParser:
-        action = actions.add_parser(name, help=help, description=description)
-        action.set_defaults(command=command)
-        return action
-
-    pull = add(
-        "pull",
-        _pull,
-        "get images, or newer ones of the same names",
-        "Ask the registry what each reference stands for now, and get that into the store unless "
-        "it is there; of a workflow all images that its steps name, builds included. Mirrors, "
-        "insecure and blocked registries and short names are taken from registries.conf; "
-        "credentials from what docker or podman login has written.",
-    )
-    pull.add_argument(
-        "names", metavar="IMAGE|WORKFLOW", nargs="+", help="as Docker names it, or a CWL document"
-    )
-    pull.add_argument("--overrides", metavar="FILE", help="cwltool's overrides for the workflows")
-    add("list", _list, "show what is in the store", "Show what is in the store.")
-    inspect = add(
-        "inspect", _inspect, "show all about an image", "Show all about an image, as JSON."
-    )
-    inspect.add_argument("name", metavar="IMAGE", help=_NAME)
-    remove = add(
-        "rm",
-        _remove,
-        "remove images",
-        "Forget references; an image goes when none is left that stands for it. What a run uses, "
-        "on whichever machine, stays.",
-    )
-    remove.add_argument("names", metavar="IMAGE", nargs="+", help=_NAME)
-    pruning = add(
-        "prune",
-        _prune,
-        "remove what was not used for long",
-        "Remove images that were not used for long, or, the least recently used first, until the "
-        "rest is small enough. What a run uses, on whichever machine, stays.",
-    )
-    pruning.add_argument(
-        "--older-than", metavar="AGE", type=_age, help="such as 30d (s, m, h, d, w)"
-    )
-    pruning.add_argument("--max-size", metavar="SIZE", type=_size, help="such as 50G")
-    add(
-        "verify",
-        _verify,
-        "look for damaged images",
-        "Read all images again; what is not what it was is put aside, into quarantine/. The exit "
-        "code is 1 if there was any.",
-    )
-    export = add(
-        "export",
-        _export,
-        "write images to a file",
-        "Write images of the store to one file, for a machine without network.",
-    )
-    export.add_argument("file", metavar="FILE", type=Path)
-    export.add_argument("names", metavar="IMAGE|WORKFLOW", nargs="+", help=_NAME)
-    export.add_argument("--overrides", metavar="FILE", help="cwltool's overrides for the workflows")
-    importing = add(
-        "import",
-        _import,
-        "take images from such a file",
-        "Put the images of a file that `export` has written into the store, with their names.",
-    )
-    importing.add_argument("file", metavar="FILE", type=Path)
-    for action in actions.choices.values():
-        add_options(action)
-
-
-Command = Callable[[argparse.Namespace, Settings], int]
-_NAME = "a reference, or the digest or its beginning"
+def run_images(options: argparse.Namespace, settings: Settings) -> int:
+    """Run the command that was chosen. Returns the exit code."""
+    return _COMMANDS[options.images](options, settings)
 
 
 def _pull(options: argparse.Namespace, settings: Settings) -> int:
@@ -225,15 +144,13 @@ def _images(settings: Settings) -> Images:
     return Images(open_store(settings), os.environ, Path.home())
 
 
-def _size(text: str) -> int:
-    try:
-        return parse_size(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-
-
-def _age(text: str) -> float:
-    match = re.fullmatch(r"(\d+)([smhdw]?)", text)
-    if match is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is no age, such as 30d")
-    return int(match[1]) * _AGES[match[2] or "d"]
+_COMMANDS: Mapping[str, Callable[[argparse.Namespace, Settings], int]] = {
+    "pull": _pull,
+    "list": _list,
+    "inspect": _inspect,
+    "rm": _remove,
+    "prune": _prune,
+    "verify": _verify,
+    "export": _export,
+    "import": _import,
+}

@@ -21,8 +21,6 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from filelock import SoftFileLease, Timeout
-
 LEASE_SECONDS = 60.0
 """Without a refresh for so long, the other is taken for dead."""
 REFRESH_SECONDS = 10.0
@@ -36,6 +34,8 @@ def turn(path: Path, is_needless: Callable[[], bool]) -> Iterator[bool]:
 
     Where there can be no lease (a full disk, say) nobody waits.
     """
+    from filelock import SoftFileLease, Timeout
+
     lease = SoftFileLease(path, lease_duration=LEASE_SECONDS, heartbeat_interval=REFRESH_SECONDS)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

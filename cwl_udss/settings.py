@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cwl_udss.images.squashfs import Compression
-from cwl_udss.images.store import ImageFormat
+from cwl_udss.images.formats import Compression, ImageFormat
 from cwl_udss.quantities import (
     AMOUNTS,
     parse_count,
@@ -118,7 +117,8 @@ class Setting:
         return f"udss_{self.name}"
 
 
-def _default_store(environment: Mapping[str, str], home: Path) -> Path:
+def user_cache(environment: Mapping[str, str], home: Path) -> Path:
+    """Return the directory of what is this user's, and can be made again."""
     return Path(environment.get("XDG_CACHE_HOME") or home / ".cache") / "cwl-udss"
 
 
@@ -174,7 +174,7 @@ SETTINGS: tuple[Setting, ...] = (
         name="store",
         metavar="DIR",
         help="keep converted images in DIR (default: ~/.cache/cwl-udss)",
-        default=_default_store,
+        default=user_cache,
         convert=_path,
     ),
     Setting(

@@ -34,11 +34,12 @@ from cwl_udss.images.dockerfile import (
     words,
 )
 from cwl_udss.images.download import download
+from cwl_udss.images.formats import ImageFormat
 from cwl_udss.images.manifest import Platform, this_platform
 from cwl_udss.images.node import NodeImages
 from cwl_udss.images.pull import Images, When
 from cwl_udss.images.snapshot import read_directory
-from cwl_udss.images.store import ImageFormat, Store, StoredImage
+from cwl_udss.images.store import Store, StoredImage
 from cwl_udss.runtimes.bwrap import Bubblewrap
 
 _logger = logging.getLogger(__name__)

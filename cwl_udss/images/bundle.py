@@ -19,11 +19,12 @@ from typing import Any
 from cwl_udss.errors import ImageError
 from cwl_udss.images.contents import Written
 from cwl_udss.images.convert import make_in_turn
+from cwl_udss.images.formats import ImageFormat
 from cwl_udss.images.maintenance import file_digest
 from cwl_udss.images.manifest import Platform, is_digest, parse_config
 from cwl_udss.images.snapshot import read_directory
 from cwl_udss.images.squashfs import write_squashfs
-from cwl_udss.images.store import ROOT_NAMES, ImageFormat, Store, StoredImage
+from cwl_udss.images.store import ROOT_NAMES, Store, StoredImage
 from cwl_udss.staging import remove_tree
 
 _ROOT = ROOT_NAMES[ImageFormat.SQUASHFS]

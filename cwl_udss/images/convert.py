@@ -15,11 +15,12 @@ from cwl_udss.errors import ImageError, InvalidImage
 from cwl_udss.images.archive import LayerIndex, index_layer
 from cwl_udss.images.contents import Written
 from cwl_udss.images.directory import write_directory
+from cwl_udss.images.formats import ImageFormat
 from cwl_udss.images.manifest import Descriptor
 from cwl_udss.images.merge import ensure_mount_points, merge_layers
 from cwl_udss.images.progress import PullProgress, pull_progress
 from cwl_udss.images.squashfs import write_squashfs
-from cwl_udss.images.store import ROOT_NAMES, ImageFormat, Store, StoredImage
+from cwl_udss.images.store import ROOT_NAMES, Store, StoredImage
 from cwl_udss.images.tree import Tree
 from cwl_udss.leases import turn
 

@@ -49,6 +49,16 @@ class ImageFile:
     members: dict[str, Member]
 
 
+def read_image_file(kind: str, path: Path, name: str, platform: Platform, work: Path) -> Source:
+    """Return the image in a file: "load" for an archive, "import" for a root filesystem, or "any".
+
+    `work` is a directory for what has to be unpacked. Raises ImageError if it is none of that kind.
+    """
+    file = open_image_file(path, name, work)
+    is_archive = is_image_archive(file) if kind == "any" else kind == "load"
+    return (archived_image if is_archive else imported_image)(file, platform)
+
+
 def open_image_file(path: Path, name: str, work: Path) -> ImageFile:
     """Read a tar's headers. A compressed one is unpacked into `work`, as its pieces are read out of
     order. Raises ImageError if it cannot be read, or is no tar."""

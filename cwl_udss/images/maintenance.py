@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cwl_udss.errors import StoreError
+from cwl_udss.images.formats import ImageFormat
 from cwl_udss.images.listing import directory_digest
 from cwl_udss.images.pull import Images
-from cwl_udss.images.store import ImageFormat, Store, StoredImage
+from cwl_udss.images.store import Store, StoredImage
 from cwl_udss.leases import LEASE_SECONDS
 
 _CHUNK_BYTES = 1 << 20

@@ -23,12 +23,10 @@ from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 
-from PySquashfsImage import SquashFsImage
-from PySquashfsImage.extract import extract_dir
-
 from cwl_udss.errors import StoreError
+from cwl_udss.images.formats import ImageFormat
 from cwl_udss.images.mount_holder import INFORMATION, MOUNT_SECONDS, connect
-from cwl_udss.images.store import ImageFormat, Store, StoredImage
+from cwl_udss.images.store import Store, StoredImage
 from cwl_udss.leases import living, presence, presence_name
 from cwl_udss.runtimes.bwrap import Bubblewrap
 from cwl_udss.sandbox import RootFilesystem
@@ -238,6 +236,9 @@ def _unpack(image: Path, destination: Path, environment: Mapping[str, str]) -> N
         lines = done.stderr.decode(errors="replace").strip().splitlines()
         _logger.warning("%s cannot unpack %s: %s", program, image, lines[-1] if lines else "")
         remove_tree(destination)
+    from PySquashfsImage import SquashFsImage
+    from PySquashfsImage.extract import extract_dir
+
     with SquashFsImage.from_file(str(image)) as opened:
         extract_dir(opened.select("/"), str(destination))
 

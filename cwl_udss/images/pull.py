@@ -11,11 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cwl_udss.errors import ImageError, InvalidReference
-from cwl_udss.images.convert import Source, convert_in_turn
 from cwl_udss.images.manifest import this_platform
 from cwl_udss.images.reference import ImageReference, parse_reference
 from cwl_udss.images.registries import load_registries
-from cwl_udss.images.remote import RemoteImage, find_image
 from cwl_udss.images.store import Store, StoredImage
 from cwl_udss.leases import turn
 
@@ -110,6 +108,9 @@ class Images:
             return found() or self._pull_now(parse_reference(text))
 
     def _pull_now(self, reference: ImageReference) -> StoredImage:
+        from cwl_udss.images.convert import convert_in_turn
+        from cwl_udss.images.remote import find_image
+
         remote = find_image(
             reference,
             platform=self._platform,
@@ -119,19 +120,8 @@ class Images:
         )
         image = self._store.find_digest(remote.digest)
         if image is None:
-            image = convert_in_turn(_source(remote), self._store)
+            image = convert_in_turn(remote.source, self._store)
         else:
             _logger.info("%s is up to date (%s)", remote.reference, remote.digest)
         self._store.remember(remote.reference, self._platform, remote.digest)
         return image
-
-
-def _source(remote: RemoteImage) -> Source:
-    return Source(
-        name=str(remote.reference),
-        digest=remote.digest,
-        layers=remote.manifest.layers,
-        diff_ids=remote.config.diff_ids,
-        config_document=remote.config_document,
-        read=remote.client.blob,
-    )

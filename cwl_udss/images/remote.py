@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cwl_udss.errors import ImageError, InvalidImage, RegistryError
+from cwl_udss.images.convert import Source
 from cwl_udss.images.credentials import find_credentials
 from cwl_udss.images.manifest import (
     ImageConfig,
@@ -36,6 +37,18 @@ class RemoteImage:
     config: ImageConfig
     config_document: bytes
     client: RegistryClient
+
+    @property
+    def source(self) -> Source:
+        """What it is converted from."""
+        return Source(
+            name=str(self.reference),
+            digest=self.digest,
+            layers=self.manifest.layers,
+            diff_ids=self.config.diff_ids,
+            config_document=self.config_document,
+            read=self.client.blob,
+        )
 
 
 def find_image(

@@ -12,20 +12,11 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from cwl_udss.errors import ImageError
-from cwl_udss.images.build import build_image
-from cwl_udss.images.convert import Source, convert_in_turn
-from cwl_udss.images.download import download
-from cwl_udss.images.local import (
-    ImageFile,
-    archived_image,
-    imported_image,
-    is_image_archive,
-    open_image_file,
-)
+from cwl_udss.images.formats import ImageFormat
 from cwl_udss.images.manifest import ImageConfig, Platform, this_platform
 from cwl_udss.images.node import NodeImages
 from cwl_udss.images.pull import Images, When
-from cwl_udss.images.store import ImageFormat, Store, StoredImage
+from cwl_udss.images.store import Store, StoredImage
 from cwl_udss.runtimes.bwrap import Bubblewrap
 
 
@@ -101,6 +92,8 @@ class RequestedImages:
         if request.pull:
             image = self._images.get(request.pull, self._when)
         elif request.file:
+            from cwl_udss.images.build import build_image
+
             image = build_image(
                 request.file,
                 images=self._images,
@@ -160,22 +153,16 @@ class RequestedImages:
                 f"the image {location} is not in the store {self._store.path}",
                 "get it where there is a network: cwl-udss images pull WORKFLOW",
             )
+        from cwl_udss.images.convert import convert_in_turn
+        from cwl_udss.images.download import download
+        from cwl_udss.images.local import read_image_file
+
         with self._store.work() as work:
-            file = open_image_file(path or download(location, work / "download"), name, work)
-            image = convert_in_turn(_READERS[kind](file, self._platform), self._store)
+            file = path or download(location, work / "download")
+            source = read_image_file(kind, file, name, self._platform, work)
+            image = convert_in_turn(source, self._store)
         self._store.remember(name, self._platform, image.digest, stamp)
         return image
-
-
-def _any_image(file: ImageFile, platform: Platform) -> Source:
-    return (archived_image if is_image_archive(file) else imported_image)(file, platform)
-
-
-_READERS: dict[str, Callable[[ImageFile, Platform], Source]] = {
-    "load": archived_image,
-    "import": imported_image,
-    "any": _any_image,
-}
 
 
 def _local_path(location: str, base: Path) -> Path | None:

@@ -6,7 +6,6 @@ Contents are written as their layers stream by, the tables at the end.
 
 from __future__ import annotations
 
-import enum
 import hashlib
 import os
 import struct
@@ -22,6 +21,7 @@ from isal import isal_zlib
 
 from cwl_udss.errors import InvalidImage
 from cwl_udss.images.contents import LayerContent, Written, by_layer
+from cwl_udss.images.formats import Compression
 from cwl_udss.images.squashfs_data import DataWriter
 from cwl_udss.images.squashfs_format import (
     ABSENT_TABLE,
@@ -52,13 +52,6 @@ _MOST_THREADS = 4  # the thread that reads cannot keep more of them busy
 # A file's list of blocks is as long for holes as for data: no honest image has so many.
 _LARGEST_TREE = 1 << 40
 _LEVEL = 1
-
-
-class Compression(enum.Enum):
-    """How blocks are compressed: zstd, or gzip for kernels and tools that are older than it."""
-
-    ZSTD = "zstd"
-    GZIP = "gzip"
 
 
 class _Zstd(threading.local):

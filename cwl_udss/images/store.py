@@ -17,7 +17,6 @@ Correct without locks: an image's name says its content, and appears by rename w
 from __future__ import annotations
 
 import contextlib
-import enum
 import errno
 import hashlib
 import json
@@ -28,26 +27,21 @@ from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from cwl_udss.errors import StoreError
 from cwl_udss.filesystem import look_at
-from cwl_udss.images.contents import Written
+from cwl_udss.images.formats import Compression, ImageFormat
 from cwl_udss.images.manifest import ImageConfig, Platform, is_digest, parse_config
 from cwl_udss.images.reference import ImageReference
-from cwl_udss.images.squashfs import Compression
 from cwl_udss.leases import list_presences, living, presence, presence_name, remove_dead
 from cwl_udss.staging import publish_directory, publish_file, remove_abandoned, work_directory
 
+if TYPE_CHECKING:
+    from cwl_udss.images.contents import Written
+
 # Part of every image's name. To be raised when conversion makes something else of the same layers.
 RECIPE = 2
-
-
-class ImageFormat(enum.Enum):
-    """How an image's root filesystem is kept."""
-
-    DIRECTORY = "directory"
-    SQUASHFS = "squashfs"
 
 
 ROOT_NAMES = {ImageFormat.DIRECTORY: "rootfs", ImageFormat.SQUASHFS: "rootfs.squashfs"}

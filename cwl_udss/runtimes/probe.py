@@ -62,32 +62,32 @@ def bundled_bubblewrap() -> Bubblewrap:
 
 def probe_bubblewrap(path: str) -> Bubblewrap:
     """Look at a `bwrap` and make a sandbox with it. Raises SandboxError with what is missing."""
-    help_text = _output(path, "--help")
+    help_text = _help(path)
     options = frozenset(word for word in help_text.split() if word.startswith("--"))
     missing = sorted(REQUIRED_OPTIONS - options)
     if missing:
         raise SandboxError(f"{path} is too old: it has no {missing[0]}", "unset it, or update it")
-    _make_namespaces(path)
-    return Bubblewrap(path=path, version=_output(path, "--version").strip(), options=options)
+    return Bubblewrap(path=path, version=_version_in_sandbox(path), options=options)
 
 
-def _make_namespaces(path: str) -> None:
-    """Make what a step gets: only trying tells whether that is allowed."""
+def _version_in_sandbox(path: str) -> str:
+    """Return the version, asked for in what a step gets: only trying tells if that is allowed."""
     # A file, as nobody waits for its end: bwrap's child waits for ever where its parent was killed
     # before it had done its part, and would hold a pipe open.
-    with tempfile.TemporaryFile() as messages:
+    with tempfile.TemporaryFile() as output:
         probe = subprocess.run(
             [path, *_NAMESPACES, "--die-with-parent", *_MOUNTS, "--", path, "--version"],
             env={},
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=messages,
+            stdout=output,
+            stderr=subprocess.STDOUT,
             check=False,
         )
-        messages.seek(0)
-        message = messages.read().decode(errors="replace").strip().removeprefix("bwrap: ")
+        output.seek(0)
+        said = output.read().decode(errors="replace").strip()
     if probe.returncode == 0:
-        return
+        return said
+    message = said.removeprefix("bwrap: ")
     raise SandboxError(
         f"no sandbox can be made with {path} ({message})", _advice_on_namespaces(message)
     )
@@ -115,9 +115,9 @@ def _advice_on_namespaces(message: str) -> str:
     )
 
 
-def _output(path: str, option: str) -> str:
+def _help(path: str) -> str:
     try:
-        completed = subprocess.run([path, option], capture_output=True, env={}, check=True)
+        completed = subprocess.run([path, "--help"], capture_output=True, env={}, check=True)
     except (OSError, subprocess.CalledProcessError) as error:
         raise SandboxError(f"{path} does not run", str(error)) from error
     return completed.stdout.decode(errors="replace")

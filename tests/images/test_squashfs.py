@@ -35,8 +35,9 @@ from cwl_udss.errors import InvalidImage
 from cwl_udss.images.archive import Extent, index_layer
 from cwl_udss.images.contents import clamped_time
 from cwl_udss.images.directory import write_directory
+from cwl_udss.images.formats import Compression
 from cwl_udss.images.merge import merge_layers
-from cwl_udss.images.squashfs import Compression, write_squashfs
+from cwl_udss.images.squashfs import write_squashfs
 from cwl_udss.images.squashfs_data import cut
 from cwl_udss.images.squashfs_format import (
     NONE,

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line of `cwl-udss images`, apart from what does it, which takes long to import."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+
+from cwl_udss.config import add_options
+from cwl_udss.quantities import parse_size
+
+_NAME = "a reference, or the digest or its beginning"
+_AGES = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+
+
+def add_images(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+) -> argparse.ArgumentParser:
+    """Add the command with its own commands, of which the chosen one becomes `images`."""
+    parser = commands.add_parser(
+        "images",
+        help="pull, list, remove, verify and carry images",
+        description="The store of converted images, shared by all your runs.",
+    )
+    actions = parser.add_subparsers(
+        title="commands", metavar="COMMAND", dest="images", required=True
+    )
+
+    def add(name: str, help: str, description: str) -> argparse.ArgumentParser:
+        return actions.add_parser(name, help=help, description=description)
+
+    pull = add(
+        "pull",
+        "get images, or newer ones of the same names",
+        "Ask the registry what each reference stands for now, and get that into the store unless "
+        "it is there; of a workflow all images that its steps name, builds included. Mirrors, "
+        "insecure and blocked registries and short names are taken from registries.conf; "
+        "credentials from what docker or podman login has written.",
+    )
+    pull.add_argument(
+        "names", metavar="IMAGE|WORKFLOW", nargs="+", help="as Docker names it, or a CWL document"
+    )
+    pull.add_argument("--overrides", metavar="FILE", help="cwltool's overrides for the workflows")
+    add("list", "show what is in the store", "Show what is in the store.")
+    inspect = add("inspect", "show all about an image", "Show all about an image, as JSON.")
+    inspect.add_argument("name", metavar="IMAGE", help=_NAME)
+    remove = add(
+        "rm",
+        "remove images",
+        "Forget references; an image goes when none is left that stands for it. What a run uses, "
+        "on whichever machine, stays.",
+    )
+    remove.add_argument("names", metavar="IMAGE", nargs="+", help=_NAME)
+    pruning = add(
+        "prune",
+        "remove what was not used for long",
+        "Remove images that were not used for long, or, the least recently used first, until the "
+        "rest is small enough. What a run uses, on whichever machine, stays.",
+    )
+    pruning.add_argument(
+        "--older-than", metavar="AGE", type=_age, help="such as 30d (s, m, h, d, w)"
+    )
+    pruning.add_argument("--max-size", metavar="SIZE", type=_size, help="such as 50G")
+    add(
+        "verify",
+        "look for damaged images",
+        "Read all images again; what is not what it was is put aside, into quarantine/. The exit "
+        "code is 1 if there was any.",
+    )
+    export = add(
+        "export",
+        "write images to a file",
+        "Write images of the store to one file, for a machine without network.",
+    )
+    export.add_argument("file", metavar="FILE", type=Path)
+    export.add_argument("names", metavar="IMAGE|WORKFLOW", nargs="+", help=_NAME)
+    export.add_argument("--overrides", metavar="FILE", help="cwltool's overrides for the workflows")
+    importing = add(
+        "import",
+        "take images from such a file",
+        "Put the images of a file that `export` has written into the store, with their names.",
+    )
+    importing.add_argument("file", metavar="FILE", type=Path)
+    for action in actions.choices.values():
+        add_options(action)
+    return parser
+
+
+def _size(text: str) -> int:
+    try:
+        return parse_size(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _age(text: str) -> float:
+    match = re.fullmatch(r"(\d+)([smhdw]?)", text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no age, such as 30d")
+    return int(match[1]) * _AGES[match[2] or "d"]
