@@ -5,19 +5,25 @@ PYTHON ?= $(shell for python in /usr/bin/python3 python3; do \
 	$$python -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 10))' 2>/dev/null \
 	&& echo $$python && break; done)
 VENV := .venv
+SHARED ?= $(HOME)/cwl-udss-tests
 SOURCES := setup.cfg pyproject.toml $(shell find cwl_udss -name '*.py')
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint conformance bench clean
+.PHONY: help demo test test-pbs lint conformance bench clean
 
 help:  ## say what there is
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*## /\t/' | expand -t 13
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*## /\t/' | expand -t 13
 
 demo: $(VENV)/installed  ## run a small workflow in an image made of files of this machine
 	$(VENV)/bin/python examples/demo/demo.py
 
 test: $(VENV)/installed-test  ## run all tests
 	$(VENV)/bin/pytest -n 2 $(TESTS)
+
+test-pbs: $(VENV)/installed-test  ## run the tests of batch runs on the real PBS of this machine (SHARED=DIR, which its nodes see)
+	mkdir -p $(SHARED)
+	CWL_UDSS_TESTS_PBS=real CWL_UDSS_TESTS_SCRATCH=$(SHARED) $(VENV)/bin/pytest \
+		--basetemp=$(SHARED)/pytest -k pbs tests/batch/test_batch_runs.py
 
 lint: $(VENV)/installed-lint  ## check rules, format and types
 	$(VENV)/bin/ruff check .
@@ -31,6 +37,7 @@ conformance: $(VENV)/installed-conformance  ## run CWL's suite (SUITE=PATH, else
 bench: $(VENV)/installed-test  ## measure against others, and print the table (see benchmarks/README.md)
 	$(VENV)/bin/python benchmarks/steps.py
 	$(VENV)/bin/python benchmarks/image.py
+	$(VENV)/bin/python benchmarks/batch.py
 
 clean:  ## remove the virtual environment
 	rm -rf $(VENV)

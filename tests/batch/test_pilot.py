@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from clusters import NODES, Cluster, serve, wait_until
+from clusters import Cluster, serve, wait_until
 from test_batch_runs import Runs
 
 from cwl_udss.batch.pilot import provider_options
@@ -43,7 +43,7 @@ def test_steps_run_in_an_allocation(runs: Runs) -> None:
     results = [json.loads((step / "result.json").read_text()) for step in runs.steps]
     assert len(results) == 8
     if runs.cluster.name == "slurm":
-        assert {result["node"] for result in results} <= set(NODES)
+        assert {result["node"] for result in results} <= runs.cluster.nodes
         assert runs.cluster.submitted() == before + 1
         wait_until(lambda: not runs.cluster.jobs())
 
