@@ -6,11 +6,13 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from cwltool.context import RuntimeContext
 from cwltool.errors import UnsupportedRequirement, WorkflowException
 
 from cwl_udss.batch.jobs import BatchSteps, FinishedStep
@@ -52,6 +54,15 @@ class BatchJob(SandboxedJob):
         super().__init__(steps, cache, directory, *arguments)
         self._batch = batch
         self._contents = batch.contents
+        self._is_secret = False
+
+    def run(
+        self, runtimeContext: RuntimeContext, tmpdir_lock: threading.Lock | None = None
+    ) -> None:
+        """Run the job (see SandboxedJob)."""
+        secrets = runtimeContext.secret_store
+        self._is_secret = secrets is not None and secrets.has_secret(self.joborder)
+        super().run(runtimeContext, tmpdir_lock)
 
     def _get_ready(self, image: StoredImage) -> None:
         """Nothing is needed on this machine but the image in the store."""
@@ -70,6 +81,7 @@ class BatchJob(SandboxedJob):
                 Path(self.outdir),
                 self._key(),
                 make_wish(self._said(), self._hint(), self._batch.settings),
+                is_secret=self._is_secret,
                 is_success=self._is_success,
                 temporary_codes=self.temporaryFailCodes,
             )

@@ -38,24 +38,28 @@ class BatchPlan:
     directory: Path
     is_shared: bool
     """Several drivers may run in the directory: it belongs to a cache."""
-    must_exist: bool
     detaches: bool
     """An interrupt leaves the jobs running."""
 
 
-def plan_run(options: argparse.Namespace, settings: Settings) -> BatchPlan:
-    """Return where the run is. Raises BatchError if one is to be resumed that is not there."""
+def plan_run(options: argparse.Namespace, settings: Settings) -> BatchPlan | None:
+    """Return where the run is; None if its steps are no jobs. Raises BatchError if one is to be
+    resumed that is not there."""
     detaches = bool(options.udss_detach)
+    if settings.batch is None:
+        for name in ("resume", "detach"):
+            if getattr(options, f"udss_{name}"):
+                raise BatchError(f"--udss-{name} is for steps that are jobs", "add --udss-batch")
+        return None
     if options.udss_resume:
         path = settings.runs / options.udss_resume  # an absolute one stays
         if not (path / "steps").is_dir():
             raise BatchError(f"there is no run {path}", f"look into {settings.runs}")
-        return BatchPlan(directory=path, is_shared=False, must_exist=True, detaches=detaches)
+        return BatchPlan(directory=path, is_shared=False, detaches=detaches)
     if options.cachedir:
         path = Path(options.cachedir).absolute() / "batch"
-        return BatchPlan(directory=path, is_shared=True, must_exist=False, detaches=detaches)
-    path = settings.runs / new_run_name()
-    return BatchPlan(directory=path, is_shared=False, must_exist=False, detaches=detaches)
+        return BatchPlan(directory=path, is_shared=True, detaches=detaches)
+    return BatchPlan(directory=settings.runs / new_run_name(), is_shared=False, detaches=detaches)
 
 
 def batch_client(settings: Settings, environment: Mapping[str, str]) -> Client:
@@ -72,7 +76,6 @@ class BatchRun:
     """The run: begun when all documents were read, ended with the driver."""
 
     def __init__(self, plan: BatchPlan, settings: Settings, environment: Mapping[str, str]) -> None:
-        assert settings.batch is not None
         self._plan = plan
         self._settings = settings
         self._environment = environment

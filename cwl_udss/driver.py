@@ -146,9 +146,8 @@ def _run_with_udss(arguments: list[str], options: argparse.Namespace) -> int:
         print(f"cwltool: {refused}", file=sys.stderr)
         return USAGE_ERROR
     settings = load_settings(vars(options), os.environ, Path.home())
-    batch = None
-    if settings.batch is not None and not options.validate:
-        batch = BatchRun(plan_run(options, settings), settings, os.environ)
+    plan = None if options.validate else plan_run(options, settings)
+    batch = None if plan is None else BatchRun(plan, settings, os.environ)
     # Left in this order, whatever happens: steps are stopped before their directories go.
     with contextlib.ExitStack() as stack:
         when = _when_to_pull(options, settings)

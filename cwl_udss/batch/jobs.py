@@ -73,11 +73,12 @@ class BatchSteps:
         key: str | None,
         wish: Wish,
         *,
+        is_secret: bool,
         is_success: Callable[[int], bool],
         temporary_codes: Iterable[int],
     ) -> FinishedStep:
         """Run a step to its end; `staged` is what its output directory begins with, and is moved
-        away. `key` finds the step again in a later run, if it has one.
+        away. `key` finds the step again in a later run, if it has one. What is secret is not kept.
 
         Raises BatchError, with what has happened and what to do, if it has not ended by itself.
         """
@@ -89,7 +90,11 @@ class BatchSteps:
         tried = 0
         while True:
             entry = self._run.add(spec.name, key or secrets.token_hex(32), spec, staged)
-            outcome = self._attempt(entry, wish)
+            try:
+                outcome = self._attempt(entry, wish)
+            finally:
+                if is_secret:
+                    entry.spec.unlink()
             may_retry = tried < wish.retries and not self._stop.is_set()
             if not may_retry or not is_tried_again(
                 outcome, temporary_codes, is_scaled=wish.retry_scale > 1

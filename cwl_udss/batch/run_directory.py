@@ -60,6 +60,11 @@ class Entry:
         return self.path.name
 
     @property
+    def spec(self) -> Path:
+        """What is to be done."""
+        return self.path / SPEC
+
+    @property
     def log(self) -> Path:
         """What its job's script and the batch system have said."""
         return self.path / LOG
@@ -135,9 +140,10 @@ class RunDirectory:
         path = self.steps / f"{plain}.{key[:_KEY_DIGITS]}.{secrets.token_hex(4)}"
         # The environment may hold secrets.
         path.mkdir(mode=0o700)
-        (path / SPEC).write_bytes(to_json(spec))
-        copies.move(str(staged), str(path / STAGED))
-        return Entry(path=path)
+        entry = Entry(path=path)
+        entry.spec.write_bytes(to_json(spec))
+        copies.move(str(staged), str(entry.staged))
+        return entry
 
     def write_script(self, entries: Sequence[Entry], environment: Mapping[str, str]) -> None:
         """Write the script of the job that runs these steps, one after the other, to the first."""
