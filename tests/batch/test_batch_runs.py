@@ -262,6 +262,22 @@ def test_what_a_step_is_given_and_leaves(runs: Runs) -> None:
     assert (runs.directory / "changed").read_text() == "old\n"
 
 
+def test_a_secret_is_kept_nowhere(runs: Runs) -> None:
+    tool = runs.tool(
+        'printf %s "$0" | wc -c; exit 1',
+        hints={**BUSYBOX, "cwltool:Secrets": {"secrets": ["word"]}},
+    )
+    namespaces = {"cwltool": "http://commonwl.org/cwltool#"}
+    document = runs.write("tool.cwl", {**tool, "$namespaces": namespaces})
+    done = runs.run("--enable-ext", document, "--word", "hush-hush")
+    assert done.returncode == 1
+    assert (runs.steps[0] / "outputs/out").read_text() == "9\n"
+    kept = [path for path in (runs.directory / "cwl-udss-runs").rglob("*") if path.is_file()]
+    assert kept
+    assert not any("hush-hush" in path.read_text() for path in kept)
+    assert "hush-hush" not in done.stderr
+
+
 def test_the_server_is_away_for_a_while(runs: Runs) -> None:
     process = runs.start(*runs.scatter("sleep 4; echo $0", 3))
     wait_until(lambda: len([s for s in runs.steps if s.joinpath("started.json").exists()]) == 3)
