@@ -161,8 +161,9 @@ class _Stream:
 
     def skip_to(self, offset: int) -> None:
         """Go on without looking. Raises InvalidImage if the stream ends before."""
-        for _ in self.pieces(offset - self.offset):
-            pass
+        if offset != self.offset:
+            for _ in self.pieces(offset - self.offset):
+                pass
 
     def _next(self) -> bool:
         chunk = next(self._chunks, None)

@@ -143,8 +143,12 @@ def _stored(block: bytes, compress: Callable[[bytes], bytes]) -> tuple[bytes, in
     return block, len(block) | STORED_AS_IT_IS
 
 
-def _with_holes(file: RegularFile, content: Content, zeros: bytes) -> Iterator[bytes | memoryview]:
+def _with_holes(file: RegularFile, content: Content, zeros: bytes) -> Content:
     """A file's bytes, with the holes in it: of these, whole blocks are `zeros` itself."""
+    return content if file.extents is None else _filled(file, content, zeros)
+
+
+def _filled(file: RegularFile, content: Content, zeros: bytes) -> Content:
     end = 0
     for offset, piece in placed(file, content):
         yield from _hole(end, offset, zeros)
