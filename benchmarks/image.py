@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pulling and converting an image from a registry on loopback, against skopeo and umoci.
+"""Pulling and converting an image from a registry on loopback, against other tools, and against the
+fastest programs for each part in a pipe (which checks nothing, and can do one layer only).
 
 Each run has a filesystem of its own, as ext4 slows several-fold after large deletes: as root a new
 ext4 in a file, otherwise an empty directory in memory.
@@ -9,59 +10,129 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import json
 import os
 import shutil
+import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
 from measure import COMMANDS, Run, in_turn, print_table, run, setting
-from stand_ins import RELEASE, cache_directory, push, write_layout
+from stand_ins import RELEASE, cache_directory, push, stand_in_registry, write_layout
 
 # About 200 MB and 10,000 entries.
 PACKAGES = ("bash", "coreutils", "git", "perl", "python3", "samtools", "tzdata", "vim")
 NAME = "docker.io/library/benchmark:1"
 EXT4_SIZE = 2 << 30
 
+SQUASHFS = "cwl-udss images pull: SquashFS"
+DIRECTORY = "cwl-udss images pull: directory"
+UMOCI = "skopeo copy + umoci unpack"
+TAR2SQFS = "curl | igzip | tar2sqfs -c lz4"
+TAR = "curl | igzip | tar -x"
+PODMAN = "podman pull"
+CH_IMAGE = "ch-image pull"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contestant:
+    """A shell script for an empty directory, and the programs that it is left out without."""
+
+    script: str
+    programs: tuple[str, ...] = ()
+    afterwards: str = ":"
+    """What makes the directory removable."""
+
 
 def main() -> None:
     """Print the table."""
-    with setting() as here:
+    with setting() as here, serve_tls(here.scratch) as (tls_registry, certificate):
         # In a process of its own: the peak memory of a child is at least its parent's.
         with ProcessPoolExecutor(1, get_context("spawn")) as other:
             push(other.submit(layout).result(), f"{here.registry}/{NAME}")
-
-        def ours() -> Run:
-            with fresh_filesystem() as directory:
-                return run(
-                    [COMMANDS / "cwl-udss", "images", "pull", "--udss-store", directory, NAME],
-                    here.environment,
-                )
-
-        def theirs() -> Run:
-            with fresh_filesystem() as directory:
-                script = (
-                    f"skopeo copy -q --src-tls-verify=false docker://{here.registry}/{NAME} "
-                    f"oci:{directory}/oci:1 && "
-                    f"umoci unpack --rootless --image {directory}/oci:1 {directory}/bundle"
-                )
-                return run(["sh", "-c", script], here.environment)
-
-        results = in_turn({"cwl-udss images pull": ours, "skopeo copy + umoci unpack": theirs})
+        contestants = {
+            name: in_fresh_filesystem(contestant, here.environment)
+            for name, contestant in all_contestants(
+                here.registry, tls_registry, certificate
+            ).items()
+            if all(map(shutil.which, contestant.programs))
+        }
+        results = in_turn(contestants)
     print_table(
-        f"an image of {size()} pulled and converted to a directory on {filesystem()}",
+        f"an image of {size()} pulled and converted on {filesystem()}",
         results,
-        "skopeo copy + umoci unpack",
-        "bar: at most 1 ×, under 250 MB",
+        UMOCI,
+        "bars: SquashFS at most 0.25 × umoci and 1.5 × tar2sqfs, a directory in memory 1.5 × tar; "
+        "under 150 MB",
+        others=[name for name in (TAR2SQFS, TAR) if name in results],
     )
+
+
+def all_contestants(registry: str, tls_registry: str, certificate: Path) -> dict[str, Contestant]:
+    """Return what runs against each other."""
+    pull = f"{COMMANDS}/cwl-udss images pull --udss-store . {NAME} --udss-format"
+    download = f"curl -sSf http://{registry}/v2/{NAME.rpartition(':')[0]}/blobs/{layer()}"
+    podman = (
+        "podman --root $PWD/root --runroot $PWD/run --storage-driver overlay --runtime runc "
+        "--cgroup-manager cgroupfs --events-backend file"
+    )
+    return {
+        SQUASHFS: Contestant(script=f"{pull} squashfs"),
+        DIRECTORY: Contestant(script=f"{pull} directory"),
+        UMOCI: Contestant(
+            script=f"skopeo copy -q --src-tls-verify=false docker://{registry}/{NAME} oci:oci:1 && "
+            "umoci unpack --rootless --image oci:1 bundle",
+            programs=("skopeo", "umoci"),
+            # It leaves directories that not even their owner may change.
+            afterwards="chmod -R u+rwx .",
+        ),
+        TAR2SQFS: Contestant(
+            script=f"{download} | igzip -d | tar2sqfs -q -c lz4 image.sqfs",
+            programs=("curl", "igzip", "tar2sqfs"),
+        ),
+        TAR: Contestant(
+            # Only root may make devices.
+            script=f"{download} | igzip -d | tar -x --exclude='./dev/*'",
+            programs=("curl", "igzip"),
+            afterwards="chmod -R u+rwx .",
+        ),
+        PODMAN: Contestant(
+            script=f"{podman} pull -q --tls-verify=false {registry}/{NAME}",
+            programs=("podman", "runc"),
+            afterwards=":" if os.geteuid() == 0 else "podman unshare rm -rf root run",
+        ),
+        CH_IMAGE: Contestant(
+            # It checks certificates by requests, and wants to know its user.
+            script=f"REQUESTS_CA_BUNDLE={certificate} USER=somebody "
+            f"ch-image -s $PWD/images --no-cache pull {tls_registry}/{NAME}",
+            programs=("ch-image", "openssl"),
+            afterwards="chmod -R u+rwx .",
+        ),
+    }
+
+
+def in_fresh_filesystem(
+    contestant: Contestant, environment: Mapping[str, str]
+) -> Callable[[], Run]:
+    """Return what runs a contestant once."""
+
+    def run_once() -> Run:
+        with fresh_filesystem() as directory:
+            result = run(["sh", "-c", f"cd {directory} && {contestant.script}"], environment)
+            subprocess.run(["sh", "-c", contestant.afterwards], cwd=directory, check=True)
+            return result
+
+    return run_once
 
 
 def layout() -> Path:
     """Return an OCI layout with the image, made if need be and kept."""
-    path = cache_directory() / "benchmark-image"
+    path = cache_directory() / "benchmark-image-with-history"
     if not path.exists():
         with tempfile.TemporaryDirectory(dir=path.parent) as name:
             tar = Path(name) / "image.tar"
@@ -74,6 +145,11 @@ def layout() -> Path:
             )
             made = Path(name) / "layout"
             write_layout(made, [gzip.compress(tar.read_bytes(), compresslevel=6, mtime=0)], {})
+            # Without any history ch-image refuses it.
+            subprocess.run(
+                ["umoci", "config", "--image", f"{made}:latest", "--history.comment", "made"],
+                check=True,
+            )
             listing = subprocess.run(["tar", "-tf", tar], check=True, capture_output=True)
             (made / "size").write_text(
                 f"{tar.stat().st_size >> 20} MB, {len(listing.stdout.splitlines()):,} entries"
@@ -85,6 +161,55 @@ def layout() -> Path:
 def size() -> str:
     """Return what the image holds."""
     return (layout() / "size").read_text()
+
+
+def layer() -> str:
+    """Return the digest of the image's layer."""
+    entry = json.loads((layout() / "index.json").read_text())["manifests"][0]
+    manifest = layout() / "blobs" / entry["digest"].replace(":", "/")
+    return str(json.loads(manifest.read_text())["layers"][0]["digest"])
+
+
+@contextlib.contextmanager
+def serve_tls(directory: Path) -> Iterator[tuple[str, Path]]:
+    """Serve the stand-in images to what speaks TLS only; give address and certificate."""
+    certificate, key = directory / "certificate.pem", directory / "key.pem"
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
+            *("-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"),
+            *("-out", certificate, "-keyout", key),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    configuration = directory / "tls.json"
+    configuration.write_text(
+        json.dumps(
+            {
+                "version": "0.1",
+                "log": {"level": "error", "accesslog": {"disabled": True}},
+                "storage": {"filesystem": {"rootdirectory": str(stand_in_registry())}},
+                "http": {
+                    "addr": address,
+                    "tls": {"certificate": str(certificate), "key": str(key)},
+                },
+            }
+        )
+    )
+    server = subprocess.Popen(
+        ["docker-registry", "serve", configuration],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield address, certificate
+    finally:
+        server.terminate()
+        server.wait()
 
 
 def filesystem() -> str:
@@ -108,13 +233,8 @@ def fresh_filesystem() -> Iterator[Path]:
             finally:
                 subprocess.run(["umount", mounted], check=True)
     else:
-        path = Path(tempfile.mkdtemp(dir="/dev/shm"))
-        try:
-            yield path
-        finally:
-            # umoci leaves directories that not even their owner may change.
-            subprocess.run(["chmod", "-R", "u+rwx", path], check=True)
-            shutil.rmtree(path)
+        with tempfile.TemporaryDirectory(dir="/dev/shm") as name:
+            yield Path(name)
 
 
 if __name__ == "__main__":

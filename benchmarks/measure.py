@@ -92,22 +92,34 @@ def in_turn(contestants: Mapping[str, Callable[[], Run]]) -> dict[str, list[Run]
     return runs
 
 
-def print_table(title: str, results: Mapping[str, Sequence[Run]], yardstick: str, bar: str) -> None:
-    """Print medians, their spread, and ratios to the yardstick's, pair by pair."""
+def print_table(
+    title: str,
+    results: Mapping[str, Sequence[Run]],
+    yardstick: str,
+    bar: str,
+    *,
+    others: Sequence[str] = (),
+) -> None:
+    """Print medians, their spread, and ratios to a yardstick's (and to others), pair by pair."""
+    yardsticks = (yardstick, *others)
     table = Table(title=title, caption=f"{bar}; {machine()}", title_justify="left")
-    for heading in ("", "median s", "min", "max", f"× {yardstick}", "peak MB"):
+    for heading in ("", "median s", "min", "max", *(f"× {name}" for name in yardsticks), "peak MB"):
         table.add_column(heading, justify="left" if not heading else "right")
     for name, runs in results.items():
-        ratio = statistics.median(
-            one.seconds / other.seconds for one, other in zip(runs, results[yardstick], strict=True)
-        )
+        ratios = (_ratio(runs, results[other]) for other in yardsticks)
         times = [run.seconds for run in runs]
         table.add_row(
             name,
-            *(f"{x:.2f}" for x in (statistics.median(times), min(times), max(times), ratio)),
+            *(f"{x:.2f}" for x in (statistics.median(times), min(times), max(times), *ratios)),
             f"{max(run.megabytes for run in runs):.0f}",
         )
     Console(width=None if sys.stdout.isatty() else 120).print(table)
+
+
+def _ratio(runs: Sequence[Run], yardstick: Sequence[Run]) -> float:
+    return statistics.median(
+        one.seconds / other.seconds for one, other in zip(runs, yardstick, strict=True)
+    )
 
 
 def machine() -> str:

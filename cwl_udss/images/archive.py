@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads a layer's tar headers as they stream by, and skips the contents.
+"""Reads a layer's tar headers as they stream by, and passes on the contents.
 
 Python's tarfile ends silently at a corrupt header that is not the first, and is slow. The formats:
 POSIX pax(1) (ustar and its extended headers), and GNU tar's manual, "Basic Tar Format" and "Storing
@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import enum
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from cwl_udss.errors import InvalidImage
 from cwl_udss.images.compression import decompress
+from cwl_udss.images.read_ahead import read_ahead
 
 _BLOCK = 512
 _ZEROS = bytes(_BLOCK)
@@ -66,6 +67,13 @@ class Member(NamedTuple):
     attributes: Mapping[str, bytes]
     """Extended attributes."""
 
+    @property
+    def stored(self) -> int:
+        """Bytes of the content: of a sparse file without its holes."""
+        if self.extents is None:
+            return self.size
+        return sum(extent.length for extent in self.extents)
+
 
 @dataclass(frozen=True, kw_only=True)
 class LayerIndex:
@@ -74,24 +82,57 @@ class LayerIndex:
     diff_id: str
     """Digest of the uncompressed layer, "sha256:…"."""
     members: list[Member]
+    number: int
+    """Tells it from the others that were read. An image may have the same layer in several places.
+    """
 
 
-def index_layer(chunks: Iterable[bytes], limits: Limits | None = None) -> LayerIndex:
-    """Read a compressed layer to its end. Raises InvalidImage if it is damaged, or too large."""
-    stream = _Stream(decompress(chunks), (limits or Limits()).uncompressed_bytes)
-    members = list(_members(stream, limits or Limits()))
-    return LayerIndex(diff_id=f"sha256:{stream.digest()}", members=members)
+Take = Callable[[Member, Iterator[memoryview]], None]
+"""Is given each regular file, and its content (without holes) in pieces, which need not be read."""
+
+
+def index_layer(
+    chunks: Iterable[bytes],
+    limits: Limits | None = None,
+    *,
+    number: int = 0,
+    take: Take | None = None,
+) -> LayerIndex:
+    """Read a compressed layer to its end, decompressing, checksum and the rest side by side.
+
+    Raises InvalidImage if it is damaged, or too large, and what `take` raises.
+    """
+    limits = limits or Limits()
+    checksum = hashlib.sha256()
+    with (
+        read_ahead(chunks) as compressed,
+        read_ahead(decompress(compressed)) as uncompressed,
+        read_ahead(_checked(uncompressed, checksum, limits)) as layer,
+    ):
+        members = list(_members(_Stream(layer), limits, take))
+        for _ in layer:  # padding, which is part of the whole
+            pass
+    diff_id = f"sha256:{checksum.hexdigest()}"
+    return LayerIndex(diff_id=diff_id, members=members, number=number)
+
+
+def _checked(chunks: Iterable[bytes], checksum: hashlib._Hash, limits: Limits) -> Iterator[bytes]:
+    size = 0
+    for chunk in chunks:
+        size += len(chunk)
+        if size > limits.uncompressed_bytes:
+            raise _too_large()
+        checksum.update(chunk)
+        yield chunk
 
 
 class _Stream:
-    """Uncompressed bytes, read forward, counted and hashed."""
+    """Bytes that are read forward, and counted."""
 
-    def __init__(self, chunks: Iterator[bytes], limit: int) -> None:
+    def __init__(self, chunks: Iterator[bytes]) -> None:
         self._chunks = chunks
         self._chunk = b""
         self._position = 0
-        self._checksum = hashlib.sha256()
-        self._limit = limit
         self.offset = 0
 
     def read(self, size: int) -> bytes:
@@ -106,47 +147,47 @@ class _Stream:
             data += part
         return data
 
-    def skip(self, size: int) -> bool:
-        """Go on without looking; False if the stream ends before."""
-        while size > len(self._chunk) - self._position:
-            rest = len(self._chunk) - self._position
-            size -= rest
-            self.offset += rest
-            if not self._next():
-                return size == 0
-        self._position += size
-        self.offset += size
-        return True
+    def pieces(self, size: int) -> Iterator[memoryview]:
+        """The next bytes, uncopied. Raises InvalidImage if the stream ends before."""
+        while size:
+            piece = memoryview(self._chunk)[self._position : self._position + size]
+            if piece:
+                self._position += len(piece)
+                self.offset += len(piece)
+                size -= len(piece)
+                yield piece
+            elif not self._next():
+                raise _truncated()
 
-    def digest(self) -> str:
-        """The checksum of everything, to the end."""
-        while self._next():
-            pass
-        return self._checksum.hexdigest()
+    def skip_to(self, offset: int) -> None:
+        """Go on without looking. Raises InvalidImage if the stream ends before."""
+        if offset != self.offset:
+            for _ in self.pieces(offset - self.offset):
+                pass
 
     def _next(self) -> bool:
         chunk = next(self._chunks, None)
         self._chunk, self._position = chunk or b"", 0
-        if chunk is None:
-            return False
-        self._limit -= len(chunk)
-        if self._limit < 0:
-            raise InvalidImage("a layer is larger than any image", "it may be meant to fill disks")
-        self._checksum.update(chunk)
-        return True
+        return chunk is not None
 
 
-def _members(stream: _Stream, limits: Limits) -> Iterator[Member]:
+def _members(stream: _Stream, limits: Limits, take: Take | None) -> Iterator[Member]:
     common: dict[bytes, bytes] = {}
-    number = 0
+    number = size = 0
     while (extended := _next_header(stream, limits, common)) is not None:
-        block, records = extended
         number += 1
         if number > limits.entries:
             raise InvalidImage(
                 f"a layer has more than {limits.entries} entries", "it may be meant to do harm"
             )
-        yield _member(stream, block, records)
+        member, end = _member(stream, *extended)
+        size += member.size
+        if size > limits.uncompressed_bytes:  # with holes, which are read like anything else
+            raise _too_large()
+        if take is not None and member.kind is Kind.FILE:
+            take(member, stream.pieces(member.stored))
+        stream.skip_to(end)
+        yield member
 
 
 def _next_header(
@@ -179,7 +220,8 @@ def _next_header(
             records.setdefault(key, content.partition(b"\0")[0])
 
 
-def _member(stream: _Stream, block: bytes, records: dict[bytes, bytes]) -> Member:
+def _member(stream: _Stream, block: bytes, records: dict[bytes, bytes]) -> tuple[Member, int]:
+    """What a header says, up to its content, and where that ends."""
     flag = block[156:157]
     kind = _KINDS.get(flag, Kind.OTHER)
     # Types that are a header only have no content, whatever size they name (as Go's archive/tar).
@@ -190,28 +232,26 @@ def _member(stream: _Stream, block: bytes, records: dict[bytes, bytes]) -> Membe
     path = records.get(b"path") or _ustar_path(block)
     if flag == b"S":
         extents, size = _old_sparse(stream, block), _number(block[483:495])
-    offset = stream.offset
-    padded = -(-stored // _BLOCK) * _BLOCK
+    start = stream.offset
+    end = start - (-stored // _BLOCK) * _BLOCK
     if kind is Kind.FILE and flag != b"S" and any(k.startswith(b"GNU.sparse.") for k in records):
         path = records.get(b"GNU.sparse.name") or path
         extents, size = _pax_sparse(stream, records, stored)
-        padded -= stream.offset - offset
-        offset = stream.offset
+        stored -= stream.offset - start
     if extents is not None:
         _check_extents(extents, size, stored)
-    if not stream.skip(padded):
-        raise _truncated()
-    return Member(
+    member = Member(
         path=path,
         kind=kind,
         mode=_number(block[100:108]),
         mtime=_time(records.get(b"mtime"), block),
         size=size,
-        offset=offset,
+        offset=stream.offset,
         link=records.get(b"linkpath") or block[157:257].partition(b"\0")[0],
         extents=extents,
         attributes=_attributes(records) if records else {},
     )
+    return member, end
 
 
 _KINDS = {
@@ -275,8 +315,9 @@ def _extended_content(stream: _Stream, size: int, limits: Limits) -> bytes:
     if size > limits.extended_header_bytes:
         raise InvalidImage(f"a layer has a header of {size} bytes", "it may be meant to do harm")
     content = stream.read(size)
-    if len(content) < size or not stream.skip(-size % _BLOCK):
+    if len(content) < size:
         raise _truncated()
+    stream.skip_to(stream.offset + -size % _BLOCK)
     return content
 
 
@@ -378,6 +419,10 @@ def _decimal(text: bytes) -> int:
 
 def _corrupt(problem: str) -> InvalidImage:
     return InvalidImage(f"a layer {problem}", "the image is damaged: have it pushed again")
+
+
+def _too_large() -> InvalidImage:
+    return InvalidImage("a layer is larger than any image", "it may be meant to fill disks")
 
 
 def _truncated() -> InvalidImage:

@@ -20,7 +20,8 @@ from typing import Any
 
 from cwl_udss.errors import ImageError
 from cwl_udss.images.build_layers import BuildRoots, Command, Root
-from cwl_udss.images.convert import make_in_turn, write_image
+from cwl_udss.images.contents import write_tree
+from cwl_udss.images.convert import make_in_turn, new_root
 from cwl_udss.images.dockerfile import (
     Dockerfile,
     Heredoc,
@@ -123,8 +124,10 @@ def build_image(
             roots = BuildRoots(place, runtime)
             roots.export(_materialize(state.root, roots, work), work / "rootfs")
             with store.work() as target:
-                written = write_image(*read_directory(work / "rootfs"), target, store)
-                store.publish(target, digest, document, written)
+                made = target / "image"
+                with new_root(made, target / "contents", store) as sink:
+                    written = write_tree(*read_directory(work / "rootfs"), sink)
+                store.publish(made, digest, document, written)
 
         return make_in_turn(digest, store, build, name)
 

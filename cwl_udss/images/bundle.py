@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from cwl_udss.errors import ImageError
-from cwl_udss.images.contents import Written
+from cwl_udss.images.contents import Written, write_tree
 from cwl_udss.images.convert import make_in_turn
 from cwl_udss.images.formats import ImageFormat
-from cwl_udss.images.maintenance import file_digest
+from cwl_udss.images.listing import file_digest
 from cwl_udss.images.manifest import Platform, is_digest, parse_config
 from cwl_udss.images.snapshot import read_directory
-from cwl_udss.images.squashfs import write_squashfs
+from cwl_udss.images.squashfs import SquashfsSink
 from cwl_udss.images.store import ROOT_NAMES, Store, StoredImage
 from cwl_udss.staging import remove_tree
 
@@ -74,7 +74,8 @@ def _add(
     path, content = image.path, image.content
     if image.format is ImageFormat.DIRECTORY:
         path = work / _ROOT
-        content = write_squashfs(*read_directory(image.path), path, store.compression).digest
+        with SquashfsSink(path, work / "contents", store.compression) as sink:
+            content = write_tree(*read_directory(image.path), sink).digest
     facts = {**facts, "digest": image.digest, "entries": image.entries, "content": content}
     (work / _FACTS).write_text(json.dumps(facts), encoding="utf-8")
     archive.add(work / _FACTS, f"{work.name}/{_FACTS}")

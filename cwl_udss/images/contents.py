@@ -1,15 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the sinks share: file contents cut out of layers as these stream by, and the result."""
+"""What the sinks share: how they are used, and the result.
+
+A layer is read once. So a sink takes the contents of all files as they stream by, and keeps them
+aside in the form that they will have; when all layers have been merged, it makes the image of those
+that are in the tree.
+"""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
-from cwl_udss.errors import InvalidImage
-from cwl_udss.images.compression import decompress
-from cwl_udss.images.tree import RegularFile
+from cwl_udss.images.tree import RegularFile, Tree
+
+Content = Iterable[bytes | memoryview]
+"""A file's bytes in pieces, of a sparse file without its holes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,49 +29,49 @@ class Written:
     """ "sha256:…" of what is one file."""
 
 
-class LayerContent:
-    """A layer's uncompressed bytes, of which files are cut in the order of their offsets."""
+class Sink(Protocol):
+    """Writes an image."""
 
-    def __init__(self, read_layer: Callable[[int], Iterable[bytes]], layer: int) -> None:
-        self._chunks = _uncompressed(read_layer, layer)
-        self._chunk = memoryview(b"")
-        self._position = 0  # in the layer, of the chunk's beginning
-        self._offset = 0  # in the layer, of what comes next
+    def add(self, file: RegularFile, content: Content) -> None:
+        """Take the content of a file that may turn out to be in the tree.
 
-    def read(self, file: RegularFile, length: int) -> Iterator[memoryview]:
-        """The next `length` bytes of a file, in pieces. Raises InvalidImage if the layer ends."""
-        self._offset = max(self._offset, file.offset)
-        while length:
-            while self._offset >= self._position + len(self._chunk):
-                self._position += len(self._chunk)
-                self._chunk = memoryview(self._next_chunk())
-            start = self._offset - self._position
-            piece = self._chunk[start : start + length]
-            self._offset += len(piece)
-            length -= len(piece)
-            yield piece
+        A layer's files come in the order of their offsets, layers from several threads. Nothing is
+        done for files without content. Raises InvalidImage and OSError.
+        """
 
-    def _next_chunk(self) -> bytes:
-        chunk = next(self._chunks, None)
-        if chunk is None:
-            raise InvalidImage("a layer became shorter while it was read", "pull the image again")
-        return chunk
+    def finish(self, tree: Tree) -> Written:
+        """Write a tree, in which each file with content has been added. Raises InvalidImage and
+        OSError."""
 
 
-def by_layer(files: Iterable[RegularFile]) -> dict[int, list[RegularFile]]:
-    """Files by layer, in the order of their contents there."""
-    layers: defaultdict[int, list[RegularFile]] = defaultdict(list)
-    for file in files:
-        layers[file.layer].append(file)
-    return {layer: sorted(layers[layer], key=lambda file: file.offset) for layer in sorted(layers)}
+def write_tree(tree: Tree, contents: Iterable[tuple[RegularFile, Content]], sink: Sink) -> Written:
+    """Write a tree of which all is known beforehand."""
+    for file, content in contents:
+        sink.add(file, content)
+    return sink.finish(tree)
+
+
+def placed(file: RegularFile, content: Content) -> Iterator[tuple[int, bytes | memoryview]]:
+    """The pieces of a content, each with its offset in the file."""
+    if file.extents is None:
+        offset = 0
+        for piece in content:
+            yield offset, piece
+            offset += len(piece)
+        return
+    pieces = iter(content)
+    piece = memoryview(b"")
+    for start, length in file.extents:
+        offset = start
+        while offset < start + length:
+            piece = piece or memoryview(next(pieces))
+            part = piece[: start + length - offset]
+            yield offset, part
+            offset += len(part)
+            piece = piece[len(part) :]
 
 
 def clamped_time(mtime: float, latest: int) -> float:
     """A time from 1970 to `latest`, whatever a header says (PAX allows negative ones, and "nan"
     passes for a number)."""
     return min(mtime, latest) if mtime > 0 else 0
-
-
-def _uncompressed(read_layer: Callable[[int], Iterable[bytes]], layer: int) -> Iterator[bytes]:
-    """A layer's bytes; it is only opened when the first are wanted."""
-    yield from decompress(read_layer(layer))

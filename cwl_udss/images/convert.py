@@ -3,32 +3,32 @@
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from cwl_udss.errors import ImageError, InvalidImage
-from cwl_udss.images.archive import LayerIndex, index_layer
-from cwl_udss.images.contents import Written
-from cwl_udss.images.directory import write_directory
+from cwl_udss.images.archive import LayerIndex, Member, index_layer
+from cwl_udss.images.contents import Sink
+from cwl_udss.images.directory import DirectorySink
 from cwl_udss.images.formats import ImageFormat
+from cwl_udss.images.listing import file_digest
 from cwl_udss.images.manifest import Descriptor
-from cwl_udss.images.merge import ensure_mount_points, merge_layers
-from cwl_udss.images.progress import PullProgress, pull_progress
-from cwl_udss.images.squashfs import write_squashfs
+from cwl_udss.images.merge import ensure_mount_points, merge_layers, regular_file
+from cwl_udss.images.progress import pull_progress
+from cwl_udss.images.squashfs import SquashfsSink
 from cwl_udss.images.store import ROOT_NAMES, Store, StoredImage
-from cwl_udss.images.tree import Tree
 from cwl_udss.leases import turn
 
 _logger = logging.getLogger(__name__)
 
 # As Docker and containers/image do: enough to hide latency, polite to registries.
 LAYERS_AT_ONCE = 3
-_CHUNK_BYTES = 1 << 20
+_CHUNK_BYTES = 1 << 18
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,14 +48,6 @@ class Source:
     """Gives a layer's bytes once, checked; called from several threads."""
     verb: str = "pull"
     """What is done, for the log."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _SavedLayer:
-    """A layer on the disk, and what is in it."""
-
-    path: Path
-    index: LayerIndex
 
 
 def convert_in_turn(source: Source, store: Store) -> StoredImage:
@@ -84,77 +76,95 @@ def make_in_turn(digest: str, store: Store, make: Callable[[], None], name: str)
 
 
 def convert(source: Source, store: Store) -> None:
-    """Read the layers, merge their headers, write the finished tree and publish it.
+    """Read the layers into a sink, merge their headers, write the finished tree and publish it.
 
     Raises ImageError or StoreError, with nothing half-made left behind.
     """
     distinct = list({layer.digest: layer for layer in source.layers}.values())
     with store.work() as work, pull_progress(source.name, distinct, source.verb) as progress:
-        saved = _save_layers(source, distinct, work, store, progress)
-        layers = [saved[layer.digest] for layer in source.layers]
-        _check_layers(source, [layer.index.diff_id for layer in layers])
-        tree = merge_layers([layer.index for layer in layers])
-        ensure_mount_points(tree)
-        for note in tree.notes:
-            _logger.info("%s: %s", source.name, note)
         made = work / "image"
-        made.mkdir()
-        written = write_image(tree, lambda number: _chunks(layers[number].path), made, store)
-        store.publish(made, source.digest, source.config_document, written)
+        with new_root(made, work / "contents", store) as sink:
 
-
-def write_image(
-    tree: Tree, read_layer: Callable[[int], Iterable[bytes]], made: Path, store: Store
-) -> Written:
-    """Write a tree into the directory `made` in the store's format (see write_directory)."""
-    destination = made / ROOT_NAMES[store.format]
-    if store.format is ImageFormat.DIRECTORY:
-        return write_directory(tree, read_layer, destination, for_group=store.is_group)
-    written = write_squashfs(tree, read_layer, destination, store.compression)
-    destination.chmod(0o644)
-    return written
-
-
-def _save_layers(
-    source: Source, layers: list[Descriptor], work: Path, store: Store, progress: PullProgress
-) -> dict[str, _SavedLayer]:
-    """Save layers side by side, by digest."""
-    stop = threading.Event()
-
-    def save(layer: Descriptor) -> _SavedLayer:
-        kept = store.layer(layer.digest)
-        if kept is not None and _digest(kept) == layer.digest:
-            progress.advance(layer, layer.size)
-            return _SavedLayer(path=kept, index=index_layer(_chunks(kept)))
-        path = work / layer.digest.partition(":")[2]
-        with path.open("xb") as blob:
-
-            def received() -> Iterator[bytes]:
-                for chunk in source.read(layer):
-                    if stop.is_set():
-                        raise InterruptedError
-                    blob.write(chunk)
+            def chunks(layer: Descriptor) -> Iterator[bytes]:
+                for chunk in _layer(source, layer, work, store):
                     progress.advance(layer, len(chunk))
                     yield chunk
 
-            chunks = received()
-            try:
-                index = index_layer(chunks)
-            except InvalidImage:
-                for _ in chunks:  # if the whole is not what its digest says, that says more
-                    pass
-                raise
-        if store.keeps_layers:
-            path = store.keep_layer(path, layer.digest)
-        return _SavedLayer(path=path, index=index)
+            read = _read_layers(distinct, chunks, sink)
+            layers = [read[layer.digest] for layer in source.layers]
+            _check_layers(source, [layer.diff_id for layer in layers])
+            tree = merge_layers(layers)
+            ensure_mount_points(tree)
+            for note in tree.notes:
+                _logger.info("%s: %s", source.name, note)
+            written = sink.finish(tree)
+        store.publish(made, source.digest, source.config_document, written)
+
+
+@contextlib.contextmanager
+def new_root(made: Path, spool: Path, store: Store) -> Iterator[Sink]:
+    """What writes a root filesystem in the store's format into the directory `made`, which is made;
+    with `spool` for what is not finished, in the same work directory."""
+    made.mkdir()
+    destination = made / ROOT_NAMES[store.format]
+    if store.format is ImageFormat.DIRECTORY:
+        with DirectorySink(destination, spool, for_group=store.is_group) as directory:
+            yield directory
+    else:
+        with SquashfsSink(destination, spool, store.compression) as file:
+            yield file
+        destination.chmod(0o644)
+
+
+def _read_layers(
+    layers: Sequence[Descriptor], chunks: Callable[[Descriptor], Iterator[bytes]], sink: Sink
+) -> dict[str, LayerIndex]:
+    """Read layers side by side, each once, and give their contents to the sink. By digest."""
+    stop = threading.Event()
+
+    def read(number: int, layer: Descriptor) -> LayerIndex:
+        def received() -> Iterator[bytes]:
+            for chunk in chunks(layer):
+                if stop.is_set():
+                    raise InterruptedError
+                yield chunk
+
+        def take(member: Member, content: Iterator[memoryview]) -> None:
+            sink.add(regular_file(member, number), content)
+
+        data = received()
+        try:
+            return index_layer(data, number=number, take=take)
+        except InvalidImage:
+            for _ in data:  # if the whole is not what its digest says, that says more
+                pass
+            raise
 
     with ThreadPoolExecutor(LAYERS_AT_ONCE, thread_name_prefix="layer") as pool:
-        futures = {layer.digest: pool.submit(save, layer) for layer in layers}
+        futures = {
+            layer.digest: pool.submit(read, number, layer) for number, layer in enumerate(layers)
+        }
         try:
             return {digest: future.result() for digest, future in futures.items()}
         finally:  # after an error, and when the person has pressed Ctrl-C, the others end too
             stop.set()
             pool.shutdown(cancel_futures=True)
+
+
+def _layer(source: Source, layer: Descriptor, work: Path, store: Store) -> Iterator[bytes]:
+    """The bytes of a layer: one that was kept, else from the source; then to be kept."""
+    kept = store.layer(layer.digest)
+    if kept is not None and file_digest(kept) == layer.digest:
+        yield from _chunks(kept)
+    elif store.keeps_layers:
+        path = work / layer.digest.partition(":")[2]
+        with path.open("xb") as copy:
+            for chunk in source.read(layer):
+                copy.write(chunk)
+                yield chunk
+        store.keep_layer(path, layer.digest)
+    else:
+        yield from source.read(layer)
 
 
 def _check_layers(source: Source, diff_ids: list[str]) -> None:
@@ -164,13 +174,6 @@ def _check_layers(source: Source, diff_ids: list[str]) -> None:
             f"the layers of {source.name} are not those that its configuration names",
             "the image is damaged: have it made again",
         )
-
-
-def _digest(path: Path) -> str:
-    checksum = hashlib.sha256()
-    for chunk in _chunks(path):
-        checksum.update(chunk)
-    return f"sha256:{checksum.hexdigest()}"
 
 
 def _chunks(path: Path) -> Iterator[bytes]:

@@ -8,79 +8,99 @@ import errno
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Hashable, Mapping
 from pathlib import Path
+from types import TracebackType
 
 from cwl_udss.errors import InvalidImage
-from cwl_udss.images.contents import LayerContent, Written, by_layer, clamped_time
+from cwl_udss.images.contents import Content, Written, clamped_time, placed
 from cwl_udss.images.listing import Listing
 from cwl_udss.images.tree import Directory, Node, RegularFile, SymbolicLink, Tree
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _ZEROS = bytes(1 << 16)
+_EMPTY = hashlib.sha256().digest()
 _NANOSECOND = 1_000_000_000
 _LATEST_TIME = (1 << 33) - 1  # what ext4 can hold is more, XFS without bigtime less
 
 
-def write_directory(
-    tree: Tree,
-    read_layer: Callable[[int], Iterable[bytes]],
-    destination: Path,
-    *,
-    for_group: bool = False,
-) -> Written:
-    """Write a tree to `destination`, which is made; nobody else may have access to its parent.
+class DirectorySink:
+    """Writes a tree as the directory `destination`, which is made; nobody else may have access to
+    its parent.
 
-    With `for_group` the owner's group may read and execute what the owner may.
-    `read_layer` gives a layer's compressed bytes. Raises InvalidImage if a layer is shorter than
-    its index says, and OSError.
+    Files are made without their names first, and then moved to their places.
     """
-    destination.mkdir(mode=0o700)
-    root = os.open(destination, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        return _Writer(root, for_group=for_group).write(tree, read_layer)
-    except OSError as error:
-        if error.errno == errno.ENAMETOOLONG:
-            raise InvalidImage(
-                "the image has a path that is too long here", "the image cannot be used"
-            ) from error
-        raise
-    finally:
-        os.close(root)
 
-
-class _Writer:
-    """Writes below an open directory; all paths are relative to it."""
-
-    def __init__(self, root: int, *, for_group: bool) -> None:
-        self._root = root
+    def __init__(self, destination: Path, spool: Path, *, for_group: bool = False) -> None:
+        """`spool` is made, too: a directory for such files, on the same filesystem; the caller is
+        to remove it. With `for_group` the owner's group may read and execute what the owner may.
+        Raises OSError."""
+        spool.mkdir(mode=0o700)
+        self._spool = _open_directory(spool)
+        self._destination = destination
         self._for_group = for_group
-        self._bytes = 0
-        self._checksums: dict[RegularFile, bytes] = {}
+        self._checksums: dict[tuple[int, int], bytes] = {}
 
-    def write(self, tree: Tree, read_layer: Callable[[int], Iterable[bytes]]) -> Written:
-        """Directories first, then the files in the order of their layers, then all other names."""
+    def __enter__(self) -> DirectorySink:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        os.close(self._spool)
+
+    def add(self, file: RegularFile, content: Content) -> None:
+        """See Sink."""
+        if file.size:
+            name = _spool_name(file)
+            self._checksums[file.place] = self._write_file(self._spool, name, file, content)
+
+    def finish(self, tree: Tree) -> Written:
+        """See Sink."""
+        self._destination.mkdir(mode=0o700)
+        root = _open_directory(self._destination)
+        try:
+            return self._write(root, tree)
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                raise InvalidImage(
+                    "the image has a path that is too long here", "the image cannot be used"
+                ) from error
+            raise
+        finally:
+            os.close(root)
+
+    def _write(self, root: int, tree: Tree) -> Written:
+        """Directories first, then the files, then all other names."""
         nodes = list(tree.walk())
-        first_paths: dict[RegularFile, bytes] = {}
+        files: dict[Hashable, tuple[bytes, RegularFile]] = {}
         for path, node in nodes:
             if isinstance(node, Directory):
-                os.mkdir(path, 0o700, dir_fd=self._root)
+                os.mkdir(path, 0o700, dir_fd=root)
             elif isinstance(node, RegularFile):
-                first_paths.setdefault(node, path)
-        for layer, files in by_layer(first_paths).items():
-            content = LayerContent(read_layer, layer)
-            for file in files:
-                self._write_file(first_paths[file], file, content)
+                files.setdefault(_identity(node), (path, node))
+        for path, file in files.values():
+            if file.size:
+                os.rename(_spool_name(file), path, src_dir_fd=self._spool, dst_dir_fd=root)
+            else:
+                self._write_file(root, path, file, ())
         for path, node in nodes:
             if isinstance(node, SymbolicLink):
-                self._write_symbolic_link(path, node)
-            elif isinstance(node, RegularFile) and first_paths[node] != path:
-                self._write_hard_link(path, first_paths[node])
+                os.symlink(node.target, path, dir_fd=root)
+                os.utime(path, ns=_times(node.mtime), dir_fd=root, follow_symlinks=False)
+            elif isinstance(node, RegularFile):
+                first, _ = files[_identity(node)]
+                if first != path:
+                    os.link(first, path, src_dir_fd=root, dst_dir_fd=root, follow_symlinks=False)
         # What is in a directory changes its time, and its mode may forbid to change it.
         for path, node in reversed([(b".", tree.root), *nodes]):
             if isinstance(node, Directory):
-                self._finish_directory(path, node)
-        return Written(entries=len(nodes), bytes=self._bytes, digest=self._digest(nodes))
+                self._finish_directory(root, path, node)
+        size = sum(file.size for _, file in files.values())
+        return Written(entries=len(nodes), bytes=size, digest=self._digest(nodes))
 
     def _digest(self, nodes: list[tuple[bytes, Node]]) -> str:
         """What listing.directory_digest() finds there."""
@@ -89,7 +109,8 @@ class _Writer:
             if isinstance(node, SymbolicLink):
                 listing.add(path, stat.S_IFLNK | 0o777, node.target)
             elif isinstance(node, RegularFile):
-                listing.add(path, stat.S_IFREG | self._mode(node.mode), self._checksums[node])
+                checksum = self._checksums[node.place] if node.size else _EMPTY
+                listing.add(path, stat.S_IFREG | self._mode(node.mode), checksum)
             else:
                 listing.add(path, stat.S_IFDIR | self._mode(node.mode), b"")
         return listing.digest()
@@ -97,45 +118,52 @@ class _Writer:
     def _mode(self, mode: int) -> int:
         return mode | (mode & 0o500) >> 3 if self._for_group else mode
 
-    def _write_file(self, path: bytes, file: RegularFile, content: LayerContent) -> None:
-        descriptor = os.open(path, _CREATE, 0o600, dir_fd=self._root)
+    def _write_file(
+        self, directory: int, path: bytes, file: RegularFile, content: Content
+    ) -> bytes:
+        """Write a file. Returns its checksum."""
+        descriptor = os.open(path, _CREATE, 0o600, dir_fd=directory)
         checksum = hashlib.sha256()
         end = 0
         try:
-            for offset, length in file.extents or ((0, file.size),):
-                if file.extents is not None:
+            for offset, piece in placed(file, content):
+                if offset > end:
                     os.lseek(descriptor, offset, os.SEEK_SET)
                     _add_zeros(checksum, offset - end)
-                    end = offset + length
-                for piece in content.read(file, length):
-                    _write_all(descriptor, piece)
-                    checksum.update(piece)
-            if file.extents is not None:
+                _write_all(descriptor, piece)
+                checksum.update(piece)
+                end = offset + len(piece)
+            if end < file.size:
                 os.ftruncate(descriptor, file.size)
                 _add_zeros(checksum, file.size - end)
-            self._checksums[file] = checksum.digest()
             _set_attributes(descriptor, file.attributes)
             os.fchmod(descriptor, self._mode(file.mode))
             os.utime(descriptor, ns=_times(file.mtime))
         finally:
             os.close(descriptor)
-        self._bytes += file.size
+        return checksum.digest()
 
-    def _write_symbolic_link(self, path: bytes, link: SymbolicLink) -> None:
-        os.symlink(link.target, path, dir_fd=self._root)
-        os.utime(path, ns=_times(link.mtime), dir_fd=self._root, follow_symlinks=False)
-
-    def _write_hard_link(self, path: bytes, first: bytes) -> None:
-        os.link(first, path, src_dir_fd=self._root, dst_dir_fd=self._root, follow_symlinks=False)
-
-    def _finish_directory(self, path: bytes, directory: Directory) -> None:
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._root)
+    def _finish_directory(self, root: int, path: bytes, directory: Directory) -> None:
+        descriptor = _open_directory(path, root)
         try:
             _set_attributes(descriptor, directory.attributes)
             os.fchmod(descriptor, self._mode(directory.mode))
             os.utime(descriptor, ns=_times(directory.mtime))
         finally:
             os.close(descriptor)
+
+
+def _open_directory(path: Path | bytes, below: int | None = None) -> int:
+    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=below)
+
+
+def _spool_name(file: RegularFile) -> bytes:
+    return b"%d.%d" % file.place
+
+
+def _identity(file: RegularFile) -> Hashable:
+    """What is equal for the names of one file: a content is in the spool once."""
+    return file.place if file.size else file
 
 
 def _add_zeros(checksum: hashlib._Hash, count: int) -> None:
@@ -146,7 +174,7 @@ def _add_zeros(checksum: hashlib._Hash, count: int) -> None:
         count -= len(piece)
 
 
-def _write_all(descriptor: int, data: memoryview) -> None:
+def _write_all(descriptor: int, data: bytes | memoryview) -> None:
     while data:
         data = data[os.write(descriptor, data) :]
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The digest of a directory: of its names, modes, links and contents, in the order of names."""
+"""Digests of files, and of directories: of their names, modes, links and contents, in the order of
+names."""
 
 from __future__ import annotations
 
@@ -39,6 +40,11 @@ def directory_digest(root: Path) -> str:
             content = b""
         listing.add(path, status.st_mode, content)
     return listing.digest()
+
+
+def file_digest(path: Path) -> str:
+    """Read a file and return its digest, "sha256:…". Raises OSError."""
+    return f"sha256:{_checksum(os.fsencode(path)).hex()}"
 
 
 def walk(root: bytes) -> Iterator[tuple[bytes, bytes, os.stat_result]]:

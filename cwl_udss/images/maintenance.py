@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,12 +10,10 @@ from pathlib import Path
 
 from cwl_udss.errors import StoreError
 from cwl_udss.images.formats import ImageFormat
-from cwl_udss.images.listing import directory_digest
+from cwl_udss.images.listing import directory_digest, file_digest
 from cwl_udss.images.pull import Images
 from cwl_udss.images.store import Store, StoredImage
 from cwl_udss.leases import LEASE_SECONDS
-
-_CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,12 +80,3 @@ def _digest(image: StoredImage) -> str:
         return file_digest(image.path)
     except OSError:
         return ""
-
-
-def file_digest(path: Path) -> str:
-    """Return a file's digest, "sha256:…"."""
-    checksum = hashlib.sha256()
-    with path.open("rb", buffering=0) as stream:
-        while chunk := stream.read(_CHUNK_BYTES):
-            checksum.update(chunk)
-    return f"sha256:{checksum.hexdigest()}"

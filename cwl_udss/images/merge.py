@@ -36,6 +36,21 @@ def merge_layers(layers: Sequence[LayerIndex]) -> Tree:
     return Tree(root=merger.root, notes=notes)
 
 
+def regular_file(member: Member, layer: int) -> RegularFile:
+    """What a member becomes in the tree, if it is a regular file."""
+    return RegularFile(
+        # Readable by the owner; nothing in an image can run with another's rights, and nobody else
+        # may write to what others run.
+        mode=member.mode & 0o775 | 0o400,
+        mtime=member.mtime,
+        size=member.size,
+        layer=layer,
+        offset=member.offset,
+        extents=member.extents,
+        attributes=_kept(member.attributes),
+    )
+
+
 def ensure_mount_points(tree: Tree) -> None:
     """Add what a sandbox mounts its own things on, where the image does not have it."""
     merger = _Merger(tree.root)
@@ -56,11 +71,13 @@ class _Merger:
         self.root = root or Directory()
         self.left_out: Counter[str] = Counter()
         self._layer = 0
+        self._contents = 0
         self._whited_out: set[tuple[int, bytes]] = set()
 
     def add(self, number: int, layer: LayerIndex) -> None:
         """Apply a layer's members in their order."""
         self._layer = number
+        self._contents = layer.number
         self._whited_out = set()
         for member in layer.members:
             self._apply(member)
@@ -91,17 +108,7 @@ class _Merger:
                 raise _invalid(member.path, "a symbolic link to nothing")
             node = SymbolicLink(member.link, member.mtime)
         else:
-            node = RegularFile(
-                # Readable by the owner; nothing in an image can run with another's rights, and
-                # nobody else may write to what others run.
-                mode=member.mode & 0o775 | 0o400,
-                mtime=member.mtime,
-                size=member.size,
-                layer=self._layer,
-                offset=member.offset,
-                extents=member.extents,
-                attributes=_kept(member.attributes),
-            )
+            node = regular_file(member, self._contents)
         directory.put(name, node, self._layer)
 
     def _update(self, node: Node, member: Member) -> None:

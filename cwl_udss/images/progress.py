@@ -8,13 +8,14 @@ import logging
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from rich.console import Console
 from rich.filesize import decimal
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from cwl_udss.images.manifest import Descriptor
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 _logger = logging.getLogger(__name__)
 
@@ -59,10 +60,25 @@ def pull_progress(
     started = time.monotonic()
     # Not in a quiet run, and not where standard error is a file.
     if sys.stderr.isatty() and _logger.isEnabledFor(logging.INFO):
-        columns = (TextColumn("  {task.description}"), BarColumn(), DownloadColumn())
-        console = Console(stderr=True)
-        with Progress(*columns, TransferSpeedColumn(), console=console) as progress:
-            yield _Bars(progress, layers)
+        with _shown_bars(layers) as bars:
+            yield bars
     else:
         yield _Lines()
     _logger.info("%sed %s: %s in %.1f s", verb, name, size, time.monotonic() - started)
+
+
+@contextlib.contextmanager
+def _shown_bars(layers: Sequence[Descriptor]) -> Iterator[_Bars]:
+    # Takes a tenth of a pull's time to import, and is rarely needed.
+    from rich.console import Console  # noqa: PLC0415
+    from rich.progress import (  # noqa: PLC0415
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TransferSpeedColumn,
+    )
+
+    columns = (TextColumn("  {task.description}"), BarColumn(), DownloadColumn())
+    with Progress(*columns, TransferSpeedColumn(), console=Console(stderr=True)) as progress:
+        yield _Bars(progress, layers)

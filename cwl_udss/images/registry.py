@@ -26,7 +26,7 @@ from cwl_udss.images.registries import Endpoint
 _ATTEMPTS = 5
 _LONGEST_WAIT_SECONDS = 60.0
 _TIMEOUTS = (10, 60)  # to connect, and between two pieces of an answer, in seconds
-_CHUNK_BYTES = 1 << 20
+_CHUNK_BYTES = 1 << 18
 _PASSING = (408, 429, 500, 502, 503, 504)
 _NETWORK_ERRORS = (requests.RequestException, urllib3.exceptions.HTTPError)
 

@@ -3,25 +3,25 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from cwl_udss.images.listing import walk
 from cwl_udss.images.tree import Directory, RegularFile, SymbolicLink, Tree
 
 _CHUNK_BYTES = 1 << 20
-# The contents follow each other as in a layer, after what is certainly no compressed file's magic.
-_BEGINNING = bytes(512)
 
 
-def read_directory(root: Path) -> tuple[Tree, Callable[[int], Iterator[bytes]]]:
-    """Return a directory's tree, and what reads the contents of its files as layer 0."""
+def read_directory(root: Path) -> tuple[Tree, Iterator[tuple[RegularFile, Iterator[bytes]]]]:
+    """Return a directory's tree, and its files with their contents, which are read then. Raises
+    OSError."""
     directories = {b"": Directory(mode=stat.S_IMODE(root.stat().st_mode))}
     files: dict[tuple[int, int], RegularFile] = {}
-    locations: list[tuple[bytes, int]] = []
-    offset = len(_BEGINNING)
+    locations: dict[RegularFile, bytes] = {}
+    offset = 0
     for path, location, status in walk(os.fsencode(root)):
         parent, _, name = path.rpartition(b"/")
         mode, mtime = stat.S_IMODE(status.st_mode), status.st_mtime
@@ -42,17 +42,18 @@ def read_directory(root: Path) -> tuple[Tree, Callable[[int], Iterator[bytes]]]:
                     extents=None,
                     attributes={},
                 )
-                locations.append((location, status.st_size))
+                locations[files[identity]] = location
                 offset += status.st_size
             directories[parent].put(name, files[identity], 0)
-    return Tree(root=directories[b""], notes=()), lambda _: _contents(locations)
+    contents = ((file, _content(location, file.size)) for file, location in locations.items())
+    return Tree(root=directories[b""], notes=()), contents
 
 
-def _contents(locations: list[tuple[bytes, int]]) -> Iterator[bytes]:
-    yield _BEGINNING
-    for location, size in locations:
-        with open(location, "rb", buffering=0) as stream:
-            left = size
-            while left and (chunk := stream.read(min(left, _CHUNK_BYTES))):
-                left -= len(chunk)
-                yield chunk
+def _content(location: bytes, size: int) -> Iterator[bytes]:
+    with open(location, "rb", buffering=0) as stream:
+        while size:
+            chunk = stream.read(min(size, _CHUNK_BYTES))
+            if not chunk:
+                raise OSError(errno.EIO, "it became shorter while it was read", location)
+            size -= len(chunk)
+            yield chunk

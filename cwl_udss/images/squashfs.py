@@ -1,27 +1,31 @@
 # SPDX-License-Identifier: Apache-2.0
 """The sink that writes a tree as one SquashFS 4.0 file, without any program of others.
 
-Contents are written as their layers stream by, the tables at the end.
+Contents are compressed as they come, the tables come at the end.
 """
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import os
 import struct
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import TracebackType
 from typing import BinaryIO
 
 from isal import isal_zlib
 
 from cwl_udss.errors import InvalidImage
-from cwl_udss.images.contents import LayerContent, Written, by_layer
+from cwl_udss.images.contents import Content, Written
 from cwl_udss.images.formats import Compression
+from cwl_udss.images.listing import file_digest
 from cwl_udss.images.squashfs_data import DataWriter
 from cwl_udss.images.squashfs_format import (
     ABSENT_TABLE,
@@ -31,14 +35,16 @@ from cwl_udss.images.squashfs_format import (
     fragment_entry,
     metadata_block,
 )
+from cwl_udss.images.squashfs_selection import Selection, TakenLayer
 from cwl_udss.images.squashfs_tables import (
     AttributeTable,
     Compress,
     Metadata,
+    Numbering,
     TreeTables,
     number_inodes,
 )
-from cwl_udss.images.tree import RegularFile, Tree
+from cwl_udss.images.tree import Node, RegularFile, Tree
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -46,6 +52,7 @@ else:
     from backports import zstd
 
 _BLOCK_LOG = 17
+_BLOCK_BYTES = 1 << _BLOCK_LOG
 _PADDING = 4096  # mksquashfs does so, as a block device may have blocks of this size
 _BUFFER_BYTES = 1 << 20  # shared file systems like large writes
 _MOST_THREADS = 4  # the thread that reads cannot keep more of them busy
@@ -66,79 +73,168 @@ class _Zstd(threading.local):
         return compressed
 
 
-# Number in the superblock, function, options (only needed as the level is not the default).
-_COMPRESSIONS: dict[Compression, tuple[int, Compress, bytes]] = {
-    Compression.ZSTD: (6, _Zstd(), struct.pack("<I", _LEVEL)),
-    Compression.GZIP: (
-        1,
-        partial(isal_zlib.compress, level=_LEVEL),
-        struct.pack("<I2H", _LEVEL, 15, 0),  # window bits, no strategies
+@dataclass(frozen=True, kw_only=True)
+class _Codec:
+    """What makes a block small, and what undoes that."""
+
+    number: int
+    """In the superblock."""
+    compress: Compress
+    decompress: Compress
+    options: bytes
+    """Only needed as the level is not the default."""
+
+
+_CODECS = {
+    Compression.ZSTD: _Codec(
+        number=6,
+        compress=_Zstd(),
+        decompress=zstd.decompress,
+        options=struct.pack("<I", _LEVEL),
+    ),
+    Compression.GZIP: _Codec(
+        number=1,
+        compress=partial(isal_zlib.compress, level=_LEVEL),
+        decompress=isal_zlib.decompress,
+        options=struct.pack("<I2H", _LEVEL, 15, 0),  # window bits, no strategies
     ),
 }
 
 
-def write_squashfs(
-    tree: Tree,
-    read_layer: Callable[[int], Iterable[bytes]],
-    destination: Path,
-    compression: Compression,
-    *,
-    threads: int | None = None,
-) -> Written:
-    """Write a tree to the file `destination`, which is made; to sync it is the caller's affair.
+class SquashfsSink:
+    """Writes a tree as the file `destination`, which is made; to sync it is the caller's affair.
 
     All is owned by user and group 0. Everybody may read and execute what the owner may, as the
     user who mounts it is another: squashfuse_ll does not ask for the modes to be checked (it
     mounts without default_permissions), but the kernel's own mounts and overlays do check them.
-    Times are whole seconds from 1970 to 2106. The bytes depend on tree and compression only, not
+    Times are whole seconds from 1970 to 2106. The bytes depend on layers and compression only, not
     on the number of threads; but other versions of the compressors may give others, and isal's
     gzip on another processor.
 
-    `read_layer` gives a layer's compressed bytes. Raises InvalidImage if a layer is shorter than
-    its index says, or the tree is larger than any image, and OSError; it leaves the file then.
+    There is a file of compressed contents for each layer. The largest of those that the image has
+    all of becomes the image, and the others' blocks are copied to it.
     """
-    threads = threads or min(len(os.sched_getaffinity(0)), _MOST_THREADS)
-    with (
-        destination.open("xb", buffering=_BUFFER_BYTES) as stream,
-        ThreadPoolExecutor(threads, thread_name_prefix="squashfs") as pool,
-    ):
-        writer = _Writer(stream, compression)
-        entries = writer.write(tree, read_layer, pool, threads)
-        size = stream.seek(0, os.SEEK_END)
-    return Written(entries=entries, bytes=size, digest=_digest(destination))
 
-
-class _Writer:
-    """Writes an image from the beginning of a stream, and the superblock at last."""
-
-    def __init__(self, stream: BinaryIO, compression: Compression) -> None:
-        self._stream = stream
-        self._compressor, self._compress, self._options = _COMPRESSIONS[compression]
-
-    def write(
+    def __init__(
         self,
-        tree: Tree,
-        read_layer: Callable[[int], Iterable[bytes]],
-        pool: ThreadPoolExecutor,
-        threads: int,
-    ) -> int:
-        """Data, then the tables in mksquashfs' order, which the kernel checks. Returns the number
-        of the tree's names."""
-        numbering = number_inodes(tree)
-        files = [node for node in numbering.numbers if isinstance(node, RegularFile)]
-        if sum(file.size for file in files) > _LARGEST_TREE:
-            raise InvalidImage("an image has files larger than any disk", "it may be meant to harm")
-        self._stream.write(bytes(SUPERBLOCK_BYTES) + metadata_block(self._options, self._options))
-        writer = DataWriter(
-            self._stream, self._compress, pool, threads=threads, block_bytes=1 << _BLOCK_LOG
+        destination: Path,
+        spool: Path,
+        compression: Compression,
+        *,
+        threads: int | None = None,
+    ) -> None:
+        """`spool` is made, too: a directory for such files, on the same filesystem; the caller is
+        to remove it. Raises OSError."""
+        destination.touch(exist_ok=False)
+        spool.mkdir(mode=0o700)
+        self._destination = destination
+        self._spool = spool
+        self._codec = _CODECS[compression]
+        self._threads = threads or min(len(os.sched_getaffinity(0)), _MOST_THREADS)
+        self._opened = contextlib.ExitStack()
+        self._pool = self._opened.enter_context(
+            ThreadPoolExecutor(self._threads, thread_name_prefix="squashfs")
         )
-        for layer, members in by_layer(files).items():
-            content = LayerContent(read_layer, layer)
-            for file in members:
-                writer.add(file, content)
-        data = writer.finish()
-        tables = TreeTables(numbering, data, self._compress)
-        fragments = [fragment_entry(start, size) for start, size in data.fragments()]
+        self._lock = threading.Lock()
+        self._size = 0
+        self._layers: dict[int, tuple[BinaryIO, DataWriter]] = {}
+
+    def __enter__(self) -> SquashfsSink:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._opened.close()
+
+    def add(self, file: RegularFile, content: Content) -> None:
+        """See Sink. Raises InvalidImage, too, if the files are larger than any image's."""
+        if not file.size:
+            return
+        with self._lock:
+            self._size += file.size
+            if self._size > _LARGEST_TREE:
+                raise InvalidImage(
+                    "an image has files larger than any disk", "it may be meant to harm"
+                )
+            if file.layer not in self._layers:
+                stream = self._open(self._spool / str(file.layer))
+                self._layers[file.layer] = stream, self._data_writer(stream)
+            _, writer = self._layers[file.layer]
+        writer.add(file, content)
+
+    def finish(self, tree: Tree) -> Written:
+        """See Sink."""
+        numbering = number_inodes(tree)
+        stream, data = self._write_contents(_files_by_layer(numbering.numbers))
+        entries = _TableWriter(stream, self._codec).write(numbering, data)
+        size = stream.seek(0, os.SEEK_END)
+        stream.flush()
+        # The superblock, which is written last, is the beginning: all has to be read again.
+        return Written(entries=entries, bytes=size, digest=file_digest(self._destination))
+
+    def _write_contents(
+        self, files: Mapping[int, Sequence[RegularFile]]
+    ) -> tuple[BinaryIO, Selection]:
+        """Begin the image with its contents. Returns its stream, and where they are in it."""
+        layers = [
+            TakenLayer(stream=stream, stored=writer.finish(), files=files.get(number, ()))
+            for number, (stream, writer) in sorted(self._layers.items())
+        ]
+        # The largest first of those that the image can begin with: the fewer bytes are copied.
+        layers.sort(key=lambda layer: layer.stream.tell() if layer.is_whole else 0, reverse=True)
+        if layers and layers[0].is_whole:
+            stream = layers[0].stream
+        else:
+            stream = self._open(self._spool / "image")
+        os.rename(stream.name, self._destination)
+        selection = Selection(stream, _BLOCK_BYTES)
+        for layer in layers:
+            selection.add(layer)
+        selection.make_anew(layers, self._data_writer(stream), self._codec.decompress)
+        return stream, selection
+
+    def _open(self, path: Path) -> BinaryIO:
+        """A new image without contents."""
+        stream = self._opened.enter_context(path.open("x+b", buffering=_BUFFER_BYTES))
+        options = self._codec.options
+        stream.write(bytes(SUPERBLOCK_BYTES) + metadata_block(options, options))
+        return stream
+
+    def _data_writer(self, stream: BinaryIO) -> DataWriter:
+        return DataWriter(
+            stream,
+            self._codec.compress,
+            self._pool,
+            threads=self._threads,
+            block_bytes=_BLOCK_BYTES,
+        )
+
+
+def _files_by_layer(nodes: Iterable[Node]) -> Mapping[int, Sequence[RegularFile]]:
+    """The files with content, each content once, in the order of their offsets."""
+    files = {node.place: node for node in nodes if isinstance(node, RegularFile) and node.size}
+    layers: defaultdict[int, list[RegularFile]] = defaultdict(list)
+    for place in sorted(files):
+        layers[files[place].layer].append(files[place])
+    return layers
+
+
+class _TableWriter:
+    """Writes the tables of an image after its contents, and the superblock at last."""
+
+    def __init__(self, stream: BinaryIO, codec: _Codec) -> None:
+        self._stream = stream
+        self._codec = codec
+
+    def write(self, numbering: Numbering, data: Selection) -> int:
+        """The tables are in mksquashfs' order, which the kernel checks. Returns the number of the
+        tree's names."""
+        tables = TreeTables(numbering, data.blocks, self._codec.compress)
+        fragments = [fragment_entry(start, size) for start, size in data.fragments]
         inode_table = self._append(tables.inodes.finish())
         directory_table = self._append(tables.directories.finish())
         fragment_table = self._append_indexed(fragments)
@@ -148,7 +244,7 @@ class _Writer:
             inodes=len(numbering.numbers),
             block_log=_BLOCK_LOG,
             fragments=len(fragments),
-            compressor=self._compressor,
+            compressor=self._codec.number,
             root=tables.root,
             bytes_used=self._stream.tell(),
             id_table=id_table,
@@ -171,7 +267,7 @@ class _Writer:
     def _append_indexed(self, records: list[bytes]) -> int:
         """Write a table that is found through the positions of its blocks, which come after it.
         Returns where these begin."""
-        table = Metadata(self._compress)
+        table = Metadata(self._codec.compress)
         for record in records:
             table.add(record)
         start = self._append(table.finish())
@@ -185,13 +281,3 @@ class _Writer:
         entries = self._append(table.entries.finish())
         header = attribute_table_header(pairs, len(table))
         return self._append(header + table.entries.block_positions(entries))
-
-
-def _digest(path: Path) -> str:
-    """The digest of a file. The superblock, which is written last, is its beginning: it has to be
-    read again, from memory as a rule."""
-    checksum = hashlib.sha256()
-    with path.open("rb", buffering=0) as stream:
-        while chunk := stream.read(_BUFFER_BYTES):
-            checksum.update(chunk)
-    return f"sha256:{checksum.hexdigest()}"

@@ -5,14 +5,14 @@ from __future__ import annotations
 
 from array import array
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import accumulate
 from typing import BinaryIO, NamedTuple
 
-from cwl_udss.images.archive import Extent
-from cwl_udss.images.contents import LayerContent
-from cwl_udss.images.squashfs_format import NONE, STORED_AS_IT_IS, Blocks
+from cwl_udss.images.contents import Content, placed
+from cwl_udss.images.squashfs_format import NONE, STORED_AS_IT_IS
 from cwl_udss.images.tree import RegularFile
 
 _STORED_BYTES = STORED_AS_IT_IS - 1
@@ -20,20 +20,41 @@ _STORED_BYTES = STORED_AS_IT_IS - 1
 _BLOCKS_IN_FLIGHT = 8
 
 
-class _Place(NamedTuple):
-    """Where a file's content is, by the numbers of blocks whose sizes may not be known yet."""
+class Place(NamedTuple):
+    """Where a file's content is, by the numbers of blocks."""
 
     first_block: int
     blocks: int
+    """They follow each other."""
     fragment: int
-    fragment_offset: int
+    """The number of the fragment block with the rest, among these; or NONE."""
+    tail_offset: int
+    tail_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredBlocks:
+    """Blocks that follow each other in a file."""
+
+    start: int
+    """Of the first block, in bytes of the file."""
+    sizes: array[int]
+    """Of each block, with its flag; 0 for one of zeros only, which is not stored."""
+    fragments: array[int]
+    """The numbers of those that are fragment blocks."""
+    places: dict[int, Place]
+    """By the offsets of files in their layer."""
+
+    def starts(self) -> array[int]:
+        """Where in the file each block begins, and at last where they end."""
+        return array("Q", accumulate((x & _STORED_BYTES for x in self.sizes), initial=self.start))
 
 
 class DataWriter:
     """Writes contents to the end of a stream, which nobody else may write to until finish().
 
     What is written does not depend on the number of threads, nor on which is faster. Memory is
-    bounded: some blocks in flight, 4 bytes for each block that has been written, and 150 a file.
+    bounded: some blocks in flight, 4 bytes for each block that has been written, and 200 a file.
     """
 
     def __init__(
@@ -52,39 +73,31 @@ class DataWriter:
         self._limit = threads * _BLOCKS_IN_FLIGHT
         self._block_bytes = block_bytes
         self._zeros = bytes(block_bytes)
-        self._sizes = array("I")  # of the blocks in the image, with their flags
+        self._sizes = array("I")
         self._pending: deque[tuple[int, Future[tuple[bytes, int]]]] = deque()
         self._tails: list[bytes] = []  # of the fragment block that is being filled
         self._tails_bytes = 0
-        self._fragments = array("I")  # numbers of the blocks that are fragment blocks
-        self._places: dict[RegularFile, _Place] = {}
+        self._fragments = array("I")
+        self._places: dict[int, Place] = {}
 
-    def add(self, file: RegularFile, content: LayerContent) -> None:
-        """Write a file's content. Raises InvalidImage if the layer ends, and OSError."""
+    def add(self, file: RegularFile, content: Content) -> None:
+        """Write a file's content. Raises OSError, and what reading the content raises."""
         first = len(self._sizes)
-        fragment, offset = NONE, 0
-        for block in cut(_pieces(file, content, self._zeros), self._block_bytes):
+        fragment, offset, size = NONE, 0, 0
+        count = 0
+        for block in cut(_with_holes(file, content, self._zeros), self._block_bytes):
             if self._zeros.startswith(block):
                 self._sizes.append(0)
             elif len(block) == self._block_bytes:
                 self._put(block)
             else:
-                count = len(self._sizes) - first
-                fragment, offset = self._put_tail(block)
-                self._places[file] = _Place(first, count, fragment, offset)
-                return
-        self._places[file] = _Place(first, len(self._sizes) - first, NONE, 0)
+                size = len(block)
+                fragment, offset = self.add_tail(block)
+                break
+            count += 1
+        self._places[file.offset] = Place(first, count, fragment, offset, size)
 
-    def finish(self) -> DataTable:
-        """Write what has not been written yet."""
-        self._put_tails()
-        while self._pending:
-            self._store_next()
-        return DataTable(
-            self._places, self._sizes, self._fragments, start=self._start, size=self._block_bytes
-        )
-
-    def _put_tail(self, tail: bytes) -> tuple[int, int]:
+    def add_tail(self, tail: bytes) -> tuple[int, int]:
         """Add the end of a file to a fragment block: which one, and where in it."""
         if self._tails_bytes + len(tail) > self._block_bytes:
             self._put_tails()
@@ -93,6 +106,15 @@ class DataWriter:
         self._tails_bytes += len(tail)
         return len(self._fragments), offset
 
+    def finish(self) -> StoredBlocks:
+        """Write what has not been written yet."""
+        self._put_tails()
+        while self._pending:
+            self._store_next()
+        return StoredBlocks(
+            start=self._start, sizes=self._sizes, fragments=self._fragments, places=self._places
+        )
+
     def _put_tails(self) -> None:
         if self._tails:
             self._fragments.append(len(self._sizes))
@@ -100,7 +122,8 @@ class DataWriter:
             self._tails, self._tails_bytes = [], 0
 
     def _put(self, block: bytes) -> None:
-        self._pending.append((len(self._sizes), self._pool.submit(_stored, block, self._compress)))
+        stored = self._pool.submit(_stored, block, self._compress)
+        self._pending.append((len(self._sizes), stored))
         self._sizes.append(0)
         while len(self._pending) > self._limit or (self._pending and self._pending[0][1].done()):
             self._store_next()
@@ -112,48 +135,6 @@ class DataWriter:
         self._sizes[number] = size
 
 
-class DataTable:
-    """Where the contents of all files are."""
-
-    def __init__(
-        self,
-        places: dict[RegularFile, _Place],
-        sizes: array[int],
-        fragments: array[int],
-        *,
-        start: int,
-        size: int,
-    ) -> None:
-        self._places = places
-        self._sizes = sizes
-        self._fragments = fragments
-        self._block_bytes = size
-        # Blocks follow each other: where one is, is what those before it take.
-        self._starts = array("Q", accumulate((x & _STORED_BYTES for x in sizes), initial=start))
-
-    def __getitem__(self, file: RegularFile) -> Blocks:
-        place = self._places[file]
-        sizes = self._sizes[place.first_block : place.first_block + place.blocks]
-        return Blocks(
-            start=self._starts[place.first_block] if sizes else 0,
-            sizes=sizes,
-            fragment=place.fragment,
-            fragment_offset=place.fragment_offset,
-            hole_bytes=_hole_bytes(sizes, file.size, self._block_bytes) if 0 in sizes else 0,
-        )
-
-    def fragments(self) -> Iterator[tuple[int, int]]:
-        """Where each fragment block is, and its size with its flag."""
-        for number in self._fragments:
-            yield self._starts[number], self._sizes[number]
-
-
-def _hole_bytes(sizes: Sequence[int], file_size: int, block_bytes: int) -> int:
-    """What the blocks that are not stored would hold; the last may be shorter."""
-    missing = len(sizes) * block_bytes - file_size if sizes[-1] == 0 else 0
-    return sizes.count(0) * block_bytes - max(missing, 0)
-
-
 def _stored(block: bytes, compress: Callable[[bytes], bytes]) -> tuple[bytes, int]:
     """A block as it is stored, and its size with its flag. Called in a thread."""
     compressed = compress(block)
@@ -162,19 +143,25 @@ def _stored(block: bytes, compress: Callable[[bytes], bytes]) -> tuple[bytes, in
     return block, len(block) | STORED_AS_IT_IS
 
 
-def _pieces(file: RegularFile, content: LayerContent, zeros: bytes) -> Iterator[bytes | memoryview]:
+def _with_holes(file: RegularFile, content: Content, zeros: bytes) -> Content:
     """A file's bytes, with the holes in it: of these, whole blocks are `zeros` itself."""
-    if file.extents is None:
-        yield from content.read(file, file.size)
-        return
-    position = 0
-    for offset, length in (*file.extents, Extent(file.size, 0)):
-        while position < offset:
-            hole = min(offset - position, len(zeros) - position % len(zeros))
-            yield zeros[:hole]
-            position += hole
-        yield from content.read(file, length)
-        position += length
+    return content if file.extents is None else _filled(file, content, zeros)
+
+
+def _filled(file: RegularFile, content: Content, zeros: bytes) -> Content:
+    end = 0
+    for offset, piece in placed(file, content):
+        yield from _hole(end, offset, zeros)
+        yield piece
+        end = offset + len(piece)
+    yield from _hole(end, file.size, zeros)
+
+
+def _hole(start: int, end: int, zeros: bytes) -> Iterator[bytes]:
+    while start < end:
+        hole = min(end - start, len(zeros) - start % len(zeros))
+        yield zeros[:hole]
+        start += hole
 
 
 def cut(pieces: Iterable[bytes | memoryview], size: int) -> Iterator[bytes]:

@@ -138,6 +138,10 @@ class Blocks(NamedTuple):
     """What the blocks that are not stored would have held."""
 
 
+NO_BLOCKS = Blocks(start=0, sizes=(), fragment=NONE, fragment_offset=0, hole_bytes=0)
+"""Those of an empty file."""
+
+
 def file_inode(inode: Inode, size: int, blocks: Blocks) -> bytes:
     """A regular file's inode: the extended one if the basic one cannot say everything."""
     sizes = struct.pack(f"<{len(blocks.sizes)}I", *blocks.sizes)

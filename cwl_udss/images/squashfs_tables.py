@@ -8,14 +8,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from cwl_udss.images.contents import clamped_time
-from cwl_udss.images.squashfs_data import DataTable
 from cwl_udss.images.squashfs_format import (
     DIRECTORY,
     FILE,
     LATEST_TIME,
     METADATA_BYTES,
+    NO_BLOCKS,
     NONE,
     SYMBOLIC_LINK,
+    Blocks,
     Entry,
     IndexEntry,
     Inode,
@@ -138,12 +139,18 @@ def number_inodes(tree: Tree) -> Numbering:
 class TreeTables:
     """The inode table, the directory table and the attributes of a whole tree."""
 
-    def __init__(self, numbering: Numbering, data: DataTable, compress: Compress) -> None:
+    def __init__(
+        self,
+        numbering: Numbering,
+        blocks: Mapping[tuple[int, int], Blocks],
+        compress: Compress,
+    ) -> None:
+        """`blocks` are those of files with content, by RegularFile.place."""
         self.inodes = Metadata(compress)
         self.directories = Metadata(compress)
         self.attributes = AttributeTable(compress)
         self._numbering = numbering
-        self._data = data
+        self._blocks = blocks
         self._listings: dict[Directory, Listing] = {}
         self._positions: dict[Node, Position] = {}  # of inodes that have more than one name
         # An inode has the position of its listing, which has those of the inodes in it: from the
@@ -179,7 +186,8 @@ class TreeTables:
         attributes = self.attributes.add(node.attributes) if node.attributes else NONE
         if isinstance(node, RegularFile):
             inode = Inode(number=number, mode=mode, mtime=mtime, links=links, attributes=attributes)
-            return file_inode(inode, node.size, self._data[node])
+            blocks = self._blocks[node.place] if node.size else NO_BLOCKS
+            return file_inode(inode, node.size, blocks)
         # Its name, its own ".", and the ".." of each directory in it.
         links = 2 + sum(1 for x in node.entries.values() if isinstance(x, Directory))
         inode = Inode(number=number, mode=mode, mtime=mtime, links=links, attributes=attributes)

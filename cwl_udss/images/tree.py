@@ -17,16 +17,15 @@ class RegularFile:
     mtime: float
     size: int
     layer: int
+    """LayerIndex.number"""
     offset: int
     extents: tuple[Extent, ...] | None
     attributes: Mapping[str, bytes]
 
     @property
-    def stored(self) -> int:
-        """Bytes in the layer: of a sparse file without its holes."""
-        if self.extents is None:
-            return self.size
-        return sum(extent.length for extent in self.extents)
+    def place(self) -> tuple[int, int]:
+        """Where its content is: layer and offset. Files without content may share one."""
+        return self.layer, self.offset
 
 
 @dataclass(slots=True, eq=False)

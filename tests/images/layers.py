@@ -8,14 +8,16 @@ import io
 import os
 import stat
 import tarfile
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cwl_udss.images.archive import index_layer
-from cwl_udss.images.directory import write_directory
-from cwl_udss.images.merge import merge_layers
+from cwl_udss.images.archive import LayerIndex, Member, index_layer
+from cwl_udss.images.contents import Sink
+from cwl_udss.images.directory import DirectorySink
+from cwl_udss.images.merge import merge_layers, regular_file
 from cwl_udss.images.tree import Tree
 
 Entry = bytes
@@ -85,10 +87,26 @@ def describe(root: Path) -> dict[str, str]:
 
 def convert(destination: Path, *layers: bytes) -> Converted:
     """Convert layers (compressed or not) into a directory."""
-    tree = merge_layers([index_layer(in_chunks(layer)) for layer in layers])
     root = destination / "rootfs"
-    write_directory(tree, lambda number: in_chunks(layers[number]), root)
+    with (
+        tempfile.TemporaryDirectory(dir=destination) as spool,
+        DirectorySink(root, Path(spool, "contents")) as sink,
+    ):
+        tree = merge_layers(read_layers(map(in_chunks, layers), sink))
+        sink.finish(tree)
     return Converted(tree, root)
+
+
+def read_layers(layers: Iterable[Iterable[bytes]], sink: Sink) -> list[LayerIndex]:
+    """Read layers, one after the other, and give their contents to a sink."""
+    return [read_layer(number, chunks, sink) for number, chunks in enumerate(layers)]
+
+
+def read_layer(number: int, chunks: Iterable[bytes], sink: Sink) -> LayerIndex:
+    def take(member: Member, content: Iterable[memoryview]) -> None:
+        sink.add(regular_file(member, number), content)
+
+    return index_layer(chunks, number=number, take=take)
 
 
 def in_chunks(data: bytes, size: int = 1000) -> Sequence[bytes]:

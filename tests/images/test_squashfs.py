@@ -13,13 +13,13 @@ import resource
 import tarfile
 import threading
 import tracemalloc
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from layers import directory, entry, file, hardlink, in_chunks, symlink, tar
+from layers import directory, entry, file, hardlink, in_chunks, read_layers, symlink, tar
 from squashfs_readers import (
     READERS,
     Facts,
@@ -33,11 +33,11 @@ from squashfs_readers import (
 
 from cwl_udss.errors import InvalidImage
 from cwl_udss.images.archive import Extent, index_layer
-from cwl_udss.images.contents import clamped_time
-from cwl_udss.images.directory import write_directory
+from cwl_udss.images.contents import Content, Sink, Written, clamped_time, write_tree
+from cwl_udss.images.directory import DirectorySink
 from cwl_udss.images.formats import Compression
 from cwl_udss.images.merge import merge_layers
-from cwl_udss.images.squashfs import write_squashfs
+from cwl_udss.images.squashfs import SquashfsSink
 from cwl_udss.images.squashfs_data import cut
 from cwl_udss.images.squashfs_format import (
     NONE,
@@ -139,8 +139,37 @@ def merged(layers: list[bytes]) -> Tree:
     return merge_layers([index_layer(in_chunks(layer, 1 << 20)) for layer in layers])
 
 
-def reads(layers: list[bytes]) -> Callable[[int], Iterable[bytes]]:
-    return lambda number: in_chunks(layers[number], 50_000)
+def write(layers: list[bytes], sink: Sink) -> Written:
+    indexes = read_layers((in_chunks(layer, 50_000) for layer in layers), sink)
+    return sink.finish(merge_layers(indexes))
+
+
+def to_squashfs(
+    layers: list[bytes],
+    path: Path,
+    compression: Compression = Compression.ZSTD,
+    *,
+    threads: int | None = None,
+) -> Written:
+    with SquashfsSink(path, beside(path), compression, threads=threads) as sink:
+        return write(layers, sink)
+
+
+def tree_to_squashfs(
+    tree: Tree,
+    contents: Iterable[tuple[RegularFile, Content]],
+    path: Path,
+    compression: Compression = Compression.ZSTD,
+    *,
+    threads: int | None = None,
+) -> Written:
+    with SquashfsSink(path, beside(path), compression, threads=threads) as sink:
+        return write_tree(tree, contents, sink)
+
+
+def beside(path: Path) -> Path:
+    """A place for what is not finished."""
+    return path.with_name(f"{path.name}.contents")
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +180,8 @@ def layers() -> list[bytes]:
 @pytest.fixture(scope="module")
 def expected(layers: list[bytes], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Facts]:
     root = tmp_path_factory.mktemp("expected") / "rootfs"
-    write_directory(merged(layers), reads(layers), root)
+    with DirectorySink(root, beside(root)) as sink:
+        write(layers, sink)
     return as_in_squashfs(snapshot(root))
 
 
@@ -160,7 +190,7 @@ def image(
     request: pytest.FixtureRequest, layers: list[bytes], tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     path = tmp_path_factory.mktemp("image") / "image.sqfs"
-    write_squashfs(merged(layers), reads(layers), path, request.param)
+    to_squashfs(layers, path, request.param)
     return path
 
 
@@ -197,21 +227,14 @@ def test_the_same_tree_gives_the_same_bytes(
     digests = set()
     for number, threads in enumerate((1, 4, 1, 4)):
         path = tmp_path / f"{number}"
-        written = write_squashfs(
-            merged(layers),
-            reads(layers),
-            path,
-            compression,
-            threads=threads,
-        )
-        digests.add(written.digest)
+        digests.add(to_squashfs(layers, path, compression, threads=threads).digest)
     assert len(digests) == 1
 
 
 def test_what_is_said_of_the_image(layers: list[bytes], tmp_path: Path) -> None:
     tree = merged(layers)
     path = tmp_path / "image"
-    written = write_squashfs(tree, reads(layers), path, Compression.ZSTD)
+    written = to_squashfs(layers, path)
     assert written.digest == f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
     assert written.bytes == path.stat().st_size
     assert written.bytes % 4096 == 0
@@ -222,23 +245,21 @@ def test_what_is_said_of_the_image(layers: list[bytes], tmp_path: Path) -> None:
 def test_an_existing_file_is_not_touched(tmp_path: Path) -> None:
     (tmp_path / "image").write_text("precious")
     with pytest.raises(FileExistsError):
-        write_squashfs(merged([]), reads([]), tmp_path / "image", Compression.ZSTD)
+        to_squashfs([], tmp_path / "image")
     assert (tmp_path / "image").read_text() == "precious"
 
 
 def test_an_empty_image(tmp_path: Path) -> None:
-    write_squashfs(merged([]), reads([]), tmp_path / "image", Compression.ZSTD)
+    to_squashfs([], tmp_path / "image")
     with unsquashfs(tmp_path / "image", tmp_path) as root:
         assert os.listdir(root) == []
 
 
-def test_a_layer_that_has_changed_in_between(tmp_path: Path) -> None:
+def test_a_layer_that_ends_too_early(tmp_path: Path) -> None:
     layer = tar(regular("a", noise(3_000_000)), regular("b", noise(3_000_000)))
     before = threading.active_count()
-    with pytest.raises(InvalidImage, match="shorter"):
-        write_squashfs(
-            merged([layer]), lambda number: [layer[:4_000_000]], tmp_path / "i", Compression.ZSTD
-        )
+    with pytest.raises(InvalidImage, match="ends too early"):
+        to_squashfs([layer[:4_000_000]], tmp_path / "i")
     assert threading.active_count() == before
 
 
@@ -248,7 +269,7 @@ def test_a_disk_that_is_full(layers: list[bytes], tmp_path: Path) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, limits[1]))
     try:
         with pytest.raises(OSError, match="File too large"):
-            write_squashfs(merged(layers), reads(layers), tmp_path / "i", Compression.ZSTD)
+            to_squashfs(layers, tmp_path / "i")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert threading.active_count() == before
@@ -267,7 +288,7 @@ def stored_file(
 @pytest.mark.parametrize("reader", [squashfuse, kernel])
 def test_owners_links_and_sizes_as_mksquashfs_has_them(tmp_path: Path, reader: Reader) -> None:
     layer = tar(directory("d/a"), directory("d/b"), file("d/f"), symlink("d/l", "f"))
-    write_squashfs(merged([layer]), reads([layer]), tmp_path / "image", Compression.ZSTD)
+    to_squashfs([layer], tmp_path / "image")
     with reader(tmp_path / "image", tmp_path) as root:
         found = {path.name: path.lstat() for path in (root / "d").rglob("*")} | {
             "d": (root / "d").stat()
@@ -294,7 +315,7 @@ def test_a_directory_of_100_000_entries(tmp_path: Path, reader: Reader) -> None:
     names = [b"%d-%s" % (number, b"x" * (number % 40)) for number in range(100_000)]
     tree = one_directory({name: stored_file(0) for name in names})
     tree.root.put(b"d", Directory(), 0)
-    write_squashfs(tree, lambda number: [], tmp_path / "image", Compression.ZSTD)
+    tree_to_squashfs(tree, [], tmp_path / "image")
     with reader(tmp_path / "image", tmp_path) as root:
         assert set(os.listdir(os.fsencode(root))) == {b"d", *names}
         for name in random.Random(1).sample(names, 300):
@@ -308,7 +329,7 @@ def test_a_file_with_65_536_names(tmp_path: Path, reader: Reader) -> None:
     content = b"the one content"
     shared = stored_file(len(content))
     tree = one_directory({b"%05d" % number: shared for number in range(65_536)})
-    write_squashfs(tree, lambda number: [content], tmp_path / "image", Compression.ZSTD)
+    tree_to_squashfs(tree, [(shared, [content])], tmp_path / "image")
     with reader(tmp_path / "image", tmp_path) as root:
         first, last = root / "00000", root / "65535"
         assert first.stat().st_nlink == 65_536
@@ -321,8 +342,9 @@ def test_files_of_4_gib_and_more(tmp_path: Path, reader: Reader) -> None:
     size = (5 << 30) + 3
     extents = (Extent(5, 1000), Extent(1 << 32, 200_000), Extent(size - 3, 3))
     content = noise(sum(extent.length for extent in extents))
-    tree = one_directory({b"large": stored_file(size, extents), b"empty": stored_file(1 << 32, ())})
-    write_squashfs(tree, lambda number: [content], tmp_path / "image", Compression.ZSTD)
+    large, empty = stored_file(size, extents, offset=1), stored_file(1 << 32, ())
+    tree = one_directory({b"large": large, b"empty": empty})
+    tree_to_squashfs(tree, [(empty, []), (large, [content])], tmp_path / "image")
     with reader(tmp_path / "image", tmp_path) as root:
         assert (root / "empty").stat().st_size == 1 << 32
         assert (root / "large").stat().st_size == size
@@ -338,26 +360,26 @@ def test_files_of_4_gib_and_more(tmp_path: Path, reader: Reader) -> None:
 
 
 def test_holes_larger_than_any_disk_are_refused(tmp_path: Path) -> None:
-    tree = one_directory({b"a": stored_file(1 << 62, ())})
+    holes = stored_file(1 << 62, ())
     with pytest.raises(InvalidImage, match="larger than any"):
-        write_squashfs(tree, lambda number: [], tmp_path / "image", Compression.ZSTD)
+        tree_to_squashfs(one_directory({b"a": holes}), [(holes, [])], tmp_path / "image")
 
 
 def test_memory_does_not_grow_with_the_files(tmp_path: Path) -> None:
     """The whole image is 30 times what may be in memory."""
-    piece = noise(1 << 20)
-    files = 240
+    large = stored_file(160 << 20)
+    small = [stored_file(30_000, offset=large.size + number) for number in range(2000)]
+    tree = one_directory({b"%d" % file.offset: file for file in (large, *small)})
+    noises = noise(1 << 20)
 
-    def layer(number: int) -> Iterator[bytes]:
-        for count in range(files):
-            yield bytes([count]) + piece[1:]
+    def content(file: RegularFile) -> Iterator[bytes]:
+        for start in range(0, file.size, len(noises)):
+            yield b"%9d" % start + noises[9 : file.size - start]
 
-    large = (files - 80) << 20
-    small = {b"%d" % n: stored_file(30_000, offset=large + n * 30_000) for n in range(2000)}
-    tree = one_directory({b"large": stored_file(large), **small})
     tracemalloc.start()
     try:
-        write_squashfs(tree, layer, tmp_path / "image", Compression.ZSTD, threads=2)
+        contents = ((file, content(file)) for file in (large, *small))
+        tree_to_squashfs(tree, contents, tmp_path / "image", threads=2)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -388,7 +410,7 @@ def test_odd_times_in_an_image(tmp_path: Path) -> None:
             for name, mtime in (("a", "-1.5"), ("b", "99999999999999"), ("c", "nan"), ("d", "1.9"))
         )
     )
-    write_squashfs(merged([layer]), reads([layer]), tmp_path / "image", Compression.ZSTD)
+    to_squashfs([layer], tmp_path / "image")
     with squashfuse(tmp_path / "image", tmp_path) as root:
         assert [(root / name).stat().st_mtime for name in "abcd"] == [0, (1 << 32) - 1, 0, 1]
 
@@ -517,12 +539,11 @@ TIMES = st.integers(0, (1 << 32) - 1)
 
 
 @st.composite
-def trees(draw: st.DrawFn) -> tuple[Tree, bytes]:
-    """A small tree, and the layer that it is from."""
-    layer = bytes(512)  # so that no content is taken for a compressed layer
+def trees(draw: st.DrawFn) -> tuple[Tree, dict[RegularFile, bytes]]:
+    """A small tree, and the contents of its files."""
     root = Directory(mode=0o755, mtime=draw(TIMES))
     directories = [root]
-    files: list[RegularFile] = []
+    contents: dict[RegularFile, bytes] = {}
     for name in draw(st.lists(NAMES, max_size=12, unique=True)):
         parent = draw(st.sampled_from(directories))
         kind = draw(st.sampled_from(["file", "directory", "link", "hard link"]))
@@ -533,25 +554,23 @@ def trees(draw: st.DrawFn) -> tuple[Tree, bytes]:
         elif kind == "link":
             target = draw(NAMES)
             parent.put(name, SymbolicLink(target, draw(TIMES)), 0)
-        elif kind == "hard link" and files:
-            parent.put(name, draw(st.sampled_from(files)), 0)
+        elif kind == "hard link" and contents:
+            parent.put(name, draw(st.sampled_from(list(contents))), 0)
         else:
             content = draw(CONTENTS)
-            files.append(
-                RegularFile(
-                    # Not 0o400: unsquashfs then cannot set attributes, unless it is root.
-                    mode=draw(st.sampled_from([0o600, 0o644, 0o755])),
-                    mtime=draw(TIMES),
-                    size=len(content),
-                    layer=0,
-                    offset=len(layer),
-                    extents=None,
-                    attributes=draw(ATTRIBUTES),
-                )
+            file = RegularFile(
+                # Not 0o400: unsquashfs then cannot set attributes, unless it is root.
+                mode=draw(st.sampled_from([0o600, 0o644, 0o755])),
+                mtime=draw(TIMES),
+                size=len(content),
+                layer=0,
+                offset=len(contents),
+                extents=None,
+                attributes=draw(ATTRIBUTES),
             )
-            layer += content
-            parent.put(name, files[-1], 0)
-    return Tree(root=root, notes=()), layer
+            contents[file] = content
+            parent.put(name, file, 0)
+    return Tree(root=root, notes=()), contents
 
 
 @settings(
@@ -560,13 +579,15 @@ def trees(draw: st.DrawFn) -> tuple[Tree, bytes]:
 @given(trees(), st.sampled_from(Compression))
 def test_whatever_the_tree_it_is_the_same_afterwards(
     tmp_path_factory: pytest.TempPathFactory,
-    made: tuple[Tree, bytes],
+    made: tuple[Tree, dict[RegularFile, bytes]],
     compression: Compression,
 ) -> None:
-    tree, layer = made
+    tree, contents = made
     scratch = tmp_path_factory.mktemp("property")
-    write_squashfs(tree, lambda number: in_chunks(layer, 50_000), scratch / "image", compression)
+    pieces = [(file, in_chunks(content, 50_000)) for file, content in contents.items()]
+    tree_to_squashfs(tree, pieces, scratch / "image", compression)
     with unsquashfs(scratch / "image", scratch) as root:
         found = snapshot(root)
-    write_directory(tree, lambda number: in_chunks(layer, 50_000), scratch / "directory")
+    with DirectorySink(scratch / "directory", scratch / "contents") as sink:
+        write_tree(tree, pieces, sink)
     assert found == as_in_squashfs(snapshot(scratch / "directory"))

@@ -176,7 +176,7 @@ def test_a_disk_that_does_not_take_it(
 
     name = f"{registry.address}/image:1"
     with monkeypatch.context() as patch:
-        patch.setattr(convert, "write_directory", fail)
+        patch.setattr(convert, "DirectorySink", fail)
         with pytest.raises(StoreError, match=message):
             images(store, tmp_path).get(name)
     assert left(store) == []
