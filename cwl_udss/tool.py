@@ -40,6 +40,7 @@ from ruamel.yaml.comments import CommentedMap
 from schema_salad.ref_resolver import uri_file_path
 
 from cwl_udss import copies
+from cwl_udss.bindings import bind_items_alone
 from cwl_udss.container import image_command, image_environment
 from cwl_udss.errors import UdssError
 from cwl_udss.file_access import CollectingAccess, NumberingPathMapper
@@ -433,6 +434,7 @@ def extend_cwltool() -> None:
     replaced = {name: getattr(copies, name) for name in ("copy", "copy2", "copytree", "move")}
     for module in (cwltool.docker, cwltool.process):
         module.__dict__["shutil"] = SimpleNamespace(**{**vars(shutil), **replaced})
+    bind_items_alone()
     original = cwltool.job._job_popen
     if not isinstance(original, functools.partial):  # it is ours when called a second time
         cwltool.job._job_popen = functools.partial(_start_tool, original)

@@ -6,6 +6,8 @@ Measured facts behind the choices here are in docs/sandbox.md.
 
 from __future__ import annotations
 
+import io
+import itertools
 import json
 import os
 import select
@@ -30,12 +32,17 @@ from cwl_udss.runtimes.mounts import (
     plan_mounts,
 )
 from cwl_udss.runtimes.seccomp import seccomp_program
+from cwl_udss.runtimes.trees import Instruction, MountTree, plan_trees, tree_command
+from cwl_udss.runtimes.words import encode_words, memory_file
 from cwl_udss.sandbox import HOST_NAME, Ending, Result, Sandbox
 
 # What the kernel needs to end a killed sandbox's processes; far more than it ever took.
 END_OF_PROCESSES_SECONDS = 30.0
 # Which of /proc are read-only in Docker's containers.
 _KERNEL_SETTINGS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+# MAX_ARGS in bubblewrap.c is 9000, for its options and the command together.
+_MOST_ARGUMENTS = 8990
+_LAST_WORDS_SECONDS = 2.0
 _SIGNAL_OFFSET = 128  # of exit codes of killed processes, as in sh(1)
 
 Argument = str | bytes
@@ -68,7 +75,8 @@ class Bubblewrap:
             operations = plan_mounts(sandbox)
         except OSError as error:
             raise SandboxError("the sandbox cannot be prepared", str(error)) from error
-        arguments = bubblewrap_arguments(sandbox, operations, self.options)
+        plan = plan_trees(operations, self.path)
+        arguments = bubblewrap_arguments(sandbox, plan.operations, self.options)
         return self.launch(
             arguments,
             sandbox.command,
@@ -76,6 +84,7 @@ class Bubblewrap:
             stdout=stdout,
             stderr=stderr,
             inside=sandbox.root.mounted_by,
+            instructions=plan.instructions,
         )
 
     def launch(
@@ -87,28 +96,31 @@ class Bubblewrap:
         stdout: IO[bytes] | int,
         stderr: IO[bytes] | int,
         inside: int | None = None,
+        instructions: tuple[Instruction, ...] = (),
     ) -> BubblewrapProcess:
-        """Start a command with bwrap's arguments, in the namespaces of the process `inside`. Raises
-        SandboxError if that cannot be done."""
+        """Start a command with bwrap's arguments, in the namespaces of the process `inside`, after
+        following the instructions for trees. Raises SandboxError if that cannot be done."""
         read_status, write_status = os.pipe()
         descriptors = [write_status]
         try:
             numbered = list(_with_descriptors(arguments, descriptors))
+            _check_number(len(numbered) + len(command))
             # By descriptor: the environment may hold secrets, and ps(1) shows command lines.
-            descriptors.append(_memory_file(_separated(numbered)))
+            descriptors.append(memory_file(encode_words(numbered)))
+            options = ("--json-status-fd", str(write_status), "--args", str(descriptors[-1]))
+            beginning = _enter(inside)
+            if instructions:
+                descriptors.append(memory_file(encode_words(itertools.chain(*instructions))))
+                beginning += tree_command(self.path, descriptors[-1])
             process = subprocess.Popen(
-                [
-                    *_enter(inside),
-                    self.path,
-                    *("--json-status-fd", str(write_status), "--args", str(descriptors[-1]), "--"),
-                    *command,
-                ],
+                [*beginning, self.path, *options, "--", *command],
                 stdin=stdin,
                 stdout=stdout,
                 stderr=stderr,
                 # Nothing of the caller's, and nothing of the step's either: LD_PRELOAD in a
-                # step's environment would load a library into bwrap itself.
-                env={},
+                # step's environment would load a library into bwrap itself. The program that
+                # makes trees may need the caller's, and hands nothing on.
+                env=None if instructions else {},
                 pass_fds=descriptors,
             )
         except (OSError, ValueError) as error:  # ValueError: a NUL character in the command
@@ -164,10 +176,17 @@ class BubblewrapProcess:
 
     def _read_status(self) -> dict[str, int]:
         """What bwrap said of itself: JSON objects, one a line (bwrap(1), --json-status-fd)."""
-        with open(self._status_descriptor, "rb") as stream:
-            lines = stream.read().splitlines()
+        said = b""
+        with open(self._status_descriptor, "rb", buffering=0) as stream:
+            # Not for ever: the child of a bwrap that was killed before it had done its part waits
+            # for that, and has the other end as well if trees were to be made.
+            while select.select([stream], [], [], _LAST_WORDS_SECONDS)[0]:
+                part = stream.read(io.DEFAULT_BUFFER_SIZE)
+                if not part:
+                    break
+                said += part
         status: dict[str, int] = {}
-        for line in lines:
+        for line in said.splitlines():
             status.update(json.loads(line))
         return status
 
@@ -178,12 +197,22 @@ class BubblewrapProcess:
             return Result(exit_code=_SIGNAL_OFFSET - return_code, ending=Ending.KILLED)
         if "exit-code" in status:
             return Result(exit_code=status["exit-code"], ending=Ending.EXITED)
+        if return_code > _SIGNAL_OFFSET:  # the same, told by the bwrap around it
+            return Result(exit_code=return_code, ending=Ending.KILLED)
         if "child-pid" not in status:
             raise SandboxError(
                 "bubblewrap could not make the sandbox",
                 "its message is above, or in the step's standard error; try `cwl-udss doctor`",
             )
         return Result(exit_code=127, ending=Ending.NOT_STARTED)
+
+
+def _check_number(arguments: int) -> None:
+    if arguments > _MOST_ARGUMENTS:
+        raise SandboxError(
+            f"bubblewrap takes {_MOST_ARGUMENTS} arguments, and the step is {arguments}",
+            "give it directories instead of single files, or its command line in a file",
+        )
 
 
 def _enter(process: int | None) -> tuple[str, ...]:
@@ -195,7 +224,7 @@ def _enter(process: int | None) -> tuple[str, ...]:
 
 
 def bubblewrap_arguments(
-    sandbox: Sandbox, operations: tuple[Operation, ...], options: frozenset[str]
+    sandbox: Sandbox, operations: tuple[Operation | MountTree, ...], options: frozenset[str]
 ) -> list[Argument]:
     """Return the arguments (without `--json-status-fd`, `--args` and the command) for a sandbox."""
     arguments: list[Argument] = [
@@ -219,13 +248,15 @@ def bubblewrap_arguments(
 
 
 def _operation_arguments(
-    operation: Operation, sandbox: Sandbox, options: frozenset[str]
+    operation: Operation | MountTree, sandbox: Sandbox, options: frozenset[str]
 ) -> list[Argument]:
     match operation:
         case MountTmpfs(path):
             return ["--tmpfs", path]
         case MountBind(path, source, writable):
             return ["--bind" if writable else "--ro-bind", source, path]
+        case MountTree(path, source):  # with what is read-only in it made so
+            return ["--bind", source, path]
         case MountFile(path, content):
             return [*_permissions("0644", options), "--ro-bind-data", content, path]
         case MakeSymlink(path, target):
@@ -271,27 +302,10 @@ def _with_descriptors(arguments: list[Argument], descriptors: list[int]) -> Iter
     their place. bwrap reads to the end of each, so none can be shared between sandboxes."""
     for argument in arguments:
         if isinstance(argument, bytes):
-            descriptors.append(_memory_file(argument))
+            descriptors.append(memory_file(argument))
             yield str(descriptors[-1])
         else:
             yield argument
-
-
-def _separated(arguments: list[str]) -> bytes:
-    """Arguments as `--args` reads them, each ended by a NUL. One inside an argument, from an
-    expression say, would begin an option of bwrap's that is not ours."""
-    for argument in arguments:
-        if "\0" in argument:
-            raise SandboxError(f"there is a NUL character in {argument!r}", "remove it")
-    return b"".join(os.fsencode(argument) + b"\0" for argument in arguments)
-
-
-def _memory_file(content: bytes) -> int:
-    descriptor = os.memfd_create("cwl-udss")
-    with open(descriptor, "wb", closefd=False) as stream:
-        stream.write(content)
-    os.lseek(descriptor, 0, os.SEEK_SET)
-    return descriptor
 
 
 def _wait_for_end(process_id: int | None) -> None:

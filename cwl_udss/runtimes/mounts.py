@@ -10,15 +10,17 @@ makes the usual mount points, so that this is rare; each bind costs time.
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
-import posixpath
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from operator import attrgetter
 
 from cwl_udss.errors import SandboxError
-from cwl_udss.paths import components, follow_links
-from cwl_udss.sandbox import RootFilesystem, Sandbox
+from cwl_udss.paths import components, walk
+from cwl_udss.sandbox import Bind, RootFilesystem, Sandbox
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class MountBind:
     path: str
     source: str
     writable: bool
+    is_directory: bool
 
 
 @dataclass(frozen=True)
@@ -81,171 +84,207 @@ def plan_mounts(sandbox: Sandbox) -> tuple[Operation, ...]:
     nothing else. Raises SandboxError for a destination that cannot be had.
     """
     plan = _Plan(sandbox.root)
-    requested: list[tuple[str, Mount]] = [
-        *((path, MountSpecial(path)) for path in SPECIAL_MOUNTS),
-        *((path, MountTmpfs(path)) for path in sandbox.directories),
-        *((b.destination, MountBind(b.destination, b.source, b.writable)) for b in sandbox.binds),
-        *((path, MountFile(path, content)) for path, content in sandbox.files.items()),
+    requested: list[Mount] = [
+        *map(MountSpecial, SPECIAL_MOUNTS),
+        *map(MountTmpfs, sandbox.directories),
+        *map(_mount_of, sandbox.binds),
+        *itertools.starmap(MountFile, sandbox.files.items()),
     ]
     # Parents first, so that a mount is never hidden by a later one above it.
-    for destination, mount in sorted(requested, key=lambda item: components(plan.resolve(item[0]))):
-        plan.add(destination, mount)
+    for mount in sorted(requested, key=lambda mount: components(plan.resolve(mount.path).path)):
+        plan.add(mount)
     return tuple(plan.operations())
 
 
+class _Place:
+    """A path of the sandbox without a link on its way: what is there, and what is mounted on it."""
+
+    def __init__(
+        self, path: str, parent: _Place | None, holder: Mount | None, location: str | None
+    ) -> None:
+        """`holder` is the mount that it is in, None for the image. `location` is where the host has
+        what that shows there, None if it is in memory."""
+        self.path = path
+        self.parent = parent or self  # /.. is /
+        self.holder = holder
+        self.location = location
+        self.mount: Mount | None = None
+        self.children: dict[str, _Place] = {}
+        self.is_opened = False
+        self.is_replaced = False
+        """Whether the image's entry had to go from an opened directory."""
+        self._mode: int | None = None if parent else stat.S_IFDIR
+
+    def child(self, name: str) -> _Place:
+        """Return the place of that name in this one, whether there is anything or not."""
+        if name not in self.children:
+            holder, location = self.mount or self.holder, self.location
+            if self.mount is not None:
+                location = self.mount.source if isinstance(self.mount, MountBind) else None
+            below = None if location is None else _below(location, name)
+            self.children[name] = _Place(_below(self.path, name), self, holder, below)
+        return self.children[name]
+
+    @property
+    def mode(self) -> int:
+        """What is there, below whatever is mounted on it: st_mode of stat(2), 0 for nothing."""
+        if self._mode is None:
+            self._mode = 0
+            if self.location is not None and self.parent.can_be_mounted_on(directory=True):
+                with contextlib.suppress(OSError):
+                    self._mode = os.lstat(self.location).st_mode
+        return self._mode
+
+    def link_target(self) -> str | None:
+        """The text of the symbolic link, None if it is none. No parent is a link, so that looking
+        on the host cannot lead out."""
+        if self.mount is not None or self.location is None or not stat.S_ISLNK(self.mode):
+            return None
+        if isinstance(self.holder, MountBind):
+            raise SandboxError(
+                f"{self.path} is a symbolic link in a directory of the host",
+                "nothing can be mounted below it",
+            )
+        return os.readlink(self.location)
+
+    def can_be_mounted_on(self, *, directory: bool) -> bool:
+        """Say whether there is a directory, or else a file."""
+        if self.mount is not None:
+            return _is_directory(self.mount) == directory
+        return stat.S_ISDIR(self.mode) if directory else stat.S_ISREG(self.mode)
+
+    def put(self, mount: Mount) -> None:
+        """Mount; what is below is from then on what the mount shows."""
+        if self._holds_mounts():
+            raise SandboxError(
+                f"nothing can be mounted at {self.path}", "something is mounted below it already"
+            )
+        self.mount = mount
+        self.children = {}
+
+    def _holds_mounts(self) -> bool:
+        return any(child.mount or child._holds_mounts() for child in self.children.values())
+
+    def replace(self) -> None:
+        """Leave the image's entry out, if there is one: its directory is opened."""
+        self.parent.is_opened = True
+        self.is_replaced = True
+        self.location = self._mode = None
+
+    def make(self, *, directory: bool) -> None:
+        """Make a mount point in a directory of the host that the step may write to anyway."""
+        assert isinstance(self.holder, MountBind)
+        if not self.holder.writable or self.location is None or self.mode:
+            raise SandboxError(
+                f"nothing can be mounted at {self.path}",
+                f"{self.holder.path} is not writable or has something else of that name",
+            )
+        if directory:
+            os.mkdir(self.location)
+        else:
+            flags = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            os.close(os.open(self.location, flags))
+        self._mode = None
+
+
 class _Plan:
-    """The mounts so far, by resolved path; the directories of the image that are opened for them,
-    and the entries of the image that had to go from these."""
+    """The mounts so far, in a tree of places."""
 
     def __init__(self, root: RootFilesystem) -> None:
         self._root = str(root.path)
-        self._root_here = str(root.here)
-        self._mounts: dict[str, Mount] = {}
-        self._opened: set[str] = set()
-        self._replaced: set[str] = set()
+        self._top = _Place("/", None, None, str(root.here))
 
-    def add(self, destination: str, mount: Mount) -> None:
-        """Place a mount, making room for its mount point."""
-        if not destination.startswith("/") or self.resolve(destination) == "/":
-            raise SandboxError(
-                f"{destination!r} cannot be a directory of the sandbox",
-                "it must be an absolute path below /",
-            )
-        path = destination if isinstance(mount, MountSpecial) else self.resolve(destination)
-        if path in SPECIAL_MOUNTS and not isinstance(mount, MountSpecial):
-            raise SandboxError(f"{destination} is the sandbox's own", "choose another path")
-        self._make_room(path, is_directory=_is_directory(mount))
-        self._mounts[path] = _moved(mount, path)
-
-    def operations(self) -> Iterator[Operation]:
-        """All operations in the order in which they are to be applied."""
-        if "/" not in self._opened:
-            yield MountBind("/", self._root, writable=False)
-        for path in sorted(self._opened | self._mounts.keys(), key=components):
-            if path in self._mounts:
-                yield self._mounts[path]
-                continue
-            if path != "/":  # that is a tmpfs to begin with
-                yield MountTmpfs(path)
-            yield from self._entries(path)
-        tmpfs = [path for path, mount in self._mounts.items() if isinstance(mount, MountTmpfs)]
-        for path in sorted([*self._opened, *tmpfs], key=components, reverse=True):
-            yield RemountReadOnly(path)
-
-    def _entries(self, directory: str) -> Iterator[Operation]:
-        """The image's own entries of an opened directory, less those that are replaced."""
-        for name in sorted(os.listdir(self._in_image(directory))):
-            path = posixpath.join(directory, name)
-            if path in self._mounts or path in self._opened or path in self._replaced:
-                continue
-            mode = os.lstat(self._in_image(path)).st_mode
-            if stat.S_ISLNK(mode):
-                yield MakeSymlink(path, os.readlink(self._in_image(path)))
-            elif stat.S_ISDIR(mode) or stat.S_ISREG(mode):
-                yield MountBind(path, self._root + path, writable=False)
-
-    def resolve(self, destination: str) -> str:
+    def resolve(self, destination: str) -> _Place:
         """Follow the image's symbolic links, as a process whose root is the image would."""
         try:
-            return follow_links(destination, self._link_target)
+            return walk(
+                destination, self._top, _Place.child, attrgetter("parent"), _Place.link_target
+            )
         except OSError as error:
             raise SandboxError(
                 f"the symbolic links of the image lead {destination} in a circle",
                 "the image cannot be used with this path",
             ) from error
 
-    def _link_target(self, path: str) -> str | None:
-        """The text of the symbolic link at `path`, None if there is none. Its parents are links
-        no more, so that looking on the host cannot lead out."""
-        if path in self._mounts:
-            return None
-        location = self._on_host(path)
-        if location is None:
-            return None
-        try:
-            target = os.readlink(location)
-        except OSError:  # nothing there, or not a link
-            return None
-        if isinstance(self._mount_above(path), MountBind):
-            raise SandboxError(
-                f"{path} is a symbolic link in a directory of the host",
-                "nothing can be mounted below it",
-            )
-        return target
-
-    def _make_room(self, path: str, *, is_directory: bool) -> None:
-        """See to it that a mount point can be made at `path` without touching the image."""
-        names = components(path)
-        for depth in range(1, len(names) + 1):
-            ancestor = "/" + "/".join(names[:depth])
-            wanted_directory = is_directory or depth < len(names)
-            if self._has(ancestor, directory=wanted_directory):
-                continue
-            mount = self._mount_above(ancestor)
-            if mount is None:
-                self._opened.add(posixpath.dirname(ancestor))
-                self._replaced.add(ancestor)
-                return  # what is below is made in the opened directory
-            if isinstance(mount, MountBind):
-                self._make_in_bind(mount, ancestor, directory=wanted_directory)
-            elif not isinstance(mount, MountTmpfs):
-                raise SandboxError(f"{path} cannot be made in {mount.path}", "choose another path")
-
-    def _has(self, path: str, *, directory: bool) -> bool:
-        if path in self._mounts:
-            return _is_directory(self._mounts[path]) == directory
-        location = self._on_host(path)
-        if location is None:
-            return False
-        try:
-            mode = os.lstat(location).st_mode
-        except OSError:
-            return False
-        return stat.S_ISDIR(mode) if directory else stat.S_ISREG(mode)
-
-    def _make_in_bind(self, mount: MountBind, path: str, *, directory: bool) -> None:
-        """Make a mount point in a directory of the host that the step may write to anyway."""
-        location = self._on_host(path)
-        if not mount.writable or location is None or os.path.lexists(location):
-            raise SandboxError(
-                f"nothing can be mounted at {path}",
-                f"{mount.path} is not writable or has something else of that name",
-            )
-        if directory:
-            os.mkdir(location)
+    def add(self, mount: Mount) -> None:
+        """Place a mount, making room for its mount point."""
+        if isinstance(mount, MountSpecial):  # whatever the image has there
+            place = self._top.child(mount.path[1:])
         else:
-            os.close(os.open(location, os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC))
+            place = self.resolve(mount.path)
+            if not mount.path.startswith("/") or place is self._top:
+                raise SandboxError(
+                    f"{mount.path!r} cannot be a directory of the sandbox",
+                    "it must be an absolute path below /",
+                )
+            if place.path in SPECIAL_MOUNTS:
+                raise SandboxError(f"{mount.path} is the sandbox's own", "choose another path")
+        _make_room(place, is_directory=_is_directory(mount))
+        place.put(mount if mount.path == place.path else replace(mount, path=place.path))
 
-    def _mount_above(self, path: str) -> Mount | None:
-        """The mount that holds `path`, None for the image."""
-        parent = posixpath.dirname(path)
-        while parent != "/":
-            if parent in self._mounts:
-                return self._mounts[parent]
-            parent = posixpath.dirname(parent)
-        return None
+    def operations(self) -> Iterator[Operation]:
+        """All operations in the order in which they are to be applied."""
+        if not self._top.is_opened:
+            yield MountBind("/", self._root, writable=False, is_directory=True)
+        in_memory = []
+        pending = [self._top]
+        while pending:
+            place = pending.pop()
+            pending += (place.children[name] for name in sorted(place.children, reverse=True))
+            if place.mount is not None:
+                yield place.mount
+            elif place.is_opened:
+                if place is not self._top:  # that is a tmpfs to begin with
+                    yield MountTmpfs(place.path)
+                yield from self._entries(place)
+            if place.is_opened or isinstance(place.mount, MountTmpfs):
+                in_memory.append(place.path)
+        yield from map(RemountReadOnly, reversed(in_memory))
 
-    def _on_host(self, path: str) -> str | None:
-        """Where the host has what the sandbox will show at `path`; None if it has it nowhere."""
-        mount = self._mount_above(path)
-        if isinstance(mount, MountBind):
-            return posixpath.join(mount.source, posixpath.relpath(path, mount.path))
-        replaced = any(f"{path}/".startswith(f"{entry}/") for entry in self._replaced)
-        return None if mount or replaced else self._in_image(path)
+    def _entries(self, place: _Place) -> Iterator[Operation]:
+        """The image's own entries of an opened directory, less those that are replaced."""
+        assert place.location is not None
+        with os.scandir(place.location) as entries:
+            found = sorted(entries, key=attrgetter("name"))
+        for entry in found:
+            here = place.children.get(entry.name)
+            if here is not None and (here.mount or here.is_opened or here.is_replaced):
+                continue
+            path = _below(place.path, entry.name)
+            if entry.is_symlink():
+                yield MakeSymlink(path, os.readlink(entry.path))
+            elif entry.is_dir() or entry.is_file():
+                yield MountBind(path, self._root + path, False, is_directory=entry.is_dir())
 
-    def _in_image(self, path: str) -> str:
-        return self._root_here + (path if path != "/" else "")
+
+def _make_room(place: _Place, *, is_directory: bool) -> None:
+    """See to it that a mount point can be made at a place without touching the image."""
+    lineage = [place]
+    while lineage[-1].parent.parent is not lineage[-1].parent:
+        lineage.append(lineage[-1].parent)
+    for ancestor in reversed(lineage):
+        directory = is_directory or ancestor is not place
+        if ancestor.can_be_mounted_on(directory=directory):
+            continue
+        if ancestor.holder is None:
+            ancestor.replace()
+            return  # what is below is made in the opened directory
+        if isinstance(ancestor.holder, MountBind):
+            ancestor.make(directory=directory)
+        elif not isinstance(ancestor.holder, MountTmpfs):
+            raise SandboxError(
+                f"{place.path} cannot be made in {ancestor.holder.path}", "choose another path"
+            )
+
+
+def _mount_of(bind: Bind) -> MountBind:
+    is_directory = os.path.isdir(bind.source)
+    return MountBind(bind.destination, bind.source, bind.writable, is_directory)
 
 
 def _is_directory(mount: Mount) -> bool:
-    if isinstance(mount, MountBind):
-        return os.path.isdir(mount.source)
-    return not isinstance(mount, MountFile)
+    return mount.is_directory if isinstance(mount, MountBind) else not isinstance(mount, MountFile)
 
 
-def _moved(mount: Mount, path: str) -> Mount:
-    if isinstance(mount, MountBind):
-        return MountBind(path, mount.source, mount.writable)
-    if isinstance(mount, MountFile):
-        return MountFile(path, mount.content)
-    return MountTmpfs(path) if isinstance(mount, MountTmpfs) else mount
+def _below(directory: str, name: str) -> str:
+    return f"{directory}/{name}" if directory != "/" else f"/{name}"

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import errno
 import functools
+import itertools
 import platform
 import struct
 from dataclasses import dataclass
@@ -42,6 +43,8 @@ _THIRD_ARGUMENT = 32
 _CLONE_NEWUSER = 0x10000000
 _TIOCSTI = 0x5412
 _TIOCLINUX = 0x541C
+# Tried one after the other: with fewer the program would be too long for its jumps (255).
+_NEIGHBOURS = 4
 _X32_BIT = 0x40000000
 _DEVICE_BIT = 0x2000  # in the modes of character and block devices, not in a pipe's: stat.h
 
@@ -150,52 +153,55 @@ def seccomp_program(machine: str | None = None, *, pretend: bool = False) -> byt
 
 def _filter_of(table: CallTable, pretend: bool) -> list[bytes]:
     """The instructions that decide a call on one architecture; every path through them returns."""
-    section = [_instruction(_LOAD_WORD, _CALL_NUMBER)]
-    if table.has_x32:
-        section += _when(_JUMP_GREATER_EQUAL, _X32_BIT, [_instruction(_RETURN, _NOT_IMPLEMENTED)])
-    if pretend:
-        section += _pretence(table)
-    for number in table.refused:
-        section += _when(_JUMP_EQUAL, number, [_instruction(_RETURN, _REFUSE)])
-    for number in _NEW_CALLS_NOT_IMPLEMENTED:
-        section += _when(_JUMP_EQUAL, number, [_instruction(_RETURN, _NOT_IMPLEMENTED)])
-    section += _when(
-        _JUMP_EQUAL,
-        table.clone,
-        [
+    answers = {
+        **{number: [_instruction(_RETURN, _REFUSE)] for number in table.refused},
+        **{
+            number: [_instruction(_RETURN, _NOT_IMPLEMENTED)]
+            for number in _NEW_CALLS_NOT_IMPLEMENTED
+        },
+        table.clone: [
             _instruction(_LOAD_WORD, _FIRST_ARGUMENT),
             *_when(_JUMP_BITS_SET, _CLONE_NEWUSER, [_instruction(_RETURN, _REFUSE)]),
             _instruction(_RETURN, _ALLOW),
         ],
-    )
-    section += _when(
-        _JUMP_EQUAL,
-        table.ioctl,
-        [
+        table.ioctl: [
             _instruction(_LOAD_WORD, _SECOND_ARGUMENT),
             *_when(_JUMP_EQUAL, _TIOCSTI, [_instruction(_RETURN, _REFUSE)]),
             *_when(_JUMP_EQUAL, _TIOCLINUX, [_instruction(_RETURN, _REFUSE)]),
+            _instruction(_RETURN, _ALLOW),
         ],
-    )
-    section.append(_instruction(_RETURN, _ALLOW))
-    return section
+    }
+    if pretend:
+        answers |= _pretence(table)
+    section = [_instruction(_LOAD_WORD, _CALL_NUMBER)]
+    if table.has_x32:
+        section += _when(_JUMP_GREATER_EQUAL, _X32_BIT, [_instruction(_RETURN, _NOT_IMPLEMENTED)])
+    return section + _search(sorted(answers.items()))
 
 
-def _pretence(table: CallTable) -> list[bytes]:
-    section: list[bytes] = []
-    for number in table.pretended:
-        section += _when(_JUMP_EQUAL, number, [_instruction(_RETURN, _SUCCEED)])
-    for number, mode in table.make_node:
-        section += _when(
-            _JUMP_EQUAL,
-            number,
-            [
-                _instruction(_LOAD_WORD, mode),
-                *_when(_JUMP_BITS_SET, _DEVICE_BIT, [_instruction(_RETURN, _SUCCEED)]),
-                _instruction(_RETURN, _ALLOW),
-            ],
-        )
-    return [*section, *_when(_JUMP_EQUAL, table.chroot, [_instruction(_RETURN, _ALLOW)])]
+def _search(answers: list[tuple[int, list[bytes]]]) -> list[bytes]:
+    """Find a call's answer by halves, and allow it if there is none: Linux before 5.11 goes through
+    the program with each call."""
+    if len(answers) <= _NEIGHBOURS:
+        tried = [_when(_JUMP_EQUAL, number, answer) for number, answer in answers]
+        return [*itertools.chain(*tried), _instruction(_RETURN, _ALLOW)]
+    middle = len(answers) // 2
+    below, above = _search(answers[:middle]), _search(answers[middle:])
+    return [_instruction(_JUMP_GREATER_EQUAL, answers[middle][0], len(below)), *below, *above]
+
+
+def _pretence(table: CallTable) -> dict[int, list[bytes]]:
+    succeed = [_instruction(_RETURN, _SUCCEED)]
+    allow = [_instruction(_RETURN, _ALLOW)]
+    nodes = {
+        number: [
+            _instruction(_LOAD_WORD, mode),
+            *_when(_JUMP_BITS_SET, _DEVICE_BIT, succeed),
+            *allow,
+        ]
+        for number, mode in table.make_node
+    }
+    return {**dict.fromkeys(table.pretended, succeed), **nodes, table.chroot: allow}
 
 
 def _when(comparison: int, value: int, then: list[bytes]) -> list[bytes]:

@@ -22,6 +22,7 @@ from cwl_udss.identity import identity_files
 from cwl_udss.runtimes.bwrap import Bubblewrap, bubblewrap_arguments
 from cwl_udss.runtimes.mounts import plan_mounts
 from cwl_udss.runtimes.probe import find_bubblewrap
+from cwl_udss.runtimes.trees import MANY
 from cwl_udss.sandbox import Bind, Ending, Result, RootFilesystem, Sandbox
 
 
@@ -65,12 +66,19 @@ def runtime() -> Bubblewrap:
     return find_bubblewrap(None)
 
 
-@pytest.fixture
-def step(busybox_root: Path, tmp_path: Path, runtime: Bubblewrap) -> Step:
+@pytest.fixture(params=[0, MANY], ids=["few inputs", "many inputs"])
+def step(
+    busybox_root: Path, tmp_path: Path, runtime: Bubblewrap, request: pytest.FixtureRequest
+) -> Step:
+    """With few inputs bwrap makes all the binds, many are bound before it starts."""
     outdir, tmpdir = tmp_path / "outdir", tmp_path / "tmpdir"
     outdir.mkdir()
     tmpdir.mkdir()
     (tmp_path / "input").write_text("input\n")
+    further = (
+        Bind(source=str(tmp_path / "input"), destination=f"/var/lib/cwl/further/{number}")
+        for number in range(request.param)
+    )
     sandbox = Sandbox(
         root=RootFilesystem(path=busybox_root),
         command=(),
@@ -81,6 +89,7 @@ def step(busybox_root: Path, tmp_path: Path, runtime: Bubblewrap) -> Step:
             Bind(source=str(outdir), destination="/out", writable=True),
             Bind(source=str(tmpdir), destination="/tmp", writable=True),
             Bind(source=str(tmp_path / "input"), destination="/var/lib/cwl/1/input"),
+            *further,
         ),
         files=identity_files(busybox_root, home="/out", network=False),
     )

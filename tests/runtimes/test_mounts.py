@@ -71,8 +71,12 @@ def mounted(operations: tuple[Operation, ...]) -> dict[str, Operation]:
     }
 
 
+def bound(path: str, source: Path, *, writable: bool = False) -> MountBind:
+    return MountBind(path, str(source), writable, is_directory=True)
+
+
 def test_the_root_is_the_image(image: Path) -> None:
-    assert mounted(plan(image))["/"] == MountBind("/", str(image), writable=False)
+    assert mounted(plan(image))["/"] == bound("/", image)
 
 
 def test_a_mount_point_missing_in_the_root_makes_it_the_entries_one_by_one(
@@ -80,7 +84,7 @@ def test_a_mount_point_missing_in_the_root_makes_it_the_entries_one_by_one(
 ) -> None:
     operations = mounted(plan(image, (host, "/work", True)))
     assert "/" not in operations
-    assert operations["/usr"] == MountBind("/usr", f"{image}/usr", writable=False)
+    assert operations["/usr"] == bound("/usr", image / "usr")
     assert operations["/bin"] == MakeSymlink("/bin", "usr/bin")
 
 
@@ -97,8 +101,8 @@ def test_the_root_and_every_opened_directory_end_read_only(image: Path, host: Pa
 def test_a_missing_mount_point_is_made_outside_the_image(image: Path, host: Path) -> None:
     operations = mounted(plan(image, (host, "/opt/new/place", True)))
     assert operations["/opt"] == MountTmpfs("/opt")
-    assert operations["/opt/tool"] == MountBind("/opt/tool", f"{image}/opt/tool", writable=False)
-    assert operations["/opt/new/place"] == MountBind("/opt/new/place", str(host), writable=True)
+    assert operations["/opt/tool"] == bound("/opt/tool", image / "opt/tool")
+    assert operations["/opt/new/place"] == bound("/opt/new/place", host, writable=True)
     assert sorted(path.name for path in (image / "opt").iterdir()) == ["file", "tool"]
 
 
@@ -124,7 +128,7 @@ def test_an_images_link_never_leads_a_mount_to_the_host(
         (destination,) = (
             path
             for path, operation in mounted(plan(image, (host, f"/{link}/new", True))).items()
-            if operation == MountBind(path, str(host), writable=True)
+            if operation == bound(path, host, writable=True)
         )
         # Below the image's root, where the link leads for a process in the sandbox.
         assert destination.endswith("victim/new")

@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Lists of words for other programs, by descriptor: as bwrap(1) reads them with `--args`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+
+from cwl_udss.errors import SandboxError
+
+
+def encode_words(words: Iterable[str]) -> bytes:
+    """Return words, each ended by a NUL.
+
+    One inside a word, from an expression say, would begin an option that is not ours: raises
+    SandboxError.
+    """
+    encoded = []
+    for word in words:
+        if "\0" in word:
+            raise SandboxError(f"there is a NUL character in {word!r}", "remove it")
+        encoded.append(os.fsencode(word) + b"\0")
+    return b"".join(encoded)
+
+
+def memory_file(content: bytes) -> int:
+    """Return a descriptor from which to read a content, to be closed by the caller."""
+    descriptor = os.memfd_create("cwl-udss")
+    with open(descriptor, "wb", closefd=False) as stream:
+        stream.write(content)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
