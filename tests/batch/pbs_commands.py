@@ -13,6 +13,7 @@ from pbs_jobs import Job
 from pbs_options import UsageError, misused, parse, refuse_unknown
 from pbs_qsub import command_line, read_script, submission
 from pbs_resources import RefusedError
+from pbs_settings import SERVER
 
 JOB_ID = re.compile(r"\d+(\[[\d,:-]*\])?(\.[\w.-]+)?(@[\w.-]+)?")
 
@@ -42,9 +43,9 @@ async def qsub(batch: Batch, access: Access, call: Call) -> Output:
     output.stay = given.background and not given.block
     await access.connect(call)
     server = given.queue.partition("@")[2]
-    if server not in ("", batch.settings.server):
+    if server not in ("", SERVER):
         output.fail("Unknown Host.", 15008)
-        output.fail(f"qsub: cannot connect to server {batch.settings.server} (errno=15008)", 15008)
+        output.fail(f"qsub: cannot connect to server {SERVER} (errno=15008)", 15008)
         return output
     try:
         job = batch.submit(given)
