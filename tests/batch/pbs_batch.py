@@ -48,7 +48,8 @@ class Batch:
     # Jobs by their ids
 
     def full_name(self, name: str) -> str:
-        """A job id with the server's name."""
+        """A job id with the server's name, but not where that server can be found."""
+        name = name.partition("@")[0]
         return name if "." in name else f"{name}.{SERVER}"
 
     def find(self, name: str) -> list[Job]:
@@ -107,9 +108,7 @@ class Batch:
         if (job.state, job.substate) != ("H", 22):
             return
         kind, *parents = (job.depend or "").split(":")
-        verdicts = [
-            verdict for name in parents for verdict in self._verdicts(kind, name.partition("@")[0])
-        ]
+        verdicts = [verdict for name in parents for verdict in self._verdicts(kind, name)]
         if any(verdict is False for verdict in verdicts):
             self._finish(job, 92)
         elif all(verdicts):

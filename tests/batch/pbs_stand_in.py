@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A PBS cluster for tests: the commands and the behaviour of a real OpenPBS, with jobs that are
-processes of whoever runs the tests."""
+processes of whoever runs the tests.
+
+What was seen of a real one (23.06.06, and the main branch in November 2026) is done to the letter,
+late reports and broken output included; what is missing is refused as such.
+"""
 
 from __future__ import annotations
 
