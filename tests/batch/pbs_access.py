@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pbs_calls import Call, Output
 from pbs_format import header, to_json
 from pbs_options import parse
-from pbs_settings import PbsSettings
+from pbs_settings import SERVER, PbsSettings
 
 _NO_PORTS = "pbs_iff: cannot connect to host\npbs_iff: all reserved ports in use\n"
 _BUSY = "Pbs Server is currently too busy to service this request. Please retry this request."
@@ -67,14 +67,13 @@ class Access:
 
     def refusal(self, call: Call) -> Output | None:
         """What a command says that does not get through."""
-        own = self._settings.server
-        server = call.environment.get("PBS_SERVER", own)
+        server = call.environment.get("PBS_SERVER", SERVER)
         if self.fault("drop", call) is not None:
             return self._unreachable(call, server, "Communication failure.", 15031)
         # No other server exists, but one's own host has other ports.
-        if self.down or (server != own and ":" in server):
+        if self.down or (server != SERVER and ":" in server):
             return self._unreachable(call, server, "Connection refused", 15010)
-        if server != own:
+        if server != SERVER:
             return self._unreachable(call, server, "Unknown Host.", 15008)
         if self.fault("busy", call) is not None:
             return Output(error=f"{call.command}: {_BUSY}\n", code=15033 & 255)

@@ -11,8 +11,7 @@ from dataclasses import replace
 from pbs_jobs import Job
 from pbs_qsub import Submission
 from pbs_resources import RefusedError, Request, parse_resources, seconds
-from pbs_settings import PbsQueue, PbsSettings
-from pbs_variables import encode
+from pbs_settings import SUBMIT_HOST, PbsQueue, PbsSettings
 
 
 def admit(
@@ -23,17 +22,15 @@ def admit(
     resources, request = _resources(given, queue, settings)
     base = f"{given.directory}/{given.name}"
     suffix = ".^array_index^" if given.indices else ""
-    host = settings.submit_host
     job = Job(
         number=number,
-        server=settings.server,
         submission=given,
-        owner=f"{pwd.getpwuid(os.getuid()).pw_name}@{host}",
+        owner=f"{pwd.getpwuid(os.getuid()).pw_name}@{SUBMIT_HOST}",
         home=str(settings.home),
         queue=queue.name,
         request=request,
         resources=resources,
-        variables=f"{given.variables},PBS_O_QUEUE={queue.name},PBS_O_HOST={encode(host)}",
+        variables=f"{given.variables},PBS_O_QUEUE={queue.name},PBS_O_HOST={SUBMIT_HOST}",
         output=given.output or f"{base}.o{number}{suffix}",
         error=given.error or f"{base}.e{number}{suffix}",
     )

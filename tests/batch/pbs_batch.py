@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterator
 
 from pbs_admission import admit
 from pbs_jobs import ACTIVE, Job, Usage, variables_of
-from pbs_mom import Mom, deliver
+from pbs_mom import Mom
+from pbs_output import deliver
 from pbs_qsub import Submission
 from pbs_resources import NodeState, Placement, RefusedError, Request, place, why_not
-from pbs_settings import PbsSettings
+from pbs_settings import SERVER, PbsSettings
 
 _DEPENDENCIES = ("after", "afterok", "afternotok", "afterany")
 
@@ -27,7 +28,7 @@ class Batch:
         self.settings = settings
         self.nodes = [NodeState(node) for node in settings.nodes]
         self.jobs: dict[str, Job] = {}
-        self.history = settings.history
+        self.history = True
         self.down = False
         """Whether the server is down: nothing starts, and no end is heard of."""
         self.started = 0
@@ -47,8 +48,9 @@ class Batch:
     # Jobs by their ids
 
     def full_name(self, name: str) -> str:
-        """A job id with the server's name."""
-        return name if "." in name else f"{name}.{self.settings.server}"
+        """A job id with the server's name, but not where that server can be found."""
+        name = name.partition("@")[0]
+        return name if "." in name else f"{name}.{SERVER}"
 
     def find(self, name: str) -> list[Job]:
         """The jobs that an id names: one, or a range of an array's sub-jobs; none, unknown."""
@@ -96,7 +98,7 @@ class Batch:
         """Wait for other jobs; what can never be met deletes the job without a word."""
         kind, *parents = depend.split(":")
         names = [self.full_name(parent) for parent in parents]
-        job.depend = ":".join((kind, *(f"{name}@{self.settings.server}" for name in names)))
+        job.depend = ":".join((kind, *(f"{name}@{SERVER}" for name in names)))
         self._set(job, "H", 22, hold="s")
         for name in names:
             self._dependants.setdefault(name, []).append(job)
@@ -106,9 +108,7 @@ class Batch:
         if (job.state, job.substate) != ("H", 22):
             return
         kind, *parents = (job.depend or "").split(":")
-        verdicts = [
-            verdict for name in parents for verdict in self._verdicts(kind, name.partition("@")[0])
-        ]
+        verdicts = [verdict for name in parents for verdict in self._verdicts(kind, name)]
         if any(verdict is False for verdict in verdicts):
             self._finish(job, 92)
         elif all(verdicts):

@@ -11,53 +11,43 @@ from pbs_batch import Batch
 from pbs_calls import Call, Output
 from pbs_jobs import Job
 from pbs_options import UsageError, misused, parse, refuse_unknown
-from pbs_qsub import command_line, read_script, submission
+from pbs_qsub import Submission, command_line, read_script, submission
 from pbs_resources import RefusedError
+from pbs_settings import SERVER
 
-JOB_ID = re.compile(r"\d+(\[[\d,:-]*\])?(\.[\w.-]+)?(@[\w.-]+)?")
+JOB_ID = re.compile(r"\d+(\[[\d,-]*\])?(\.[\w.-]+)?(@[\w.-]+)?")
 
 
 async def qsub(batch: Batch, access: Access, call: Call) -> Output:
     """Submit a job."""
-    output = Output()
-    try:
-        options = command_line(call.arguments)
-        script = ""
-        if not options.executable:
-            try:
-                script = await call.read("" if options.script in ("", "-") else options.script)
-            except OSError as error:
-                raise UsageError(f"qsub: script file:: {error.strerror}\n", 1) from error
-            read_script(options, script, call.environment, batch.settings.dialect)
-        given = submission(
-            options,
-            call.arguments,
-            script,
-            call.directory,
-            call.environment,
-            batch.settings.dialect,
-        )
-    except UsageError as error:
-        return Output(error=error.text, code=error.code)
-    output.stay = given.background and not given.block
+    given = await _read(call, batch.settings.dialect)
     await access.connect(call)
+    output = Output()
     server = given.queue.partition("@")[2]
-    if server not in ("", batch.settings.server):
-        output.fail("Unknown Host.", 15008)
-        output.fail(f"qsub: cannot connect to server {batch.settings.server} (errno=15008)", 15008)
+    if server not in ("", SERVER):
+        text = f"qsub: cannot connect to server {SERVER} (errno=15008)"
+        output.fail(f"Unknown Host.\n{text}", 15008)
         return output
     try:
         job = batch.submit(given)
     except RefusedError as error:
-        output.stay = False
-        text = "qsub: illegal -J value" if error.number == 0 else f"qsub: {error.text}"
-        output.fail(text, error.number)
+        output.fail(f"qsub: {error.text}", error.number)
         return output
     if not given.silent:
         await call.write(1, f"{job.identity}\n")
-    if given.block:
-        return await _block(job)
-    return output
+    return await _block(job) if given.block else Output(stay=given.background)
+
+
+async def _read(call: Call, dialect: str) -> Submission:
+    options = command_line(call.arguments)
+    script = ""
+    if not options.executable:
+        try:
+            script = await call.read("" if options.script == "-" else options.script)
+        except OSError as error:
+            raise UsageError(f"qsub: script file:: {error.strerror}\n", 1) from error
+        read_script(options, script, call.environment, dialect)
+    return submission(options, call.arguments, script, call.directory, call.environment, dialect)
 
 
 async def _block(job: Job) -> Output:

@@ -12,6 +12,7 @@ from typing import Any
 
 from pbs_jobs import Attribute, Job, attributes
 from pbs_resources import clock
+from pbs_settings import SERVER
 
 VERSION = "23.06.06"
 _LINE = 78
@@ -174,17 +175,17 @@ def _wrapped(value: str, start: int) -> str:
     return text
 
 
-_ALTERNATE = """
-{server}: 
+_ALTERNATE = f"""
+{SERVER}: 
                                                             Req'd  Req'd   Elap
 Job ID          Username Queue    Jobname    SessID NDS TSK Memory Time  S Time
 --------------- -------- -------- ---------- ------ --- --- ------ ----- - -----
 """  # noqa: W291
 
 
-def alternate(jobs: Sequence[Job], server: str) -> str:
+def alternate(jobs: Sequence[Job]) -> str:
     """The table of `-a` and `-u`."""
-    rows = [_ALTERNATE.format(server=server)]
+    rows = [_ALTERNATE]
     for job in jobs:
         asked = job.resources
         elapsed = clock(job.usage.seconds)[:5] if job.usage is not None else " -- "

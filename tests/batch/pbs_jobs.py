@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from pbs_qsub import Submission
 from pbs_resources import Placement, Request, clock, vnodes
+from pbs_settings import SERVER
 from pbs_variables import decode
 
 ACTIVE = "QHWRETB"
@@ -31,7 +32,6 @@ class Job:
     """A job, a job array, or a sub-job of one."""
 
     number: int
-    server: str
     submission: Submission
     owner: str
     home: str
@@ -69,8 +69,8 @@ class Job:
     def identity(self) -> str:
         """Its job id."""
         if self.array is not None:
-            return f"{self.number}[{self.index}].{self.server}"
-        return f"{self.number}{'[]' if self.subjobs else ''}.{self.server}"
+            return f"{self.number}[{self.index}].{SERVER}"
+        return f"{self.number}{'[]' if self.subjobs else ''}.{SERVER}"
 
     @property
     def finished(self) -> bool:
@@ -126,7 +126,7 @@ def _values(job: Job) -> Iterator[tuple[str, str | int | dict[str, str] | None]]
     yield "resources_used", None if job.usage is None else used(job)
     yield "job_state", job.state
     yield "queue", job.queue
-    yield "server", job.server
+    yield "server", SERVER
     yield "Account_Name", given.account
     yield "Checkpoint", "u" if whole else None
     yield "ctime", date(job.created)

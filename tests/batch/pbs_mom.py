@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What runs jobs on the nodes: it starts a job's shell, looks at it now and then, ends it, and
-brings its output to where it belongs."""
+"""What runs jobs on the nodes: it starts a job's shell, looks at it now and then, and ends it."""
 
 from __future__ import annotations
 
@@ -18,8 +17,10 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 from pbs_jobs import Job, Usage, variables_of
+from pbs_output import output_files
 from pbs_resources import kilobytes, seconds
 from pbs_settings import PbsSettings
 
@@ -33,11 +34,11 @@ class Task:
     """A job that has been started."""
 
     job: Job
-    process: subprocess.Popen[bytes] | None
-    """The job's shell, which leads the session that all its processes are in."""
     output: Path
     error: Path
     scratch: Path
+    process: subprocess.Popen[bytes] | None = None
+    """The job's shell, which leads the session that all its processes are in."""
     began: float = field(default_factory=time.monotonic)
     status: int | None = None
     """How the shell has ended: its exit code or 256 and its signal."""
@@ -63,79 +64,44 @@ class Mom:
     def start(self, job: Job) -> None:
         """Start a job's shell. Raises OSError."""
         directory, name = self._settings.directory, job.identity
-        task = Task(job, None, *output_files(job, directory), directory / f"tmp/pbs.{name}")
-        node = job.placement[0][0].node
-        shell = job.submission.shell or "/bin/sh"
-        environment = self._environment(job, shell, task.scratch)
-        task.scratch.mkdir(mode=0o700, exist_ok=True)
+        task = Task(job, *output_files(job, directory), directory / f"tmp/pbs.{name}")
+        self.tasks[name] = task
         previous = os.umask(int(job.submission.umask or "77", 8))
         try:
+            task.scratch.mkdir(mode=0o700, exist_ok=True)
             with task.output.open("ab") as output, task.error.open("ab") as error:
-                if not os.access(shell, os.X_OK):
-                    reason = "No such file or directory"
-                    text = f"pbs_mom, exec of {shell} failed with error: {reason}\n"
-                    os.write(error.fileno(), text.encode())
-                    self.tasks[name] = task
-                    self._shell_ended(task, 254)
-                    return
-                # A login shell is one whose name begins with a dash, if there is no other way.
-                arguments = [*node.command, shell, "-l"] if node.command else [_login_name(shell)]
-                task.process = subprocess.Popen(
-                    arguments,
-                    executable=None if node.command else shell,
-                    stdin=subprocess.PIPE,
-                    stdout=output,
-                    stderr=error,
-                    cwd=environment["HOME"],
-                    env=environment,
-                    start_new_session=True,
-                )
+                self._start_shell(task, output, error)
         finally:
             os.umask(previous)
-        self.tasks[name] = task
+        if task.process is None:
+            self._shell_ended(task, 254)
+            return
         job.session = task.process.pid
         self._send_script(task)
         task.timers.append(self._loop.call_later(self._times.poll, self._poll, task))
 
-    def _environment(self, job: Job, shell: str, scratch: Path) -> dict[str, str]:
-        """What a job's environment is, of variables that come with it and PBS's own."""
-        given = variables_of(job)
-        chunk = job.placement[0][1]
-        nodes = self._settings.directory / "aux" / job.identity
-        nodes.write_text(
-            "".join(
-                f"{state.node.name}\n" * chunk.number("mpiprocs", 1)
-                for state, chunk in job.placement
-            )
+    def _start_shell(self, task: Task, output: IO[bytes], error: IO[bytes]) -> None:
+        job, directory = task.job, self._settings.directory
+        shell = job.submission.shell or "/bin/sh"
+        if not os.access(shell, os.X_OK):
+            reason = f"exec of {shell} failed with error: No such file or directory"
+            error.write(f"pbs_mom, {reason}\n".encode())
+            return
+        nodes = directory / "aux" / job.identity
+        nodes.write_text(_node_lines(job))
+        own = {"PBS_NODEFILE": str(nodes), "SHELL": shell, "TMPDIR": str(task.scratch)}
+        prefix = job.placement[0][0].node.command
+        task.process = subprocess.Popen(
+            # A login shell's name begins with a dash, where nothing stands before it.
+            [*prefix, shell, "-l"] if prefix else [f"-{Path(shell).name}"],
+            executable=None if prefix else shell,
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=error,
+            cwd=job.home,
+            env={**_environment(job), **own},
+            start_new_session=True,
         )
-        user = pwd.getpwuid(os.getuid()).pw_name
-        cpus = str(chunk.number("ncpus"))
-        environment = {
-            "PATH": _PATH,
-            **given,
-            "ENVIRONMENT": "BATCH",
-            "HOME": job.home,
-            "LOGNAME": user,
-            "NCPUS": cpus,
-            "OMP_NUM_THREADS": str(chunk.number("ompthreads", int(cpus))),
-            "PBS_ENVIRONMENT": "PBS_BATCH",
-            "PBS_JOBCOOKIE": secrets.token_hex(16).upper(),
-            "PBS_JOBDIR": job.home,
-            "PBS_JOBID": job.identity,
-            "PBS_JOBNAME": job.submission.name,
-            "PBS_MOMPORT": "15003",
-            "PBS_NODEFILE": str(nodes),
-            "PBS_NODENUM": "0",
-            "PBS_QUEUE": job.queue,
-            "PBS_TASKNUM": "1",
-            "SHELL": shell,
-            "TMPDIR": str(scratch),
-            "USER": user,
-        }
-        if job.array is not None:
-            environment["PBS_ARRAY_ID"] = job.array.identity
-            environment["PBS_ARRAY_INDEX"] = str(job.index)
-        return environment
 
     def _send_script(self, task: Task) -> None:
         """Tell the shell on its standard input what to run, as a real one is told."""
@@ -250,61 +216,40 @@ class Mom:
             (self._settings.directory / name).unlink(missing_ok=True)
 
 
-def output_files(job: Job, directory: Path) -> tuple[Path, Path]:
-    """Where a job's output goes while it runs."""
-    given = job.submission
-    places = []
-    for letter, suffix, final in (("o", "OU", job.output), ("e", "ER", job.error)):
-        keep = given.keep.removeprefix("d")
-        if letter not in keep:
-            places.append(directory / "spool" / f"{job.identity}.{suffix}")
-        elif given.keep.startswith("d"):
-            places.append(_destination(job, final, suffix))
-        else:
-            name = f"{given.name}.{letter}{job.number}"
-            name += "" if job.index is None else f".{job.index}"
-            places.append(Path(job.home) / name)
-    output, error = places
-    if given.join == "oe":
-        error = output
-    elif given.join == "eo":
-        output = error
-    return output, error
+def _node_lines(job: Job) -> str:
+    return "".join(
+        f"{state.node.name}\n" * chunk.number("mpiprocs", 1) for state, chunk in job.placement
+    )
 
 
-def deliver(job: Job, directory: Path) -> int | None:
-    """Copy output to where it belongs: 1, it is there; 0, it could not be; None, there is none."""
-    given = job.submission
-    status = 1 if given.keep.startswith("d") else None
-    finals = ("o", "OU", job.output), ("e", "ER", job.error)
-    for (letter, suffix, final), file in zip(finals, output_files(job, directory), strict=True):
-        if file.parent != directory / "spool" or not file.exists():
-            continue
-        if letter not in (given.remove or ""):
-            try:
-                # Not shutil.copyfile, which refuses devices.
-                copy = functools.partial(os.open, mode=file.stat().st_mode & 0o777)
-                with (
-                    file.open("rb") as source,
-                    open(_destination(job, final, suffix), "wb", opener=copy) as target,
-                ):
-                    shutil.copyfileobj(source, target)
-                status = 1 if status is None else status
-            except OSError:
-                shutil.copy(file, directory / "undelivered")
-                status = 0
-        file.unlink()
-    return status
-
-
-def _destination(job: Job, final: str, suffix: str) -> Path:
-    if final.endswith("/") or Path(final).is_dir():
-        return Path(final) / f"{job.identity}.{suffix}"
-    return Path(final)
-
-
-def _login_name(shell: str) -> str:
-    return f"-{Path(shell).name}"
+def _environment(job: Job) -> dict[str, str]:
+    """A job's environment: what came with it, and PBS's own."""
+    user = pwd.getpwuid(os.getuid()).pw_name
+    chunk = job.placement[0][1]
+    processors = chunk.number("ncpus")
+    environment = {
+        "PATH": _PATH,
+        **variables_of(job),
+        "ENVIRONMENT": "BATCH",
+        "HOME": job.home,
+        "LOGNAME": user,
+        "NCPUS": str(processors),
+        "OMP_NUM_THREADS": str(chunk.number("ompthreads", processors)),
+        "PBS_ENVIRONMENT": "PBS_BATCH",
+        "PBS_JOBCOOKIE": secrets.token_hex(16).upper(),
+        "PBS_JOBDIR": job.home,
+        "PBS_JOBID": job.identity,
+        "PBS_JOBNAME": job.submission.name,
+        "PBS_MOMPORT": "15003",
+        "PBS_NODENUM": "0",
+        "PBS_QUEUE": job.queue,
+        "PBS_TASKNUM": "1",
+        "USER": user,
+    }
+    if job.array is not None:
+        environment["PBS_ARRAY_ID"] = job.array.identity
+        environment["PBS_ARRAY_INDEX"] = str(job.index)
+    return environment
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from pbs_format import VERSION, alternate, as_document, full, header, table, to_
 from pbs_jobs import Job, attributes
 from pbs_options import UsageError, misused, parse, refuse_unknown
 from pbs_queues import queues
+from pbs_settings import SERVER
 
 _HISTORY = "Job has finished, use -x or -H to obtain historical job information"
 
@@ -58,7 +59,7 @@ class _Query:
         self._form = form
         self._release = batch.settings.dialect == "release"
         self._output = Output()
-        self._document: dict[str, Any] = header(batch.settings.server)
+        self._document: dict[str, Any] = header(SERVER)
         self.history = "x" in given or "H" in given
 
     def chosen(self, jobs: Iterable[Job]) -> list[Job]:
@@ -121,7 +122,7 @@ class _Query:
             delimiter = self._given.get("D", "|") if self._form == "dsv" else ""
             self._output.out += "".join(full(job, delimiter) for job in jobs)
         elif "u" in self._given or "a" in self._given:
-            self._output.out += alternate(jobs, self._batch.settings.server)
+            self._output.out += alternate(jobs)
         else:
             text = table(jobs)
             # Only the first server that is asked has a header.

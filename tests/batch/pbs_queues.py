@@ -11,7 +11,7 @@ from pbs_batch import Batch
 from pbs_calls import Call, Output
 from pbs_format import header, to_json
 from pbs_options import misused, parse
-from pbs_settings import PbsQueue
+from pbs_settings import SERVER, PbsQueue
 
 _STATES = {
     "Transit": "T",
@@ -39,7 +39,7 @@ def queues(batch: Batch, names: Sequence[str], form: str, *, full: bool) -> Outp
     if not full:
         output.out = _TABLE + "".join(_row(batch, queue) for queue in chosen)
     elif form == "json":
-        document = header(batch.settings.server)
+        document = header(SERVER)
         if chosen:
             document["Queue"] = {queue.name: _describe(batch, queue) for queue in chosen}
         output.out = to_json(document, batch.settings.dialect)
@@ -107,5 +107,5 @@ async def pbsnodes(batch: Batch, access: Access, call: Call) -> Output:
             },
             "resources_assigned": {name: str(used) for name, used in state.used.items() if used},
         }
-    document = {**header(batch.settings.server), "nodes": nodes}
+    document = {**header(SERVER), "nodes": nodes}
     return Output(out=to_json(document, batch.settings.dialect))

@@ -117,6 +117,8 @@ def parse_resources(
                 raise RefusedError(15110, f"Cannot be used with select or place: {old}")
             text = '"-lresource=" cannot be used with "select" or "place", resource is'
             raise RefusedError(15109, f"{text}: {old}")
+    if "nodes" in given:
+        raise RefusedError(15035, "the stand-in for PBS has no -l nodes")
     if "place" in given and "select" not in given:
         raise RefusedError(15111, 'Cannot have "place" without "select"')
     if "select" in given:
@@ -139,11 +141,11 @@ def _checked(name: str, value: str, known: set[str], prefix: str) -> str:
             raise RefusedError(15035, f"Unknown resource {prefix}{name}")
         raise RefusedError(15035, f"Unknown resource: {name}")
     try:
-        if name in _NUMBERS:
-            int(value)
-        elif name in _SIZES:
+        if name in _NUMBERS and not value.isdigit():
+            raise ValueError(value)
+        if name in _SIZES:
             kilobytes(value)
-        elif name in _TIMES:
+        if name in _TIMES:
             return clock(seconds(value))
     except ValueError:
         raise RefusedError(15014, f"{_ILLEGAL} {prefix}{name}") from None

@@ -6,6 +6,9 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
+SERVER = "pbshead"
+SUBMIT_HOST = "localhost"
+
 
 @dataclass(frozen=True, kw_only=True)
 class PbsNode:
@@ -16,7 +19,7 @@ class PbsNode:
     mem: str = "16gb"
     ngpus: int | None = None
     command: tuple[str, ...] = ()
-    """What is put before the command line of a job's shell, so that it runs in a machine."""
+    """What is put before a job's command line, so that it runs on a machine of its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,11 +93,8 @@ class PbsSettings:
     times: PbsTimes = PbsTimes()
     dialect: str = "master"
     """"master", or "release" for the commands of v23.06.06."""
-    server: str = "pbshead"
-    submit_host: str = "localhost"
     background_qsub: bool = True
     reserved_ports: int = 512
-    history: bool = True
     instant: Path | None = None
     """A Python file whose function `run(script, variables)` takes the place of jobs' processes.
 
