@@ -24,11 +24,15 @@ FILE_VARIABLE = "CWL_UDSS_CONFIG"
 
 
 def add_options(
-    parser: argparse.ArgumentParser | argparse._ArgumentGroup, *, batch: bool = False
+    parser: argparse.ArgumentParser | argparse._ArgumentGroup,
+    *,
+    driver: bool = False,
+    batch: bool = False,
 ) -> None:
-    """Add one option per setting to a command's parser; with those for jobs, if `batch`."""
+    """Add one option per setting to a command's parser; with those of a driver and those for jobs
+    only if said so."""
     for setting in SETTINGS:
-        if setting.is_batch and not batch:
+        if (setting.is_driver and not driver) or (setting.is_batch and not batch):
             continue
         described = f"{setting.help} [${setting.variable}]"
         if setting.is_flag:

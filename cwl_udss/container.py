@@ -68,7 +68,11 @@ def run_command(
             files=identity_files(root.here, home=directory, network=False),
         )
         result = steps.run(
-            sandbox, stdin=sys.stdin.buffer, stdout=sys.stdout.buffer, stderr=sys.stderr.buffer
+            reference,
+            sandbox,
+            stdin=sys.stdin.buffer,
+            stdout=sys.stdout.buffer,
+            stderr=sys.stderr.buffer,
         )
     if result.ending is Ending.NOT_STARTED:
         print(

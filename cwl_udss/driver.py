@@ -37,6 +37,7 @@ from cwl_udss.executor import BatchExecutor, ParallelExecutor
 from cwl_udss.images.pull import When
 from cwl_udss.javascript import SandboxedNode
 from cwl_udss.loaders import use_late_loaders
+from cwl_udss.report.trace import note_since_start, tracing
 from cwl_udss.resources import Resources, available_resources
 from cwl_udss.sandbox import INPUT_DIRECTORY, OUTPUT_DIRECTORY
 from cwl_udss.schema_cache import keep_schemas
@@ -107,7 +108,7 @@ def extended_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="run each step that has a DockerRequirement in a sandbox made of its image",
     )
-    add_options(group, batch=True)
+    add_options(group, driver=True, batch=True)
     group.add_argument(
         "--udss-resume",
         metavar="RUN",
@@ -150,6 +151,7 @@ def _run_with_udss(arguments: list[str], options: argparse.Namespace) -> int:
     batch = None if plan is None else BatchRun(plan, settings, os.environ)
     # Left in this order, whatever happens: steps are stopped before their directories go.
     with contextlib.ExitStack() as stack:
+        stack.enter_context(tracing(settings.trace))
         when = _when_to_pull(options, settings)
         steps = stack.enter_context(Steps(settings, os.environ, Path.home(), when))
         extend_cwltool()
@@ -166,6 +168,7 @@ def _run_with_udss(arguments: list[str], options: argparse.Namespace) -> int:
             runtime_context.cachedir = None  # cwltool's own is not wanted
 
         def prepare(context: RuntimeContext) -> None:
+            note_since_start("load")
             if context.validate_only:
                 return
             if settings.offline:

@@ -44,6 +44,8 @@ class Settings:
     """How many bytes unpacked images may take there."""
     bwrap: str | None
     """The `bwrap` program to use; None looks for one."""
+    trace: Path | None
+    """A file to write where the driver's time goes; None writes none."""
     batch: str | None
     """The batch system that runs the steps; None runs them here."""
     runs: Path
@@ -93,6 +95,8 @@ class Setting:
     """Is given by the option alone."""
     is_list: bool = False
     """The option may be repeated."""
+    is_driver: bool = False
+    """Only matters to a driver."""
     is_batch: bool = False
     """Only matters where steps are jobs."""
 
@@ -236,6 +240,14 @@ SETTINGS: tuple[Setting, ...] = (
         "one that was installed with cwl-udss)",
         default=_default(None),
         convert=str,
+    ),
+    Setting(
+        name="trace",
+        metavar="FILE",
+        help="write where the driver's time goes, for https://ui.perfetto.dev",
+        default=_default(None),
+        convert=_path,
+        is_driver=True,
     ),
     Setting(
         name="batch",

@@ -16,6 +16,7 @@ from cwl_udss.images.node import NodeImages
 from cwl_udss.images.pull import Images, When
 from cwl_udss.images.request import ImageRequest, RequestedImages
 from cwl_udss.images.store import Store, StoredImage
+from cwl_udss.report.trace import traced
 from cwl_udss.runtimes.bwrap import Bubblewrap
 from cwl_udss.runtimes.probe import find_bubblewrap
 from cwl_udss.sandbox import Result, RootFilesystem, Sandbox, SandboxProcess
@@ -135,6 +136,7 @@ class Steps:
 
     def run(
         self,
+        name: str,
         sandbox: Sandbox,
         *,
         stdin: IO[bytes] | int,
@@ -142,14 +144,17 @@ class Steps:
         stderr: IO[bytes] | int,
         time_limit: float | None = None,
     ) -> Result:
-        """Run a sandbox's command to its end, on this thread (see sandbox.SandboxProcess)."""
-        process = self.runtime().start(sandbox, stdin=stdin, stdout=stdout, stderr=stderr)
+        """Run a sandbox's command to its end, on this thread (see sandbox.SandboxProcess). `name`
+        is for the trace."""
+        with traced("sandbox start", name):
+            process = self.runtime().start(sandbox, stdin=stdin, stdout=stdout, stderr=stderr)
         with self._lock:
             self._running.add(process)
             if self._stopped:
                 process.kill()
         try:
-            return process.wait(time_limit)
+            with traced("run", name):
+                return process.wait(time_limit)
         finally:
             with self._lock:
                 self._running.discard(process)

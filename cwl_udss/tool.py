@@ -32,9 +32,12 @@ from cwltool.errors import UnsupportedRequirement, WorkflowException
 from cwltool.job import ContainerCommandLineJob, JobBase
 from cwltool.loghandler import _logger as cwltool_logger
 from cwltool.pathmapper import PathMapper
-from cwltool.process import Process
+from cwltool.process import Process, shortname
 from cwltool.stdfsaccess import StdFsAccess
-from cwltool.utils import adjustFileObjs, processes_to_kill
+from cwltool.utils import (
+    adjustFileObjs,
+    processes_to_kill,
+)
 from cwltool.workflow import default_make_tool
 from ruamel.yaml.comments import CommentedMap
 from schema_salad.ref_resolver import uri_file_path
@@ -48,6 +51,7 @@ from cwl_udss.identity import identity_files
 from cwl_udss.images.request import ImageRequest, parse_request
 from cwl_udss.images.store import StoredImage
 from cwl_udss.outputs import View, confine, restore_access
+from cwl_udss.report.trace import traced
 from cwl_udss.sandbox import TEMPORARY_DIRECTORY, Bind, Ending, RootFilesystem, Sandbox
 from cwl_udss.step_cache import StepCache
 from cwl_udss.step_key import Contents, Step
@@ -111,6 +115,17 @@ class SandboxedTool(CommandLineTool):
         asked = ((requirement or {}).get(name) for name in ("tmpdirMin", "outdirMin"))
         return sum(math.ceil(size) << 20 for size in asked if isinstance(size, int | float))
 
+    def job(self, *arguments: Any, **keywords: Any) -> Iterator[Any]:  # type: ignore[override]
+        """Yield the tool's job, its expressions evaluated (cwltool's hook)."""
+        jobs = super().job(*arguments, **keywords)
+        done = object()
+        while True:
+            with traced("evaluate", shortname(self.tool["id"])):
+                job = next(jobs, done)
+            if job is done:
+                return
+            yield job
+
     def make_job_runner(self, runtimeContext: RuntimeContext) -> type[JobBase]:
         """Return what makes a job (cwltool's hook)."""
         runner = super().make_job_runner(runtimeContext)
@@ -157,14 +172,19 @@ class SandboxedJob(DockerCommandLineJob):
     ) -> None:
         """Run the job; an image that cannot be had fails it like a tool that fails."""
         try:
-            self._image = self._steps.image(self._request())
-            self._get_ready(self._image)
+            with traced("image", self.name):
+                self._image = self._steps.image(self._request())
+                self._get_ready(self._image)
         except UdssError as error:
             self._fail(error, runtimeContext)
             return
         if not self._may_be_cached(runtimeContext):
             self._cache = None
         super().run(runtimeContext, tmpdir_lock)
+
+    def _setup(self, runtimeContext: RuntimeContext) -> None:
+        with traced("stage", self.name):
+            super()._setup(runtimeContext)
 
     def _get_ready(self, image: StoredImage) -> None:
         """Have ready what the job needs on this machine. Raises UdssError."""
@@ -202,22 +222,28 @@ class SandboxedJob(DockerCommandLineJob):
         assert self._image is not None
         if self.builder.resources.get(_CUDA_DEVICES):
             raise UnsupportedRequirement("cwl-udss does not show GPUs to steps yet")
+        with traced("stage", self.name):
+            self._make_sandbox(self._image, env, runtimeContext)
+        return ["cwl-udss", "run"], None
+
+    def _make_sandbox(
+        self, image: StoredImage, env: MutableMapping[str, str], context: RuntimeContext
+    ) -> None:
         env.clear()
-        env.update(image_environment(self._image.config))
+        env.update(image_environment(image.config))
         env.update(self.environment)
-        root, files = self._root(self._image)
+        root, files = self._root(image)
         self._sandbox = Sandbox(
             root=root,
             command=(),
             environment={},
             working_directory=self.builder.outdir,
             directories=(self.builder.stagedir,),
-            binds=self._binds(runtimeContext),
+            binds=self._binds(context),
             files=files,
             network=self.networkaccess,
             shared_memory_bytes=self._shared_memory_bytes(),
         )
-        return ["cwl-udss", "run"], None
 
     def _root(self, image: StoredImage) -> tuple[RootFilesystem, dict[str, bytes]]:
         """Return the root filesystem, and the files that are to hide some of its own."""
@@ -270,10 +296,9 @@ class SandboxedJob(DockerCommandLineJob):
 
     def _execute(self, *arguments: Any, **keywords: Any) -> None:
         _this_thread.job = self
-        if self._contents is not None:
-            self.collect_outputs = functools.partial(
-                self._collect_and_keep, self._contents, self.collect_outputs
-            )
+        self.collect_outputs = functools.partial(
+            self._collect_and_keep, self._contents, self.collect_outputs
+        )
         try:
             super()._execute(*arguments, **keywords)
         finally:
@@ -301,6 +326,7 @@ class SandboxedJob(DockerCommandLineJob):
         ):
             try:
                 result = self._steps.run(
+                    self.name,
                     self._sandbox,
                     stdin=stdin,
                     stdout=stdout,
@@ -371,9 +397,12 @@ class SandboxedJob(DockerCommandLineJob):
         )
 
     def _collect_and_keep(
-        self, contents: Contents, collect: Callable[..., Any], outdir: str, exit_code: int
+        self, contents: Contents | None, collect: Callable[..., Any], outdir: str, exit_code: int
     ) -> Any:
-        outputs = collect(outdir, exit_code)
+        with traced("collect", self.name):
+            outputs = collect(outdir, exit_code)
+        if contents is None:
+            return outputs
         if self._reuse is not None and self._is_success(exit_code):
             self._reuse.keep(Path(outdir), exit_code)
         # A checksum in cwl.output.json is only the tool's word.

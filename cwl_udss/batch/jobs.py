@@ -17,6 +17,7 @@ from cwl_udss.batch.outcome import JobFacts, Kind, Outcome, is_tried_again, judg
 from cwl_udss.batch.poller import SHARED_NEWS_SECONDS, SHORTEST_LOOK_SECONDS, JobEnd
 from cwl_udss.batch.run_directory import Entry, RunDirectory, read_end
 from cwl_udss.batch.system import BatchError, Cause, Placement, Resources
+from cwl_udss.report.trace import traced
 from cwl_udss.staging import remove_tree
 from cwl_udss.step_spec import (
     OUTPUTS,
@@ -132,12 +133,14 @@ class BatchSteps:
         while True:
             if self._stop.is_set():
                 raise BatchError("the run was interrupted before this step was submitted")
-            waiting = self._backend.submit(entry, request)
+            with traced("submit", _step_name(entry)):
+                waiting = self._backend.submit(entry, request)
             if waiting.job:
                 _logger.info(
                     "[job %s] is %s job %s", _step_name(entry), self._backend.name, waiting.job
                 )
-            end = waiting.wait()
+            with traced("run", _step_name(entry)):
+                end = waiting.wait()
             if not self._is_left_over(entry, end):
                 facts = JobFacts(
                     asked=wish.resources,

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where the driver's time goes, as Chrome's trace events (`--udss-trace FILE`).
+
+To be looked at with https://ui.perfetto.dev or chrome://tracing. The format is that of "Trace Event
+Format": an array of JSON objects, whose closing bracket may be missing after a crash.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import IO
+
+from cwl_udss.errors import SettingsError
+
+_BUFFER_BYTES = 1 << 16
+_nothing = contextlib.nullcontext()
+
+
+class _Trace:
+    """An open file of events, for any number of threads."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+        self._process = os.getpid()
+        self._threads: set[int] = set()
+        stream.write("[\n")
+
+    def add(self, what: str, step: str, began: float, ended: float) -> None:
+        """Add what was done for a step; times are those of time.perf_counter()."""
+        thread = threading.get_native_id()
+        event = {
+            "name": what,
+            "cat": "driver",
+            "ph": "X",  # a complete event
+            "ts": round(began * 1e6, 1),  # microseconds
+            "dur": round((ended - began) * 1e6, 1),
+            "pid": self._process,
+            "tid": thread,
+        }
+        if step:
+            event["args"] = {"step": step}
+        # One write, so that threads do not mix their lines.
+        self._stream.write(f"{json.dumps(event)},\n")
+
+    def end(self) -> None:
+        """Close the array; its last element is no event."""
+        metadata = {"name": "process_name", "ph": "M", "pid": self._process}
+        self._stream.write(json.dumps({**metadata, "args": {"name": "cwltool --udss"}}) + "\n]\n")
+
+
+_current: _Trace | None = None
+
+
+@contextlib.contextmanager
+def tracing(path: Path | None) -> Iterator[None]:
+    """Write a trace to a file, if one is wanted. Raises SettingsError if it cannot be written."""
+    global _current  # noqa: PLW0603 - as with logging: whoever works should not have to know of it
+    if path is None:
+        yield
+        return
+    try:
+        stream = path.open("w", buffering=_BUFFER_BYTES, encoding="ascii")
+    except OSError as error:
+        raise SettingsError(
+            f"the trace {path} cannot be written: {error.strerror}", "name another file"
+        ) from error
+    with stream:
+        _current = _Trace(stream)
+        try:
+            yield
+        finally:
+            _current.end()
+            _current = None
+
+
+def traced(what: str, step: str = "") -> AbstractContextManager[None]:
+    """Note how long the block takes: a word of what it does, and for which step."""
+    return _nothing if _current is None else _noted(_current, what, step)
+
+
+@contextlib.contextmanager
+def _noted(trace: _Trace, what: str, step: str) -> Iterator[None]:
+    began = time.perf_counter()
+    try:
+        yield
+    finally:
+        trace.add(what, step, began, time.perf_counter())
+
+
+def note_since_start(what: str) -> None:
+    """Note what has taken until now from the start of the process on."""
+    if _current is not None:
+        now = time.perf_counter()
+        _current.add(what, "", now - _age(), now)
+
+
+def _age() -> float:
+    """Seconds since this process was started: proc_pid_stat(5), field 22, and proc_uptime(5)."""
+    stat = Path("/proc/self/stat").read_text(encoding="ascii", errors="replace")
+    started = int(stat.rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
+    return float(Path("/proc/uptime").read_text(encoding="ascii").split()[0]) - started
