@@ -21,6 +21,7 @@ from cwl_udss.images.read_ahead import read_ahead
 _BLOCK = 512
 _ZEROS = bytes(_BLOCK)
 _XATTR = b"SCHILY.xattr."
+_NO_ATTRIBUTES: Mapping[str, bytes] = {}  # one for all: a layer has many thousand members
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -249,7 +250,7 @@ def _member(stream: _Stream, block: bytes, records: dict[bytes, bytes]) -> tuple
         offset=stream.offset,
         link=records.get(b"linkpath") or block[157:257].partition(b"\0")[0],
         extents=extents,
-        attributes=_attributes(records) if records else {},
+        attributes=_attributes(records) or _NO_ATTRIBUTES,
     )
     return member, end
 

@@ -104,10 +104,21 @@ class Authentication(requests.auth.AuthBase):
                 "client_id": "cwl-udss",
                 "refresh_token": credentials.identity_token,
             }
-            return self._session.post(realm, data=form, auth=_no_auth, timeout=_TIMEOUTS)
+            return self._session.post(
+                realm,
+                data=form,
+                auth=_no_auth,
+                timeout=_TIMEOUTS,
+                verify=self._session.verify,
+            )
         headers = {"Authorization": _basic(credentials)} if credentials else {}
         return self._session.get(
-            realm, params=query, headers=headers, auth=_no_auth, timeout=_TIMEOUTS
+            realm,
+            params=query,
+            headers=headers,
+            auth=_no_auth,
+            timeout=_TIMEOUTS,
+            verify=self._session.verify,
         )
 
 

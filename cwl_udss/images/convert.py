@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from cwl_udss.images.merge import ensure_mount_points, merge_layers, regular_fil
 from cwl_udss.images.progress import pull_progress
 from cwl_udss.images.squashfs import SquashfsSink
 from cwl_udss.images.store import ROOT_NAMES, Store, StoredImage
+from cwl_udss.images.tree import Tree
 from cwl_udss.leases import turn
 
 _logger = logging.getLogger(__name__)
@@ -90,13 +91,8 @@ def convert(source: Source, store: Store) -> None:
                     progress.advance(layer, len(chunk))
                     yield chunk
 
-            read = _read_layers(distinct, chunks, sink)
-            layers = [read[layer.digest] for layer in source.layers]
-            _check_layers(source, [layer.diff_id for layer in layers])
-            tree = merge_layers(layers)
-            ensure_mount_points(tree)
-            for note in tree.notes:
-                _logger.info("%s: %s", source.name, note)
+            # Members are many, and not needed any more when the image is written.
+            tree = _merge(source, _read_layers(distinct, chunks, sink))
             written = sink.finish(tree)
         store.publish(made, source.digest, source.config_document, written)
 
@@ -167,13 +163,20 @@ def _layer(source: Source, layer: Descriptor, work: Path, store: Store) -> Itera
         yield from source.read(layer)
 
 
-def _check_layers(source: Source, diff_ids: list[str]) -> None:
-    """Compare the uncompressed layers with the configuration's (image-spec config.md, diff_ids)."""
-    if tuple(diff_ids) != source.diff_ids:
+def _merge(source: Source, read: Mapping[str, LayerIndex]) -> Tree:
+    """Merge layers, by digest, into the tree of an image."""
+    layers = [read[layer.digest] for layer in source.layers]
+    # image-spec config.md, "diff_ids"
+    if tuple(layer.diff_id for layer in layers) != source.diff_ids:
         raise InvalidImage(
             f"the layers of {source.name} are not those that its configuration names",
             "the image is damaged: have it made again",
         )
+    tree = merge_layers(layers)
+    ensure_mount_points(tree)
+    for note in tree.notes:
+        _logger.info("%s: %s", source.name, note)
+    return tree
 
 
 def _chunks(path: Path) -> Iterator[bytes]:

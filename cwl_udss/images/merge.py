@@ -222,7 +222,7 @@ def _components(path: bytes) -> list[bytes]:
 def _kept(attributes: Mapping[str, bytes]) -> Mapping[str, bytes]:
     """The extended attributes that mean something to an ordinary user; overlayfs would take its
     own (user.overlay.) for instructions."""
-    return {
+    return attributes and {
         name: value
         for name, value in attributes.items()
         if name.startswith("user.") and not name.startswith("user.overlay.")

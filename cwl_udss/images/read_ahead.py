@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
 
-# Enough for a stage not to wait for one that stutters; memory is this many pieces for each stage.
-_PIECES = 4
+# More make nothing faster; memory is this many pieces for each stage, and two in its hands.
+_PIECES = 2
 
 
 @contextlib.contextmanager

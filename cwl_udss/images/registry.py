@@ -51,6 +51,8 @@ class RegistryClient:
         self._session.headers["User-Agent"] = "cwl-udss"
         # Blobs are compressed already, and their bytes must arrive as they are.
         self._session.headers["Accept-Encoding"] = "identity"
+        # Said with each request, too: REQUESTS_CA_BUNDLE overrides what a session says
+        # (https://github.com/psf/requests/issues/3829).
         self._session.verify = not endpoint.insecure
         self._authentication = Authentication(endpoint, credentials, self._session)
         self._base: str | None = None
@@ -143,6 +145,7 @@ class RegistryClient:
                 auth=self._authentication,
                 stream=True,
                 timeout=_TIMEOUTS,
+                verify=self._session.verify,
             )
             if response.status_code != requests.codes.unauthorized or renewed:
                 break
@@ -158,7 +161,7 @@ class RegistryClient:
             if self._endpoint.insecure:
                 urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
                 try:
-                    self._session.get(f"{base}/", timeout=_TIMEOUTS).close()
+                    self._session.get(f"{base}/", timeout=_TIMEOUTS, verify=False).close()
                 except requests.ConnectionError:  # TLS errors are of this kind too
                     base = f"http://{self._endpoint.registry}/v2"
             self._base = base

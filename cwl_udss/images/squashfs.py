@@ -170,11 +170,16 @@ class SquashfsSink:
         """See Sink."""
         numbering = number_inodes(tree)
         stream, data = self._write_contents(_files_by_layer(numbering.numbers))
+        stream.flush()
+        # Only a help for whoever syncs the whole file: most of it is on its way then.
+        syncing = self._pool.submit(os.fdatasync, stream.fileno())
         entries = _TableWriter(stream, self._codec).write(numbering, data)
         size = stream.seek(0, os.SEEK_END)
         stream.flush()
         # The superblock, which is written last, is the beginning: all has to be read again.
-        return Written(entries=entries, bytes=size, digest=file_digest(self._destination))
+        digest = file_digest(self._destination)
+        syncing.result()
+        return Written(entries=entries, bytes=size, digest=digest)
 
     def _write_contents(
         self, files: Mapping[int, Sequence[RegularFile]]
@@ -184,6 +189,7 @@ class SquashfsSink:
             TakenLayer(stream=stream, stored=writer.finish(), files=files.get(number, ()))
             for number, (stream, writer) in sorted(self._layers.items())
         ]
+        self._layers.clear()
         # The largest first of those that the image can begin with: the fewer bytes are copied.
         layers.sort(key=lambda layer: layer.stream.tell() if layer.is_whole else 0, reverse=True)
         if layers and layers[0].is_whole:

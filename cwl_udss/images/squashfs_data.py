@@ -17,7 +17,7 @@ from cwl_udss.images.tree import RegularFile
 
 _STORED_BYTES = STORED_AS_IT_IS - 1
 # Enough for a thread never to wait while the main one reads; memory is this many blocks, twice.
-_BLOCKS_IN_FLIGHT = 8
+_BLOCKS_IN_FLIGHT = 4
 
 
 class Place(NamedTuple):

@@ -71,7 +71,9 @@ class Selection:
                 self.fragments.append((starts[block], layer.stored.sizes[block]))
         for file in layer.files:
             place = layer.stored.places[file.offset]
-            sizes = layer.stored.sizes[place.first_block : place.first_block + place.blocks]
+            sizes: Sequence[int] = ()
+            if place.blocks:
+                sizes = layer.stored.sizes[place.first_block : place.first_block + place.blocks]
             self.blocks[file.place] = Blocks(
                 start=starts[place.first_block] if sizes else 0,
                 sizes=sizes,

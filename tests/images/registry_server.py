@@ -8,9 +8,11 @@ import contextlib
 import hashlib
 import http.server
 import json
+import ssl
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -183,9 +185,13 @@ def _handler(registry: Registry) -> type[http.server.BaseHTTPRequestHandler]:
 
 
 @contextlib.contextmanager
-def serve(registry: Registry) -> Iterator[Registry]:
-    """Serve a registry on a free port."""
+def serve(registry: Registry, certificate: Path | None = None) -> Iterator[Registry]:
+    """Serve a registry on a free port; by TLS with a certificate, the file of which has the key."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _handler(registry))
+    if certificate is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     registry.port = server.server_port
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()

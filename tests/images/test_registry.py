@@ -4,11 +4,15 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import certifi
 import pytest
+from conftest import need
 from layers import file, gzipped
 from registry_server import OCI, Registry, serve
 
@@ -212,6 +216,25 @@ def test_plain_http_only_where_it_is_allowed(registry: Registry) -> None:
     assert Client(registry).manifest("1")
     with pytest.raises(RegistryError, match="insecure = true"):
         Client(registry, insecure=False).manifest("1")
+
+
+def test_an_insecure_registry_needs_no_known_certificate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if shutil.which("openssl") is None:
+        need("needs the Debian package openssl")
+    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    request = ("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=nobody")
+    command = [*request, "-out", certificate, "-keyout", key]
+    subprocess.run(command, check=True, capture_output=True)
+    with certificate.open("a") as stream:
+        stream.write(key.read_text())
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", certifi.where())
+    with serve(Registry(), certificate) as registry:
+        registry.add_image("1", gzipped(file("a")))
+        assert Client(registry).manifest("1")
+        with pytest.raises(RegistryError, match="cannot be trusted"):
+            Client(registry, insecure=False).manifest("1")
 
 
 # Finding an image: names, mirrors, platforms.
