@@ -36,6 +36,7 @@ from cwl_udss.images.pull import When
 from cwl_udss.javascript import SandboxedNode
 from cwl_udss.resources import Resources, available_resources
 from cwl_udss.sandbox import INPUT_DIRECTORY, OUTPUT_DIRECTORY
+from cwl_udss.scatter import pace_scatters, straighten_cwltool
 from cwl_udss.scratch import local_directories, run_directory
 from cwl_udss.step_cache import StepCache, open_cache
 from cwl_udss.steps import Steps
@@ -126,6 +127,7 @@ def _run_with_udss(arguments: list[str], options: argparse.Namespace) -> int:
         when = _when_to_pull(options, settings)
         steps = stack.enter_context(Steps(settings, os.environ, Path.home(), when))
         extend_cwltool()
+        straighten_cwltool()
         set_js_engine(SandboxedNode(steps.runtime))
         runtime_context = RuntimeContext(vars(options))
         # Where conversion has made mount points. cwltool's own choice of the first is random.
@@ -236,6 +238,7 @@ def _executor(
     executor = ParallelExecutor(Resources(cores=cores, ram=available.ram), stop)
     runtime_context.select_resources = executor.select_resources
     wait_for_running_steps(executor.are_steps_running)
+    pace_scatters(executor.most_made)
     return executor
 
 
