@@ -40,6 +40,7 @@ from cwl_udss.loaders import use_late_loaders
 from cwl_udss.report.trace import note_since_start, tracing
 from cwl_udss.resources import Resources, available_resources
 from cwl_udss.sandbox import INPUT_DIRECTORY, OUTPUT_DIRECTORY
+from cwl_udss.scatter import pace_scatters, straighten_cwltool
 from cwl_udss.schema_cache import keep_schemas
 from cwl_udss.scratch import local_directories, run_directory
 from cwl_udss.settings import Settings
@@ -155,6 +156,7 @@ def _run_with_udss(arguments: list[str], options: argparse.Namespace) -> int:
         when = _when_to_pull(options, settings)
         steps = stack.enter_context(Steps(settings, os.environ, Path.home(), when))
         extend_cwltool()
+        straighten_cwltool()
         use_late_loaders()
         keep_schemas(os.environ, Path.home())
         set_js_engine(SandboxedNode(steps.runtime))
@@ -286,14 +288,15 @@ def _executor(
         stop_host_steps()
 
     executor: ParallelExecutor
+    available = available_resources(os.environ)
     if batch is not None:
-        executor = BatchExecutor(batch.most_at_once, stop)
+        executor = BatchExecutor(batch.most_at_once, available.cores, stop)
     else:
-        available = available_resources(os.environ)
         cores = options.parallel_max or available.cores
         executor = ParallelExecutor(Resources(cores=cores, ram=available.ram), stop)
     runtime_context.select_resources = executor.select_resources
     wait_for_running_steps(executor.are_steps_running)
+    pace_scatters(executor.most_made)
     return executor
 
 

@@ -8,10 +8,12 @@ the cgroup and the batch job allow instead of the whole machine.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 import sys
 import threading
+from collections import defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -19,7 +21,7 @@ from typing import TYPE_CHECKING
 from cwltool.context import RuntimeContext
 from cwltool.errors import WorkflowException
 from cwltool.executors import JobExecutor
-from cwltool.job import JobBase
+from cwltool.job import ContainerCommandLineJob, JobBase
 from cwltool.process import Process
 from cwltool.workflow import Workflow
 
@@ -39,6 +41,44 @@ class _Share:
     cores: float
     ram: float
 
+    def __add__(self, other: _Share) -> _Share:
+        return _Share(cores=self.cores + other.cores, ram=self.ram + other.ram)
+
+    def __sub__(self, other: _Share) -> _Share:
+        return _Share(cores=self.cores - other.cores, ram=self.ram - other.ram)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Step:
+    """A step that waits for room."""
+
+    number: int
+    job: JobBase
+    context: RuntimeContext
+
+
+class _Queue:
+    """Steps in the order in which they came, by what they take: the steps of a scatter mostly take
+    the same, so that one of them says whether any of them fits."""
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count()
+        self._steps: defaultdict[_Share, deque[_Step]] = defaultdict(deque)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._steps.values()))
+
+    def add(self, share: _Share, job: JobBase, context: RuntimeContext) -> None:
+        self._steps[share].append(_Step(number=next(self._numbers), job=job, context=context))
+
+    def take(self, fits: Callable[[_Share], bool]) -> tuple[_Share, _Step] | None:
+        """Remove and return the first step that fits."""
+        fitting = [share for share, steps in self._steps.items() if steps and fits(share)]
+        if not fitting:
+            return None
+        share = min(fitting, key=lambda share: self._steps[share][0].number)
+        return share, self._steps[share].popleft()
+
 
 class ParallelExecutor(JobExecutor):
     """Runs as many steps at once as the machine has cores and memory for."""
@@ -48,10 +88,17 @@ class ParallelExecutor(JobExecutor):
         super().__init__()
         self._resources = resources
         self._stop_steps = stop_steps
-        self._waiting: list[tuple[JobBase, RuntimeContext]] = []
+        self._waiting = _Queue()
         self._running: dict[threading.Thread, _Share] = {}
+        self._used = _Share(cores=0, ram=0)
         self._failure: Exception | None = None
         self._temporary_directory_lock = threading.Lock()
+
+    @property
+    def most_made(self) -> int:
+        """How many steps of a scatter are to have been made and not ended: those that may run, and
+        as many again to take their places."""
+        return 2 * self._resources.cores
 
     def are_steps_running(self) -> bool:
         """Say whether any step runs, or waits for room."""
@@ -97,8 +144,7 @@ class ParallelExecutor(JobExecutor):
                             logger.error("Workflow cannot make any more progress.")
                             break
                         self._wait(lock)
-                while self._running or self._waiting:
-                    self._start_steps(lock)
+                while self._running:
                     self._wait(lock)
         except BaseException:
             self._stop_steps()
@@ -116,31 +162,27 @@ class ParallelExecutor(JobExecutor):
         job.builder = context.builder or job.builder
         if job.outdir is not None:
             self.output_dirs.add(job.outdir)
-        self._waiting.append((job, context))
+        self._waiting.add(self._share(job), job, context)
 
     def _start_steps(self, lock: threading.Condition) -> None:
         """Start the steps that fit, in the order in which they came."""
-        for step in list(self._waiting):
-            job, context = step
-            share = self._share(job)
-            if not self._fits(share):
-                continue
-            self._waiting.remove(step)
+        while (taken := self._waiting.take(self._fits)) is not None:
+            share, step = taken
             # A thread per step, which lives as long as it: the kernel kills a sandbox with the
             # thread that made it.
-            thread = threading.Thread(target=self._run, args=(job, context, lock), name=job.name)
+            thread = threading.Thread(
+                target=self._run, args=(step.job, step.context, lock), name=step.job.name
+            )
             self._running[thread] = share
+            self._used += share
             thread.start()
 
     def _share(self, job: JobBase) -> _Share:
         return _Share(cores=job.builder.resources["cores"], ram=job.builder.resources["ram"])
 
     def _fits(self, share: _Share) -> bool:
-        cores = sum(running.cores for running in self._running.values())
-        ram = sum(running.ram for running in self._running.values())
-        return (
-            cores + share.cores <= self._resources.cores and ram + share.ram <= self._resources.ram
-        )
+        needed, whole = self._used + share, self._resources
+        return needed.cores <= whole.cores and needed.ram <= whole.ram
 
     def _run(self, job: JobBase, context: RuntimeContext, lock: threading.Condition) -> None:
         failure: Exception | None = None
@@ -151,22 +193,25 @@ class ParallelExecutor(JobExecutor):
         finally:
             with lock:
                 self._failure = self._failure or failure
-                del self._running[threading.current_thread()]
+                self._used -= self._running.pop(threading.current_thread())
                 lock.notify_all()
 
     def _wait(self, lock: threading.Condition) -> None:
-        """Wait until a step has ended; raise what one raised."""
+        """Wait until a step has ended, and start what then fits; raise what one raised."""
         if self._running and self._failure is None:
             lock.wait()
         if self._failure is not None:
             raise self._failure
+        self._start_steps(lock)
 
 
 class BatchExecutor(ParallelExecutor):
     """Has as many steps with the batch system at once as that is to be burdened with."""
 
-    def __init__(self, most_at_once: int, stop_steps: Callable[[], None]) -> None:
+    def __init__(self, most_at_once: int, cores_here: int, stop_steps: Callable[[], None]) -> None:
+        """`cores_here` are for steps without an image, which run on this machine."""
         super().__init__(Resources(cores=most_at_once, ram=sys.maxsize), stop_steps)
+        self._cores_here = cores_here
         self.made: set[str] = set()
         """The output directories of steps that have ended."""
 
@@ -192,7 +237,12 @@ class BatchExecutor(ParallelExecutor):
         return {theirs: math.ceil(request[f"{name}Min"]) for name, theirs in names.items()}
 
     def _share(self, job: JobBase) -> _Share:
-        return _Share(cores=1, ram=0)
+        """One of so many places; of those that run here no more at once than there are cores."""
+        if isinstance(job, ContainerCommandLineJob):
+            return _Share(cores=1, ram=0)
+        places = self._resources.cores
+        wanted = job.builder.resources["cores"] * places / self._cores_here
+        return _Share(cores=min(wanted, places), ram=0)
 
 
 def _start_provenance(process: Process, context: RuntimeContext) -> None:

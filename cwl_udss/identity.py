@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import pwd
 import stat
@@ -34,7 +35,9 @@ def identity_files(root: Path, *, home: str, network: bool) -> dict[str, bytes]:
     }
 
 
+@functools.cache
 def _user_name(user_id: int) -> str:
+    """Asked for once: where a directory service knows it, that is slow."""
     try:
         return pwd.getpwuid(user_id).pw_name
     except KeyError:  # no entry, as with some sites' directory services on compute nodes
@@ -55,19 +58,20 @@ def _merged(lines: list[str]) -> bytes:
     return "".join(f"{line}\n" for line in kept).encode("utf-8", "surrogateescape")
 
 
-def _lines(root: Path, name: str) -> list[str]:
+@functools.cache
+def _lines(root: Path, name: str) -> tuple[str, ...]:
     """The lines of a file in the image's /etc; none if a symbolic link is on the way there, which
-    could lead out to the host."""
+    could lead out to the host. Read once for all steps: an image does not change."""
     directory = root / "etc"
     path = directory / name
     try:
         if not stat.S_ISDIR(directory.lstat().st_mode) or not stat.S_ISREG(path.lstat().st_mode):
-            return []
+            return ()
         with path.open("rb") as stream:
             content = stream.read(_LARGEST_FILE)
     except FileNotFoundError:
-        return []
-    return content.decode("utf-8", "surrogateescape").splitlines()
+        return ()
+    return tuple(content.decode("utf-8", "surrogateescape").splitlines())
 
 
 def _hosts(*, network: bool) -> bytes:

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import cwltool.workflow
 from cwltool.context import RuntimeContext
-from cwltool.utils import OutputCallbackType
+from cwltool.utils import JobsGeneratorType, OutputCallbackType
 from cwltool.workflow import Workflow
-from cwltool.workflow_job import WorkflowJob
+from cwltool.workflow_job import WorkflowJob, WorkflowJobStep
 
 
 class PatientWorkflowJob(WorkflowJob):
@@ -27,6 +28,8 @@ class PatientWorkflowJob(WorkflowJob):
         self._status = ""
         self._are_steps_running = are_steps_running
         self._is_final = context.on_error != "continue"
+        self._changes = 0
+        self._looked_at: dict[str, int] = {}
         super().__init__(workflow, context)
 
     @property
@@ -40,6 +43,24 @@ class PatientWorkflowJob(WorkflowJob):
     def processStatus(self, status: str) -> None:
         if self._status != "permanentFail":  # that stays, whatever fails after it
             self._status = status
+
+    def receive_output(self, *arguments: Any) -> None:
+        """Note the outputs of a step."""
+        self._changes += 1
+        super().receive_output(*arguments)
+
+    def try_make_job(
+        self, step: WorkflowJobStep, callback: OutputCallbackType, context: RuntimeContext
+    ) -> JobsGeneratorType:
+        """Yield the jobs of a step, if what it needs is there.
+
+        cwltool copies what is there, however large, each time that any job has ended.
+        """
+        if self._looked_at.get(step.id) == self._changes:
+            return
+        yield from super().try_make_job(step, callback, context)
+        if not step.submitted and not step.completed:
+            self._looked_at[step.id] = self._changes
 
     def do_output_callback(self, final_output_callback: OutputCallbackType) -> None:
         """Hand the workflow's outputs and status on."""

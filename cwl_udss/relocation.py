@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A run's outputs are put where the person wants them, in time that grows with their number only.
+
+cwltool's relocateOutputs looks at the directories of all steps for each file, and at all files of a
+name for each that clashes with them (cwltool.process in 3.1 to 3.3).
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, MutableSequence
+from typing import Any
+
+from cwltool.loghandler import _logger
+from cwltool.pathmapper import PathMapper
+from cwltool.process import compute_checksums, stage_files
+from cwltool.stdfsaccess import StdFsAccess
+from cwltool.utils import adjustDirObjs, adjustFileDirObjs, adjustFileObjs, get_listing
+from schema_salad.ref_resolver import file_uri, uri_file_path
+
+from cwl_udss import copies
+from cwl_udss.report.trace import traced
+
+
+def relocate_outputs(  # noqa: PLR0917 - as cwltool calls it
+    outputs: Any,
+    destination: str,
+    source_directories: set[str],
+    action: str,
+    fs_access: StdFsAccess,
+    compute_checksum: bool = True,
+    path_mapper: type[PathMapper] = PathMapper,
+) -> Any:
+    """Move or copy what `outputs` names to a directory, and name it there.
+
+    The parameters, the names of files that clash, and all else are cwltool's.
+    """
+    with traced("relocate"):
+        adjustDirObjs(outputs, functools.partial(get_listing, fs_access, recursive=True))
+        if action not in ("move", "copy"):
+            return outputs
+        found = list(_files_and_directories(outputs))
+        adjustFileDirObjs(found, functools.partial(_resolve, fs_access))
+        mapper = path_mapper(found, "", destination, separateDirs=False)
+        number_clashes(mapper)
+        movable = Prefixes(source_directories if action == "move" else ())
+        stage_files(
+            mapper, stage_func=functools.partial(_relocate, movable, fs_access), symlink=False
+        )
+        adjustFileDirObjs(outputs, functools.partial(_name, mapper))
+        if compute_checksum:
+            adjustFileObjs(outputs, functools.partial(compute_checksums, fs_access))
+        return outputs
+
+
+class Prefixes:
+    """Texts, and whether another begins with one of them."""
+
+    def __init__(self, prefixes: Iterable[str]) -> None:
+        self._by_length: defaultdict[int, set[str]] = defaultdict(set)
+        for prefix in prefixes:
+            self._by_length[len(prefix)].add(prefix)
+
+    def begin(self, text: str) -> bool:
+        """Say whether any of them is how a text begins."""
+        return any(text[:length] in prefixes for length, prefixes in self._by_length.items())
+
+
+def number_clashes(mapper: PathMapper) -> None:
+    """Give files that are to have the same path one each: the next is called `_2`, and so on."""
+    sources: dict[str, str] = {}
+    last: defaultdict[str, int] = defaultdict(lambda: 1)
+    for key, entry in list(mapper.items()):
+        if entry.type is None or "File" not in entry.type:
+            continue
+        target = entry.target
+        if sources.setdefault(target, entry.resolved) == entry.resolved:
+            continue
+        while target in sources:
+            last[entry.target] += 1
+            target = f"{entry.target}_{last[entry.target]}"
+        sources[target] = entry.resolved
+        mapper.update(key, entry.resolved, target, entry.type, entry.staged)
+
+
+def _files_and_directories(value: Any) -> Iterator[Any]:
+    """The File and Directory objects in a value, not those in one another."""
+    if isinstance(value, Mapping):
+        if value.get("class") in ("File", "Directory"):
+            yield value
+        else:
+            for item in value.values():
+                yield from _files_and_directories(item)
+    elif isinstance(value, MutableSequence):
+        for item in value:
+            yield from _files_and_directories(item)
+
+
+def _resolve(fs_access: StdFsAccess, entry: Any) -> None:
+    location = entry["location"]
+    if location.startswith("file:"):
+        entry["location"] = file_uri(os.path.realpath(uri_file_path(location)))
+    elif location.startswith("/"):
+        entry["location"] = os.path.realpath(location)
+    elif not location.startswith("_:") and ":" in location:
+        entry["location"] = file_uri(fs_access.realpath(location))
+
+
+def _relocate(movable: Prefixes, fs_access: StdFsAccess, source: str, target: str) -> None:
+    """Move what the run has made, copy all else."""
+    source, target = fs_access.realpath(source), fs_access.realpath(target)
+    if source == target:
+        return
+    is_directory = fs_access.isdir(source)
+    if movable.begin(source):
+        _logger.debug("Moving %s to %s", source, target)
+        if is_directory and fs_access.isdir(target):
+            for entry in os.scandir(source):
+                _relocate(movable, fs_access, entry.path, fs_access.join(target, entry.name))
+        else:
+            copies.move(source, target)
+        return
+    _logger.debug("Copying %s to %s", source, target)
+    if is_directory:
+        if os.path.isdir(target):
+            shutil.rmtree(target)
+        elif os.path.isfile(target):
+            os.unlink(target)
+        copies.copytree(source, target)
+    else:
+        copies.copy2(source, target)
+
+
+def _name(mapper: PathMapper, entry: Any) -> None:
+    entry["location"] = file_uri(mapper.mapper(entry["location"]).target)
+    if entry["class"] == "File":
+        entry.pop("contents", None)
