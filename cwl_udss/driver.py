@@ -36,6 +36,7 @@ from cwl_udss.errors import ImageError, UdssError
 from cwl_udss.executor import BatchExecutor, ParallelExecutor
 from cwl_udss.images.pull import When
 from cwl_udss.javascript import SandboxedNode
+from cwl_udss.job import SandboxedJob
 from cwl_udss.loaders import use_late_loaders
 from cwl_udss.report.trace import note_since_start, tracing
 from cwl_udss.resources import Resources, available_resources
@@ -50,7 +51,6 @@ from cwl_udss.step_key import Contents
 from cwl_udss.steps import Steps
 from cwl_udss.tool import (
     MakeJob,
-    SandboxedJob,
     SandboxedTool,
     extend_cwltool,
     make_tool,

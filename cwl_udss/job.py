@@ -1,0 +1,406 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A job of cwltool that runs in a sandbox: staged and collected by cwltool as for Docker.
+
+Knows cwltool's internals, as tool.py does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Collection, Iterator, MutableMapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+from cwltool.context import RuntimeContext
+from cwltool.docker import DockerCommandLineJob
+from cwltool.errors import UnsupportedRequirement, WorkflowException
+from cwltool.stdfsaccess import StdFsAccess
+from cwltool.utils import (
+    adjustFileObjs,
+)
+from schema_salad.ref_resolver import uri_file_path
+
+from cwl_udss.container import image_command, image_environment
+from cwl_udss.errors import UdssError
+from cwl_udss.file_access import CollectingAccess
+from cwl_udss.identity import identity_files
+from cwl_udss.images.request import ImageRequest, parse_request
+from cwl_udss.images.store import StoredImage
+from cwl_udss.outputs import View, confine, restore_access
+from cwl_udss.report.trace import traced
+from cwl_udss.sandbox import TEMPORARY_DIRECTORY, Bind, Ending, RootFilesystem, Sandbox
+from cwl_udss.step_cache import StepCache
+from cwl_udss.step_key import Contents, Step
+from cwl_udss.step_reuse import StepReuse
+from cwl_udss.steps import Steps
+
+_logger = logging.getLogger(__name__)
+
+_CUDA_DEVICES = "cudaDeviceCount"
+_SHARED_MEMORY_SIZE = "http://commonwl.org/cwltool#ShmSize"
+_UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}  # as docker run --shm-size
+
+
+@dataclass(frozen=True, kw_only=True)
+class Streams:
+    """Where a tool's standard streams come from and go to, by path, and where they go without."""
+
+    stdin: str | None
+    stdout: str | None
+    stderr: str | None
+    default_stdout: Any
+    default_stderr: Any
+
+
+class SandboxedJob(DockerCommandLineJob):
+    """A job in a sandbox, staged as cwltool stages for Docker."""
+
+    def __init__(
+        self, steps: Steps, cache: StepCache | None, directory: Path, *arguments: Any
+    ) -> None:
+        """`directory` is that of the tool's document."""
+        super().__init__(*arguments)
+        self._steps = steps
+        self._cache = cache
+        self._contents = cache.contents if cache is not None else None
+        self._reuse: StepReuse | None = None
+        self._directory = directory
+        self._image: StoredImage | None = None
+        self._sandbox: Sandbox | None = None
+
+    def run(
+        self, runtimeContext: RuntimeContext, tmpdir_lock: threading.Lock | None = None
+    ) -> None:
+        """Run the job; an image that cannot be had fails it like a tool that fails."""
+        try:
+            with traced("image", self.name):
+                self._image = self._steps.image(self._request())
+                self._get_ready(self._image)
+        except UdssError as error:
+            self._fail(error, runtimeContext)
+            return
+        if not self._may_be_cached(runtimeContext):
+            self._cache = None
+        super().run(runtimeContext, tmpdir_lock)
+
+    def _setup(self, runtimeContext: RuntimeContext) -> None:
+        with traced("stage", self.name):
+            super()._setup(runtimeContext)
+
+    def _get_ready(self, image: StoredImage) -> None:
+        """Have ready what the job needs on this machine. Raises UdssError."""
+        self._steps.root(image)
+        self._steps.runtime()
+
+    def _may_be_cached(self, context: RuntimeContext) -> bool:
+        assert self._image is not None
+        if self._cache is None or not self._cache.is_enabled or self.inplace_update:
+            return False
+        reuse = self.get_requirement("WorkReuse")[0]
+        if reuse is not None and not self.builder.do_eval(reuse["enableReuse"]):
+            return False
+        reason = ""
+        if not self._image.digest:
+            reason = "its image is a directory, which may have changed"
+        elif context.secret_store is not None and context.secret_store.has_secret(self.joborder):
+            reason = "it is given a secret"
+        if reason:
+            _logger.info("[job %s] is not cached: %s", self.name, reason)
+        return not reason
+
+    def get_from_requirements(self, *arguments: Any, **keywords: Any) -> str:
+        """Return what identifies the image in the log and in provenance (cwltool's hook)."""
+        return self._request().name
+
+    def _request(self) -> ImageRequest:
+        requirement = self.get_requirement("DockerRequirement")[0]
+        return parse_request(requirement or {}, self._directory)
+
+    def create_runtime(
+        self, env: MutableMapping[str, str], runtimeContext: RuntimeContext
+    ) -> tuple[list[str], str | None]:
+        """Make the sandbox (cwltool's hook). What is returned only shows in the log."""
+        assert self._image is not None
+        if self.builder.resources.get(_CUDA_DEVICES):
+            raise UnsupportedRequirement("cwl-udss does not show GPUs to steps yet")
+        with traced("stage", self.name):
+            self._make_sandbox(self._image, env, runtimeContext)
+        return ["cwl-udss", "run"], None
+
+    def _make_sandbox(
+        self, image: StoredImage, env: MutableMapping[str, str], context: RuntimeContext
+    ) -> None:
+        env.clear()
+        env.update(image_environment(image.config))
+        env.update(self.environment)
+        root, files = self._root(image)
+        self._sandbox = Sandbox(
+            root=root,
+            command=(),
+            environment={},
+            working_directory=self.builder.outdir,
+            directories=(self.builder.stagedir,),
+            binds=self._binds(context),
+            files=files,
+            network=self.networkaccess,
+            shared_memory_bytes=self._shared_memory_bytes(),
+        )
+
+    def _root(self, image: StoredImage) -> tuple[RootFilesystem, dict[str, bytes]]:
+        """Return the root filesystem, and the files that are to hide some of its own."""
+        root = self._steps.root(image)
+        home = self.builder.outdir
+        return root, identity_files(root.here, home=home, network=self.networkaccess)
+
+    def _binds(self, context: RuntimeContext) -> tuple[Bind, ...]:
+        binds: list[Bind] = []
+        # cwltool's own methods fill a list of arguments through append_volume(), which is ours.
+        volumes = cast(list[str], binds)
+        outdir, tmpdir = os.path.realpath(self.outdir), os.path.realpath(self.tmpdir)
+        self.append_volume(volumes, outdir, self.builder.outdir, writable=True)
+        self.append_volume(volumes, tmpdir, TEMPORARY_DIRECTORY, writable=True)
+        any_path_okay = self.builder.get_requirement("DockerRequirement")[1] or False
+        for mapper, anywhere in ((self.pathmapper, True), (self.generatemapper, any_path_okay)):
+            if mapper is not None:
+                self.add_volumes(
+                    mapper,
+                    volumes,
+                    tmpdir_prefix=context.tmpdir_prefix,
+                    secret_store=context.secret_store,
+                    any_path_okay=anywhere,
+                )
+        return tuple(binds)
+
+    @staticmethod
+    def append_volume(
+        runtime: list[str],
+        source: str,
+        target: str,
+        writable: bool = False,
+        skip_mkdirs: bool = False,
+    ) -> None:
+        """Add a bind mount (cwltool's hook)."""
+        if not skip_mkdirs and not os.path.exists(source):
+            os.makedirs(source)
+        cast(list[Bind], runtime).append(Bind(source=source, destination=target, writable=writable))
+
+    def _shared_memory_bytes(self) -> int | None:
+        requirement, _ = self.builder.get_requirement(_SHARED_MEMORY_SIZE)
+        if requirement is None:
+            return None
+        text = str(requirement["shmSize"]).lower()
+        number = text.rstrip("bkmg")
+        try:
+            return int(number) * _UNITS[text[len(number) :]]
+        except (ValueError, KeyError):
+            raise WorkflowException(f"shmSize {text!r} is not a size such as 512m") from None
+
+    def _execute(self, *arguments: Any, **keywords: Any) -> None:
+        _this_thread.job = self
+        self.collect_outputs = functools.partial(
+            self._collect_and_keep, self._contents, self.collect_outputs
+        )
+        try:
+            super()._execute(*arguments, **keywords)
+        finally:
+            _this_thread.job = None
+
+    def complete(self, command: list[str], environment: MutableMapping[str, str]) -> None:
+        """Add what cwltool decides last: the tool's command line and its environment."""
+        assert self._image is not None
+        assert self._sandbox is not None
+        self._sandbox = replace(
+            self._sandbox,
+            command=image_command(self._image.config, tuple(command)),
+            environment=environment,
+        )
+        self._collect_from(self._view())
+
+    def execute(self, streams: Streams) -> int:
+        """Run the tool's command line in the sandbox; return its exit code."""
+        assert self._sandbox is not None
+        # A tool's standard output that CWL does not capture goes to the log, as with cwltool.
+        with (
+            _opened(streams.stdin, "rb", subprocess.DEVNULL) as stdin,
+            _opened(streams.stdout, "wb", streams.default_stdout or sys.stderr) as stdout,
+            _opened(streams.stderr, "wb", streams.default_stderr or sys.stderr) as stderr,
+        ):
+            try:
+                result = self._steps.run(
+                    self.name,
+                    self._sandbox,
+                    stdin=stdin,
+                    stdout=stdout,
+                    stderr=stderr,
+                    time_limit=self.timelimit or None,
+                )
+            except UdssError as error:
+                raise WorkflowException(str(error)) from error
+        removed = confine(self.outdir, self.builder.outdir, self._view())
+        restore_access(self.tmpdir)
+        self.report(removed, timed_out=result.ending is Ending.TIME_LIMIT)
+        if result.ending is Ending.NOT_STARTED:
+            self.report_not_started()
+        return result.exit_code
+
+    def report(self, removed: Collection[str], *, timed_out: bool) -> None:
+        """Tell the person what was taken out of the output directory, and of the time limit."""
+        for line in removed:
+            _logger.warning("[job %s] removed %s", self.name, line)
+        if timed_out:
+            _logger.warning("[job %s] killed: time limit of %d s", self.name, self.timelimit)
+
+    def report_not_started(self) -> None:
+        """Tell the person that there is no such program."""
+        assert self._sandbox is not None
+        _logger.error(
+            "[job %s] %r cannot be executed in %s: no such program there, or not executable",
+            self.name,
+            self._sandbox.command[0] if self._sandbox.command else "",
+            self.get_from_requirements(),
+        )
+
+    def show_again(self) -> int | None:
+        """Have outputs collected that such a step has made before; return its exit code, or None.
+
+        Before any file is open in the output directory: NFS and FUSE keep one that is removed
+        there, under another name, until it is closed.
+        """
+        if self._cache is None:
+            return None
+        self._reuse = StepReuse(self._cache, self.name, self._step())
+        kept = self._reuse.find()
+        if kept is None:
+            return None
+        self._collect_from(self._reuse.show(kept, Path(self.outdir), Path(self.base_path_logs)))
+        return kept.exit_code
+
+    def _step(self) -> Step:
+        """All that decides what the job leaves."""
+        assert self._image is not None
+        assert self._sandbox is not None
+        return Step(
+            sandbox=self._sandbox,
+            image=self._image.digest,
+            stdin=self.stdin,
+            stdout=self.stdout,
+            stderr=self.stderr,
+        )
+
+    def _view(self) -> View:
+        assert self._sandbox is not None
+        return View(tuple(b for b in self._sandbox.binds if b.destination != TEMPORARY_DIRECTORY))
+
+    def _collect_from(self, view: View) -> None:
+        # cwltool only calls this, as with the job's class above.
+        self.builder.make_fs_access = cast(
+            type[StdFsAccess], functools.partial(CollectingAccess, view)
+        )
+
+    def _collect_and_keep(
+        self, contents: Contents | None, collect: Callable[..., Any], outdir: str, exit_code: int
+    ) -> Any:
+        with traced("collect", self.name):
+            outputs = collect(outdir, exit_code)
+        if contents is None:
+            return outputs
+        if self._reuse is not None and self._is_success(exit_code):
+            self._reuse.keep(Path(outdir), exit_code)
+        # A checksum in cwl.output.json is only the tool's word.
+        if not os.path.exists(os.path.join(outdir, "cwl.output.json")):
+            adjustFileObjs(outputs, functools.partial(_record_checksum, contents, outdir))
+        return outputs
+
+    def _is_success(self, exit_code: int) -> bool:
+        """Say what exit code means, as cwltool does after collection (JobBase._execute)."""
+        if exit_code in self.successCodes:
+            return True
+        failures = (*self.temporaryFailCodes, *self.permanentFailCodes)
+        return exit_code == 0 and exit_code not in failures
+
+    def _fail(self, error: UdssError, context: RuntimeContext) -> None:
+        """End the job as failed before it has run."""
+        _logger.error("[job %s] %s", self.name, error, exc_info=context.debug)
+        _logger.warning("[job %s] completed permanentFail", self.name)
+        if context.rm_tmpdir:
+            for directory in (self.stagedir, self.tmpdir):
+                if directory is not None:
+                    shutil.rmtree(directory, ignore_errors=True)
+        lock, callback = context.workflow_eval_lock, self.output_callback
+        if lock is not None and callback is not None:
+            with lock:
+                callback({}, "permanentFail")
+
+
+class _ThisThread(threading.local):
+    job: SandboxedJob | None = None
+
+
+_this_thread = _ThisThread()
+
+
+def start_tool(
+    original: Callable[..., int],
+    commands: list[str],
+    *,
+    stdin_path: str | None,
+    stdout_path: str | None,
+    stderr_path: str | None,
+    env: MutableMapping[str, str],
+    default_stdout: Any = None,
+    default_stderr: Any = None,
+    **others: Any,
+) -> int:
+    """Start a process as cwltool's _job_popen does, in a sandbox if the job has one."""
+    job = _this_thread.job
+    if job is None:
+        return original(
+            commands,
+            stdin_path=stdin_path,
+            stdout_path=stdout_path,
+            stderr_path=stderr_path,
+            env=env,
+            default_stdout=default_stdout,
+            default_stderr=default_stderr,
+            **others,
+        )
+    # What create_runtime() returned, and the image, come before the tool's command line.
+    job.complete(commands[3:], env)
+    exit_code = job.show_again()
+    if exit_code is not None:
+        return exit_code
+    return job.execute(
+        Streams(
+            stdin=stdin_path,
+            stdout=stdout_path,
+            stderr=stderr_path,
+            default_stdout=default_stdout,
+            default_stderr=default_stderr,
+        )
+    )
+
+
+@contextlib.contextmanager
+def _opened(path: str | None, mode: str, otherwise: Any) -> Iterator[Any]:
+    """A file by path, closed at the end; without a path something else, which stays open."""
+    if path is None:
+        yield otherwise
+    else:
+        with open(path, mode) as stream:
+            yield stream
+
+
+def _record_checksum(contents: Contents, directory: str, file: MutableMapping[str, Any]) -> None:
+    """Spare the steps that are given a file the reading of it, as cwltool has just read it."""
+    location = str(file.get("location", ""))
+    path = uri_file_path(location) if location.startswith("file://") else location
+    if "checksum" in file and path.startswith(f"{directory}/"):
+        contents.record(path, str(file["checksum"]))
