@@ -50,8 +50,10 @@ from cwl_udss.step_spec import (
 _logger = logging.getLogger(__name__)
 
 _EXIT_FAILURE = 1
-_EXIT_TERMINATED = 128 + signal.SIGTERM
-_KILLED = 128 + signal.SIGKILL
+_SIGNAL_OFFSET = 128  # of exit codes of killed processes, as in sh(1)
+_EXIT_TERMINATED = _SIGNAL_OFFSET + signal.SIGTERM
+_KILLED = _SIGNAL_OFFSET + signal.SIGKILL
+_SIGNALS_SECONDS = 0.5
 _ENDINGS = {
     Ending.EXITED: StepEnding.EXITED,
     Ending.TIME_LIMIT: StepEnding.TIME_LIMIT,
@@ -278,6 +280,9 @@ def _run(spec: StepSpec, work: Path, streams: _Streams, environment: Mapping[str
             stderr=_opened(streams.stderr, work, stack),
         )
         result = process.wait(spec.time_limit)
+    if result.exit_code > _SIGNAL_OFFSET:
+        # Who ends a job signals its processes one after the other: our turn may be about to come.
+        time.sleep(_SIGNALS_SECONDS)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return _Run(
         result=result,
