@@ -109,12 +109,13 @@ class BatchRun:
         Raises BatchError or StoreError if there is no such batch system here, or the directory
         cannot be used.
         """
+        backend_of_run = self._backend()  # before anything is made
         with (
             self.directory.driven(
                 alone=not self._plan.is_shared,
                 keeps_work=lambda: keeps_work or not self.has_succeeded,
             ),
-            self._backend() as backend,
+            backend_of_run as backend,
             self._signals(),
         ):
             self._steps = BatchSteps(backend, self.directory)
