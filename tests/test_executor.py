@@ -78,6 +78,13 @@ def test_a_step_that_fits_goes_before_one_that_does_not() -> None:
     assert run.started[2:] == ["large", "second"]
 
 
+def test_of_those_that_fit_the_first_starts() -> None:
+    run = Run(2, [("first", 2), ("second", 1), ("large", 2), ("third", 1)])
+    run.run()
+    assert run.started[0] == "first"
+    assert set(run.started[1:3]) == {"second", "third"}
+
+
 def test_each_step_costs_the_same() -> None:
     few, many = (lines(Run(3, [("large", 2)] * size).run) for size in (50, 200))
     assert many < LINEAR * few

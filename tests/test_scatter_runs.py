@@ -200,3 +200,14 @@ def test_jobs_are_not_made_long_before_they_can_run(run_command: Command, tmp_pa
     assert len(events) == 20, done.stderr
     made = itertools.accumulate({"initializing": 1, "completed": -1}[event] for event in events)
     assert max(made) == 2
+
+
+def test_a_run_uses_what_is_linear(run_command: Command, tmp_path: Path) -> None:
+    """Nothing else of a run tells it from cwltool's own."""
+    (tmp_path / "workflow.cwl").write_text(json.dumps(workflow({}, {})))
+    script = (
+        "import sys; from cwl_udss import driver; driver.run(sys.argv[1:]); "
+        "import cwltool.executors; print(cwltool.executors.relocateOutputs.__module__)"
+    )
+    done = run_command("python", "-c", script, "--udss", "--validate", "workflow.cwl")
+    assert done.stdout.splitlines()[-1] == "cwl_udss.relocation", done.stderr
