@@ -61,10 +61,25 @@ def test_an_error_comes_after_the_pieces_before_it() -> None:
         yield b"good"
         raise ValueError("bad")
 
-    with read_ahead(broken()) as pieces:
-        assert next(pieces) == b"good"
-        with pytest.raises(ValueError, match="bad"):
-            next(pieces)
+    read = []
+    with pytest.raises(ValueError, match="bad"), read_ahead(broken()) as pieces:
+        for piece in pieces:
+            read.append(piece)
+        read.append(b"the end")
+    assert read == [b"good"]
+
+
+def test_an_error_is_not_lost_when_the_reader_has_one_too() -> None:
+    failed = threading.Event()
+
+    def broken() -> Iterator[bytes]:
+        yield b"good"
+        failed.set()
+        raise ValueError("bad")
+
+    with pytest.raises(ValueError, match="bad"), read_ahead(broken()):
+        failed.wait()
+        raise KeyError
 
 
 def test_an_error_of_the_reader_ends_the_thread() -> None:
