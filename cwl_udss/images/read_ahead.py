@@ -20,8 +20,9 @@ _PIECES = 2
 def read_ahead(pieces: Iterable[bytes]) -> Iterator[Iterator[bytes]]:
     """Read an iterable in a thread, a few pieces before they are asked for.
 
-    What it raises is raised where it is read here. When the context is left the thread has ended,
-    and what it has not read can be read by others.
+    What it raises is raised where it is read here, or else when the context is left, instead of
+    an error of the reader: the stage before knows more. The thread has ended then, and what it has
+    not read can be read by others.
     """
     ready: SimpleQueue[bytes | None] = SimpleQueue()
     room = threading.Semaphore(_PIECES)
@@ -44,6 +45,7 @@ def read_ahead(pieces: Iterable[bytes]) -> Iterator[Iterator[bytes]]:
         finally:
             leaving.set()
             room.release()
+            reading.result()
 
 
 def _received(
@@ -52,4 +54,4 @@ def _received(
     while (piece := ready.get()) is not None:
         room.release()
         yield piece
-    reading.result()  # raises what reading has raised
+    reading.result()

@@ -63,16 +63,15 @@ class Registry:
     def add_image(
         self,
         tag: str,
-        layer: bytes,
-        *,
+        *layers: bytes,
         architecture: str = "amd64",
         diff_ids: list[str] | None = None,
     ) -> str:
         import gzip
 
         if diff_ids is None:
-            raw = gzip.decompress(layer) if layer.startswith(b"\x1f\x8b") else layer
-            diff_ids = [f"sha256:{hashlib.sha256(raw).hexdigest()}"]
+            plain = (gzip.decompress(x) if x.startswith(b"\x1f\x8b") else x for x in layers)
+            diff_ids = [f"sha256:{hashlib.sha256(layer).hexdigest()}" for layer in plain]
         config = {
             "os": "linux",
             "architecture": architecture,
@@ -83,7 +82,7 @@ class Registry:
             "schemaVersion": 2,
             "mediaType": f"{OCI}.manifest.v1+json",
             "config": self.add_blob(json.dumps(config).encode(), f"{OCI}.config.v1+json"),
-            "layers": [self.add_blob(layer, f"{OCI}.layer.v1.tar+gzip")],
+            "layers": [self.add_blob(layer, f"{OCI}.layer.v1.tar+gzip") for layer in layers],
         }
         return self.add_manifest(tag, manifest, f"{OCI}.manifest.v1+json")
 

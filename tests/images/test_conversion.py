@@ -384,6 +384,14 @@ def test_a_sparse_map_that_lies(tmp_path: Path) -> None:
         convert(tmp_path, layer)
 
 
+def test_a_sparse_map_that_takes_the_place_of_what_it_promises(tmp_path: Path) -> None:
+    headers = {"GNU.sparse.major": "1", "GNU.sparse.realsize": "600"}
+    content = "1\n0\n600\n".ljust(512, "\0") + "x" * 100
+    layer = tar(file("a", content, format=tarfile.PAX_FORMAT, pax_headers=headers))
+    with pytest.raises(InvalidImage, match="not there"):
+        convert(tmp_path, layer)
+
+
 def test_diff_id_is_that_of_the_uncompressed_layer() -> None:
     layer = tar(file("a", "x" * 5000), end=bytes(5000))
     expected = f"sha256:{hashlib.sha256(layer).hexdigest()}"

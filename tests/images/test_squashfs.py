@@ -19,7 +19,17 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from layers import directory, entry, file, hardlink, in_chunks, read_layers, symlink, tar
+from layers import (
+    directory,
+    entry,
+    file,
+    hardlink,
+    in_chunks,
+    read_layer,
+    read_layers,
+    symlink,
+    tar,
+)
 from squashfs_readers import (
     READERS,
     Facts,
@@ -77,6 +87,10 @@ def text(size: int) -> bytes:
 
 def regular(name: str, content: bytes, **fields: object) -> bytes:
     return entry(name, tarfile.REGTYPE, content, **fields)
+
+
+def whiteout(name: str) -> bytes:
+    return file(f".wh.{name}", "")
 
 
 def with_attributes(made: bytes, attributes: dict[str, str], kind: bytes, name: str) -> bytes:
@@ -229,6 +243,44 @@ def test_the_same_tree_gives_the_same_bytes(
         path = tmp_path / f"{number}"
         digests.add(to_squashfs(layers, path, compression, threads=threads).digest)
     assert len(digests) == 1
+
+
+def test_it_does_not_matter_which_layer_comes_first(tmp_path: Path) -> None:
+    layers = [
+        tar(regular("a", noise(BLOCK + 1)), regular("b", noise(BLOCK + 2))),
+        tar(regular("c", noise(BLOCK + 3)), regular("d", noise(BLOCK + 4))),
+        tar(whiteout("a"), whiteout("c")),
+    ]
+    path = tmp_path / "image"
+    with SquashfsSink(path, beside(path), Compression.ZSTD) as sink:
+        read = [
+            read_layer(number, in_chunks(layers[number]), sink)
+            for number in reversed(range(len(layers)))
+        ]
+        written = sink.finish(merge_layers(read[::-1]))
+    assert written.digest == to_squashfs(layers, tmp_path / "other").digest
+
+
+@pytest.mark.parametrize("largest", ["lower", "upper"])
+def test_what_a_layer_hides_is_not_in_the_image(tmp_path: Path, largest: str) -> None:
+    gone = {"a": noise(3 * BLOCK + 1000), "b": noise(2000)}
+    kept = {"c": noise(3 * BLOCK + 1001), "d": noise(2001)}
+    more = {"e": noise(20 * BLOCK)}
+    lower, upper = {**gone, **kept}, {}
+    (upper if largest == "upper" else lower).update(more)
+    layers = [
+        tar(*(regular(name, content) for name, content in lower.items())),
+        tar(*(regular(name, content) for name, content in upper.items()), *map(whiteout, gone)),
+    ]
+    to_squashfs(layers, tmp_path / "image")
+    # Noise is stored as it is.
+    image = (tmp_path / "image").read_bytes()
+    for content in gone.values():
+        assert not any(content[start:][:50] in image for start in (0, len(content) // 2))
+        assert content[-50:] not in image
+    with unsquashfs(tmp_path / "image", tmp_path) as root:
+        found = {path.name: path.read_bytes() for path in root.iterdir()}
+    assert found == {**kept, **more}
 
 
 def test_what_is_said_of_the_image(layers: list[bytes], tmp_path: Path) -> None:
@@ -591,3 +643,30 @@ def test_whatever_the_tree_it_is_the_same_afterwards(
     with DirectorySink(scratch / "directory", scratch / "contents") as sink:
         write_tree(tree, pieces, sink)
     assert found == as_in_squashfs(snapshot(scratch / "directory"))
+
+
+SHORT_NAMES = st.sampled_from("abcdef")
+ENTRIES = st.one_of(
+    st.builds(regular, SHORT_NAMES, CONTENTS),
+    st.builds(whiteout, SHORT_NAMES),
+    st.builds(lambda name: file(f"{name}/.wh..wh..opq", ""), SHORT_NAMES),
+    st.builds(lambda parent, name: f"{parent}/{name}", SHORT_NAMES, SHORT_NAMES).flatmap(
+        lambda path: st.builds(regular, st.just(path), CONTENTS)
+    ),
+)
+
+
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.lists(st.lists(ENTRIES, max_size=8), max_size=4), st.sampled_from(Compression))
+def test_whatever_the_layers_both_formats_have_the_same(
+    tmp_path_factory: pytest.TempPathFactory, entries: list[list[bytes]], compression: Compression
+) -> None:
+    layers = [tar(*members) for members in entries]
+    scratch = tmp_path_factory.mktemp("layers")
+    with DirectorySink(scratch / "directory", scratch / "contents") as sink:
+        write(layers, sink)
+    to_squashfs(layers, scratch / "image", compression)
+    with unsquashfs(scratch / "image", scratch) as root:
+        assert snapshot(root) == as_in_squashfs(snapshot(scratch / "directory"))

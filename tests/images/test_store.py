@@ -13,14 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from layers import directory, file, gzipped
+from layers import directory, file, gzipped, hardlink
 from registry_server import Registry, serve
+from squashfs_readers import unsquashfs
 
 from cwl_udss.errors import ImageError, InvalidImage, StoreError, UdssError
 from cwl_udss.images import convert
 from cwl_udss.images.maintenance import remove_named
 from cwl_udss.images.pull import Images, When
-from cwl_udss.images.store import Store
+from cwl_udss.images.store import ImageFormat, Store
 
 LAYER = gzipped(directory("bin"), file("bin/tool", "content", mode=0o755))
 
@@ -99,22 +100,47 @@ def test_never_asks_nobody(registry: Registry, store: Store, tmp_path: Path) -> 
     assert registry.requests == []
 
 
-def test_layers_that_are_there_twice_are_downloaded_once(
-    registry: Registry, store: Store, tmp_path: Path
+@pytest.mark.parametrize("format", ImageFormat)
+def test_a_layer_that_is_there_twice_is_downloaded_once(
+    registry: Registry, tmp_path: Path, format: ImageFormat
 ) -> None:
-    import json
+    between = gzipped(hardlink("bin/first", "bin/tool"), file("bin/other"))
+    registry.add_image("2", LAYER, between, LAYER)
+    store = Store(tmp_path / "store", format=format)
+    image = images(store, tmp_path).get(f"{registry.address}/image:2")
+    assert len(registry.paths("/blobs/")) == 3  # configuration and two layers
+    root = image.path
+    if format is ImageFormat.SQUASHFS:
+        with unsquashfs(image.path, tmp_path) as unpacked:
+            root = unpacked
+    found = {path.name: path.read_text() for path in (root / "bin").iterdir()}
+    assert found == {"tool": "content", "first": "content", "other": "x"}
 
-    content, media_type = registry.manifests["1"]
-    manifest = json.loads(content)
-    manifest["layers"] *= 2
-    config = json.loads(registry.blobs[manifest["config"]["digest"]])
-    config["rootfs"]["diff_ids"] *= 2
-    manifest["config"] = registry.add_blob(
-        json.dumps(config).encode(), manifest["config"]["mediaType"]
-    )
-    registry.add_manifest("2", manifest, media_type)
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_what_another_image_has_is_downloaded_again_unless_layers_are_kept(
+    registry: Registry, tmp_path: Path, keeps: bool
+) -> None:
+    store = Store(tmp_path / "store", keeps_layers=keeps)
+    registry.add_image("2", LAYER, gzipped(file("second")))
+    images(store, tmp_path).get(f"{registry.address}/image:1")
+    registry.requests.clear()
+    image = images(store, tmp_path).get(f"{registry.address}/image:2")
+    assert {path.name for path in image.path.iterdir()} >= {"bin", "second"}
+    assert (image.path / "bin/tool").read_text() == "content"
+    assert len(registry.paths("/blobs/")) == (2 if keeps else 3)  # with the configuration
+
+
+def test_a_layer_that_was_kept_and_is_damaged_is_downloaded_again(
+    registry: Registry, tmp_path: Path
+) -> None:
+    store = Store(tmp_path / "store", keeps_layers=True)
+    registry.add_image("2", LAYER, gzipped(file("second")))
+    images(store, tmp_path).get(f"{registry.address}/image:1")
+    (kept,) = (store.path / "layers").iterdir()
+    kept.write_bytes(kept.read_bytes()[:-1] + b"x")
     images(store, tmp_path).get(f"{registry.address}/image:2")
-    assert len(registry.paths(manifest["layers"][0]["digest"])) == 1
+    assert kept.read_bytes() == LAYER
 
 
 def test_a_wrong_diff_id(registry: Registry, store: Store, tmp_path: Path) -> None:
