@@ -17,6 +17,7 @@ from typing import NamedTuple
 from cwl_udss.errors import InvalidImage
 from cwl_udss.images.compression import decompress
 from cwl_udss.images.read_ahead import read_ahead
+from cwl_udss.images.stream import Stream, truncated
 
 _BLOCK = 512
 _ZEROS = bytes(_BLOCK)
@@ -110,7 +111,7 @@ def index_layer(
         read_ahead(decompress(compressed)) as uncompressed,
         read_ahead(_checked(uncompressed, checksum, limits)) as layer,
     ):
-        members = list(_members(_Stream(layer), limits, take))
+        members = list(_members(Stream(layer), limits, take))
         for _ in layer:  # padding, which is part of the whole
             pass
     diff_id = f"sha256:{checksum.hexdigest()}"
@@ -127,52 +128,7 @@ def _checked(chunks: Iterable[bytes], checksum: hashlib._Hash, limits: Limits) -
         yield chunk
 
 
-class _Stream:
-    """Bytes that are read forward, and counted."""
-
-    def __init__(self, chunks: Iterator[bytes]) -> None:
-        self._chunks = chunks
-        self._chunk = b""
-        self._position = 0
-        self.offset = 0
-
-    def read(self, size: int) -> bytes:
-        """The next bytes; fewer at the end."""
-        data = self._chunk[self._position : self._position + size]
-        self._position += len(data)
-        self.offset += len(data)
-        while len(data) < size and self._next():
-            part = self._chunk[: size - len(data)]
-            self._position = len(part)
-            self.offset += len(part)
-            data += part
-        return data
-
-    def pieces(self, size: int) -> Iterator[memoryview]:
-        """The next bytes, uncopied. Raises InvalidImage if the stream ends before."""
-        while size:
-            piece = memoryview(self._chunk)[self._position : self._position + size]
-            if piece:
-                self._position += len(piece)
-                self.offset += len(piece)
-                size -= len(piece)
-                yield piece
-            elif not self._next():
-                raise _truncated()
-
-    def skip_to(self, offset: int) -> None:
-        """Go on without looking. Raises InvalidImage if the stream ends before."""
-        if offset != self.offset:
-            for _ in self.pieces(offset - self.offset):
-                pass
-
-    def _next(self) -> bool:
-        chunk = next(self._chunks, None)
-        self._chunk, self._position = chunk or b"", 0
-        return chunk is not None
-
-
-def _members(stream: _Stream, limits: Limits, take: Take | None) -> Iterator[Member]:
+def _members(stream: Stream, limits: Limits, take: Take | None) -> Iterator[Member]:
     common: dict[bytes, bytes] = {}
     number = size = 0
     while (extended := _next_header(stream, limits, common)) is not None:
@@ -192,7 +148,7 @@ def _members(stream: _Stream, limits: Limits, take: Take | None) -> Iterator[Mem
 
 
 def _next_header(
-    stream: _Stream, limits: Limits, common: dict[bytes, bytes]
+    stream: Stream, limits: Limits, common: dict[bytes, bytes]
 ) -> tuple[bytes, dict[bytes, bytes]] | None:
     """The next header of a member, and the extended records for it; None at the end."""
     records = dict(common) if common else {}
@@ -201,7 +157,7 @@ def _next_header(
         if not block:
             return None  # without the two zero blocks: some writers leave them out
         if len(block) < _BLOCK:
-            raise _truncated()
+            raise truncated()
         if block == _ZEROS:
             if stream.read(_BLOCK).strip(b"\0"):
                 raise _corrupt("has a zero block in the middle")
@@ -221,7 +177,7 @@ def _next_header(
             records.setdefault(key, content.partition(b"\0")[0])
 
 
-def _member(stream: _Stream, block: bytes, records: dict[bytes, bytes]) -> tuple[Member, int]:
+def _member(stream: Stream, block: bytes, records: dict[bytes, bytes]) -> tuple[Member, int]:
     """What a header says, up to its content, and where that ends."""
     flag = block[156:157]
     kind = _KINDS.get(flag, Kind.OTHER)
@@ -312,12 +268,12 @@ def _time(text: bytes | None, block: bytes) -> float:
         raise _corrupt("has a time that is none") from None
 
 
-def _extended_content(stream: _Stream, size: int, limits: Limits) -> bytes:
+def _extended_content(stream: Stream, size: int, limits: Limits) -> bytes:
     if size > limits.extended_header_bytes:
         raise InvalidImage(f"a layer has a header of {size} bytes", "it may be meant to do harm")
     content = stream.read(size)
     if len(content) < size:
-        raise _truncated()
+        raise truncated()
     stream.skip_to(stream.offset + -size % _BLOCK)
     return content
 
@@ -354,14 +310,14 @@ def _attributes(records: Mapping[bytes, bytes]) -> dict[str, bytes]:
     }
 
 
-def _old_sparse(stream: _Stream, block: bytes) -> tuple[Extent, ...]:
+def _old_sparse(stream: Stream, block: bytes) -> tuple[Extent, ...]:
     """GNU's type S: four extents in the header, 21 in each extension block."""
     extents = _extents_in(block[386:482])
     more = block[482]
     while more:
         extension = stream.read(_BLOCK)
         if len(extension) < _BLOCK:
-            raise _truncated()
+            raise truncated()
         extents += _extents_in(extension[:504])
         more = extension[504]
     return tuple(extents)
@@ -373,7 +329,7 @@ def _extents_in(table: bytes) -> list[Extent]:
 
 
 def _pax_sparse(
-    stream: _Stream, records: Mapping[bytes, bytes], stored: int
+    stream: Stream, records: Mapping[bytes, bytes], stored: int
 ) -> tuple[tuple[Extent, ...], int]:
     """The extents and the true size: formats 0.0 and 0.1 have them in the header, 1.0 before the
     content."""
@@ -389,13 +345,13 @@ def _pax_sparse(
     return tuple(Extent(offset, length) for offset, length in pairs), size
 
 
-def _numbers_before_content(stream: _Stream, stored: int) -> list[int]:
+def _numbers_before_content(stream: Stream, stored: int) -> list[int]:
     """How many extents, and their numbers, a line each, in whole blocks."""
     text = b""
     wanted = 1
     while (lines := text.count(b"\n")) < wanted:
         if len(text) >= stored:
-            raise _truncated()
+            raise truncated()
         text += stream.read(_BLOCK)
         if lines == 0 and b"\n" in text:
             wanted = 1 + 2 * _decimal(text.partition(b"\n")[0])
@@ -424,7 +380,3 @@ def _corrupt(problem: str) -> InvalidImage:
 
 def _too_large() -> InvalidImage:
     return InvalidImage("a layer is larger than any image", "it may be meant to fill disks")
-
-
-def _truncated() -> InvalidImage:
-    return InvalidImage("a layer ends too early", "the image is damaged: have it pushed again")

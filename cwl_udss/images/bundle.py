@@ -13,6 +13,7 @@ import shutil
 import tarfile
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,7 @@ def _add(
     path, content = image.path, image.content
     if image.format is ImageFormat.DIRECTORY:
         path = work / _ROOT
-        with SquashfsSink(path, work / "contents", store.compression) as sink:
+        with closing(SquashfsSink(path, work / "contents", store.compression)) as sink:
             content = write_tree(*read_directory(image.path), sink).digest
     facts = {**facts, "digest": image.digest, "entries": image.entries, "content": content}
     (work / _FACTS).write_text(json.dumps(facts), encoding="utf-8")

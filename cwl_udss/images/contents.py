@@ -43,6 +43,9 @@ class Sink(Protocol):
         """Write a tree, in which each file with content has been added. Raises InvalidImage and
         OSError."""
 
+    def close(self) -> None:
+        """Release what it has used."""
+
 
 def write_tree(tree: Tree, contents: Iterable[tuple[RegularFile, Content]], sink: Sink) -> Written:
     """Write a tree of which all is known beforehand."""

@@ -103,13 +103,13 @@ def new_root(made: Path, spool: Path, store: Store) -> Iterator[Sink]:
     with `spool` for what is not finished, in the same work directory."""
     made.mkdir()
     destination = made / ROOT_NAMES[store.format]
+    sink: Sink
     if store.format is ImageFormat.DIRECTORY:
-        with DirectorySink(destination, spool, for_group=store.is_group) as directory:
-            yield directory
+        sink = DirectorySink(destination, spool, for_group=store.is_group)
     else:
-        with SquashfsSink(destination, spool, store.compression) as file:
-            yield file
-        destination.chmod(0o644)
+        sink = SquashfsSink(destination, spool, store.compression)
+    with contextlib.closing(sink):
+        yield sink
 
 
 def _read_layers(

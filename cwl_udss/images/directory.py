@@ -10,7 +10,6 @@ import os
 import stat
 from collections.abc import Hashable, Mapping
 from pathlib import Path
-from types import TracebackType
 
 from cwl_udss.errors import InvalidImage
 from cwl_udss.images.contents import Content, Written, clamped_time, placed
@@ -41,17 +40,6 @@ class DirectorySink:
         self._for_group = for_group
         self._checksums: dict[tuple[int, int], bytes] = {}
 
-    def __enter__(self) -> DirectorySink:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        os.close(self._spool)
-
     def add(self, file: RegularFile, content: Content) -> None:
         """See Sink."""
         if file.size:
@@ -72,6 +60,10 @@ class DirectorySink:
             raise
         finally:
             os.close(root)
+
+    def close(self) -> None:
+        """See Sink."""
+        os.close(self._spool)
 
     def _write(self, root: int, tree: Tree) -> Written:
         """Directories first, then the files, then all other names."""

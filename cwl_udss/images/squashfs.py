@@ -17,7 +17,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import BinaryIO
 
 from isal import isal_zlib
@@ -104,9 +103,10 @@ _CODECS = {
 class SquashfsSink:
     """Writes a tree as the file `destination`, which is made; to sync it is the caller's affair.
 
-    All is owned by user and group 0. Everybody may read and execute what the owner may, as the
-    user who mounts it is another: squashfuse_ll does not ask for the modes to be checked (it
-    mounts without default_permissions), but the kernel's own mounts and overlays do check them.
+    Everybody may read the file. All in it is owned by user and group 0, and everybody may read and
+    execute what the owner may, as the user who mounts it is another: squashfuse_ll does not ask for
+    the modes to be checked (it mounts without default_permissions), but the kernel's own mounts and
+    overlays do check them.
     Times are whole seconds from 1970 to 2106. The bytes depend on layers and compression only, not
     on the number of threads; but other versions of the compressors may give others, and isal's
     gzip on another processor.
@@ -139,17 +139,6 @@ class SquashfsSink:
         self._size = 0
         self._layers: dict[int, tuple[BinaryIO, DataWriter]] = {}
 
-    def __enter__(self) -> SquashfsSink:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._opened.close()
-
     def add(self, file: RegularFile, content: Content) -> None:
         """See Sink. Raises InvalidImage, too, if the files are larger than any image's."""
         if not file.size:
@@ -181,6 +170,10 @@ class SquashfsSink:
         syncing.result()
         return Written(entries=entries, bytes=size, digest=digest)
 
+    def close(self) -> None:
+        """See Sink."""
+        self._opened.close()
+
     def _write_contents(
         self, files: Mapping[int, Sequence[RegularFile]]
     ) -> tuple[BinaryIO, Selection]:
@@ -196,6 +189,7 @@ class SquashfsSink:
             stream = layers[0].stream
         else:
             stream = self._open(self._spool / "image")
+        os.fchmod(stream.fileno(), 0o644)
         os.rename(stream.name, self._destination)
         selection = Selection(stream, _BLOCK_BYTES)
         for layer in layers:

@@ -64,7 +64,7 @@ class Selection:
         starts = layer.stored.starts()
         if layer.stream is not self._stream:
             starts = self._copy(layer, starts)
-        numbers = {NONE: NONE}
+        numbers: dict[int, int] = {}
         for number, block in enumerate(layer.stored.fragments):
             if not layer.left_out[block]:
                 numbers[number] = len(self.fragments)

@@ -10,6 +10,7 @@ import stat
 import tarfile
 import tempfile
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,7 +91,7 @@ def convert(destination: Path, *layers: bytes) -> Converted:
     root = destination / "rootfs"
     with (
         tempfile.TemporaryDirectory(dir=destination) as spool,
-        DirectorySink(root, Path(spool, "contents")) as sink,
+        closing(DirectorySink(root, Path(spool, "contents"))) as sink,
     ):
         tree = merge_layers(read_layers(map(in_chunks, layers), sink))
         sink.finish(tree)

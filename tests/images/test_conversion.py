@@ -13,6 +13,7 @@ import os
 import stat
 import struct
 import tarfile
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -452,7 +453,7 @@ def test_many_whiteouts_take_no_time() -> None:
 def test_mount_points_are_there_whatever_the_image(
     tmp_path: Path, layer: bytes, expected: dict[str, str]
 ) -> None:
-    with DirectorySink(tmp_path / "rootfs", tmp_path / "contents") as sink:
+    with closing(DirectorySink(tmp_path / "rootfs", tmp_path / "contents")) as sink:
         tree = merge_layers([read_layer(0, [layer], sink)])
         ensure_mount_points(tree)
         sink.finish(tree)

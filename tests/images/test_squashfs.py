@@ -14,6 +14,7 @@ import tarfile
 import threading
 import tracemalloc
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -165,7 +166,7 @@ def to_squashfs(
     *,
     threads: int | None = None,
 ) -> Written:
-    with SquashfsSink(path, beside(path), compression, threads=threads) as sink:
+    with closing(SquashfsSink(path, beside(path), compression, threads=threads)) as sink:
         return write(layers, sink)
 
 
@@ -177,7 +178,7 @@ def tree_to_squashfs(
     *,
     threads: int | None = None,
 ) -> Written:
-    with SquashfsSink(path, beside(path), compression, threads=threads) as sink:
+    with closing(SquashfsSink(path, beside(path), compression, threads=threads)) as sink:
         return write_tree(tree, contents, sink)
 
 
@@ -194,7 +195,7 @@ def layers() -> list[bytes]:
 @pytest.fixture(scope="module")
 def expected(layers: list[bytes], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Facts]:
     root = tmp_path_factory.mktemp("expected") / "rootfs"
-    with DirectorySink(root, beside(root)) as sink:
+    with closing(DirectorySink(root, beside(root))) as sink:
         write(layers, sink)
     return as_in_squashfs(snapshot(root))
 
@@ -252,7 +253,7 @@ def test_it_does_not_matter_which_layer_comes_first(tmp_path: Path) -> None:
         tar(whiteout("a"), whiteout("c")),
     ]
     path = tmp_path / "image"
-    with SquashfsSink(path, beside(path), Compression.ZSTD) as sink:
+    with closing(SquashfsSink(path, beside(path), Compression.ZSTD)) as sink:
         read = [
             read_layer(number, in_chunks(layers[number]), sink)
             for number in reversed(range(len(layers)))
@@ -640,7 +641,7 @@ def test_whatever_the_tree_it_is_the_same_afterwards(
     tree_to_squashfs(tree, pieces, scratch / "image", compression)
     with unsquashfs(scratch / "image", scratch) as root:
         found = snapshot(root)
-    with DirectorySink(scratch / "directory", scratch / "contents") as sink:
+    with closing(DirectorySink(scratch / "directory", scratch / "contents")) as sink:
         write_tree(tree, pieces, sink)
     assert found == as_in_squashfs(snapshot(scratch / "directory"))
 
@@ -665,7 +666,7 @@ def test_whatever_the_layers_both_formats_have_the_same(
 ) -> None:
     layers = [tar(*members) for members in entries]
     scratch = tmp_path_factory.mktemp("layers")
-    with DirectorySink(scratch / "directory", scratch / "contents") as sink:
+    with closing(DirectorySink(scratch / "directory", scratch / "contents")) as sink:
         write(layers, sink)
     to_squashfs(layers, scratch / "image", compression)
     with unsquashfs(scratch / "image", scratch) as root:

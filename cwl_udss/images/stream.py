@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A layer's bytes, read forward."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from cwl_udss.errors import InvalidImage
+
+
+class Stream:
+    """Bytes that come in chunks, counted."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = chunks
+        self._chunk = b""
+        self._position = 0
+        self.offset = 0
+
+    def read(self, size: int) -> bytes:
+        """The next bytes; fewer at the end."""
+        data = self._chunk[self._position : self._position + size]
+        self._position += len(data)
+        self.offset += len(data)
+        while len(data) < size and self._next():
+            part = self._chunk[: size - len(data)]
+            self._position = len(part)
+            self.offset += len(part)
+            data += part
+        return data
+
+    def pieces(self, size: int) -> Iterator[memoryview]:
+        """The next bytes, uncopied. Raises InvalidImage if the stream ends before."""
+        while size:
+            piece = memoryview(self._chunk)[self._position : self._position + size]
+            if piece:
+                self._position += len(piece)
+                self.offset += len(piece)
+                size -= len(piece)
+                yield piece
+            elif not self._next():
+                raise truncated()
+
+    def skip_to(self, offset: int) -> None:
+        """Go on without looking. Raises InvalidImage if the stream ends before."""
+        if offset != self.offset:
+            for _ in self.pieces(offset - self.offset):
+                pass
+
+    def _next(self) -> bool:
+        chunk = next(self._chunks, None)
+        self._chunk, self._position = chunk or b"", 0
+        return chunk is not None
+
+
+def truncated() -> InvalidImage:
+    """What to raise where more must come."""
+    return InvalidImage("a layer ends too early", "the image is damaged: have it pushed again")
