@@ -109,7 +109,7 @@ def scatter_jobs(
         turn = None if has_failed() or turns.running >= most else turns.next()
         if turn is None:
             yield None
-            turns.resume()
+            turns.wake_all()
             continue
         index, step = turn
         try:
@@ -159,10 +159,11 @@ class _Turns:
     def _end(self, index: int, callback: Callable[..., None], *outcome: Any) -> None:
         self.running -= 1
         heapq.heappush(self._woken, index)
+        self.wake_all()
         callback(*outcome)
 
-    def resume(self) -> None:
+    def wake_all(self) -> None:
         """Have all asked again if no job is left that could wake them: a workflow that has failed
-        may have waited for the jobs of others (see workflow.PatientWorkflowJob)."""
+        may wait for the jobs of others (see workflow.PatientWorkflowJob)."""
         if not self.running:
-            self._woken = sorted(self._waiting)
+            self._woken = sorted({*self._woken, *self._waiting})
