@@ -112,6 +112,22 @@ def test_what_a_step_sees(run_tool: Any, tmp_path: Path) -> None:
     assert (canaries, refusals, wrote) == ("0", "3", "wrote")
 
 
+def test_a_long_array_of_files(run_tool: Any, tmp_path: Path) -> None:
+    """Each is bound and named on the command line, in time that grows with their number only."""
+    number = 500
+    for n in range(number):
+        (tmp_path / f"input{n}").write_text(f"{n}\n")
+    files = [{"class": "File", "location": f"input{n}"} for n in range(number)]
+    binding = {"inputBinding": {"prefix": "--in", "position": 1}}
+    done, out = run_tool(
+        'for word; do case $word in --in) ;; *) cat "$word"; esac; done; echo $#',
+        job={"files": files},
+        inputs={"files": {"type": {"type": "array", "items": "File", **binding}}},
+    )
+    assert done.returncode == 0, done.stderr
+    assert out.split() == [*map(str, range(number)), str(2 * number - 1)]
+
+
 def test_inputs_are_read_only_and_stay_as_they_are(run_tool: Any, tmp_path: Path) -> None:
     (tmp_path / "input.txt").write_text("original")
     (tmp_path / "directory").mkdir()

@@ -2,8 +2,8 @@
 """Mounts directories with many binds in them, then becomes the program that it is told.
 
 Run as a program, in a user and a mount namespace that are one step's own (see trees.py). Its
-arguments are a descriptor with instructions, and a command line. As it starts with a step, it
-imports neither this package nor much else.
+arguments are a descriptor with instructions, another that somebody reads from while the step is
+wanted, and a command line. As it starts with a step, it imports neither this package nor much else.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import select
 import sys
 
 # linux/mount.h
@@ -31,10 +32,10 @@ _libc.signal.argtypes = (ctypes.c_int, ctypes.c_void_p)
 
 
 def main() -> None:
-    """Follow the instructions in the descriptor, then execute the rest of the command line."""
+    """Follow the instructions, then execute the command line."""
     place = os.path.dirname(os.path.realpath(os.fsencode(__file__)))
-    descriptor, *command = sys.argv[1:]
-    with open(int(descriptor), "rb") as stream:
+    instructions, reader, *command = sys.argv[1:]
+    with open(int(instructions), "rb") as stream:
         *words, _ = stream.read().split(b"\0")
     try:
         _mount_all(place, list(zip(words[::3], words[1::3], words[2::3], strict=True)))
@@ -45,9 +46,17 @@ def main() -> None:
         sys.exit(130)
     # bwrap takes capabilities that it has not asked for as a sign of a wrong installation.
     _libc.prctl(_AMBIENT_CAPABILITIES, _CLEAR_ALL, 0, 0, 0)
+    if not _has_reader(int(reader)):  # who started this died before the kernel was asked to kill it
+        sys.exit(1)
     for number in (_BROKEN_PIPE, _FILE_TOO_LARGE):  # Python ignores them; the tool would, too
         _libc.signal(number, None)
     os.execve(command[0], command, {})  # noqa: S606 - no shell is wanted
+
+
+def _has_reader(descriptor: int) -> bool:
+    poll = select.poll()
+    poll.register(descriptor, 0)  # errors are told in any case: poll(2)
+    return not poll.poll(0)
 
 
 def _mount_all(place: bytes, instructions: list[tuple[bytes, bytes, bytes]]) -> None:

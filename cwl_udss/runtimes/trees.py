@@ -11,6 +11,7 @@ is allowed to (AppArmor on Ubuntu); what mounts in it is mount_trees.py.
 from __future__ import annotations
 
 import functools
+import itertools
 import logging
 import os
 import posixpath
@@ -29,7 +30,7 @@ from cwl_udss.runtimes.mounts import (
     Operation,
     RemountReadOnly,
 )
-from cwl_udss.runtimes.words import encode_words, memory_file
+from cwl_udss.runtimes.words import encode_words
 
 _logger = logging.getLogger(__name__)
 
@@ -161,13 +162,19 @@ def _holders(operations: tuple[Operation, ...]) -> dict[str, str | None]:
     return holders
 
 
-def tree_command(bwrap: str, descriptor: int) -> tuple[str, ...]:
-    """Return the beginning of a command line that follows the instructions in a descriptor (see
-    encode_words()), and is then whatever comes after it."""
+def tree_command(bwrap: str, instructions: str, status: str, around: str) -> tuple[str, ...]:
+    """Return the beginning of a command line that follows instructions, and is then what comes
+    after it.
+
+    Besides bwrap these are numbers of descriptors: one from which to read the instructions (see
+    encode_words()), and two for what is said of the sandbox and of the namespaces around it.
+    """
     return (
-        *(bwrap, "--unshare-user", "--die-with-parent", "--dev-bind", "/", "/"),
-        *("--cap-drop", "ALL", "--cap-add", "CAP_SYS_ADMIN", "--"),
-        *(sys.executable, "-I", "-S", _PROGRAM, str(descriptor)),
+        # A PID namespace, so that nothing is left from the beginning on: the sandbox's bwrap has
+        # its processes killed with it only after it is set up.
+        *(bwrap, "--unshare-user", "--unshare-pid", "--die-with-parent", "--dev-bind", "/", "/"),
+        *("--cap-add", "CAP_SYS_ADMIN", "--json-status-fd", around, "--"),
+        *(sys.executable, "-I", "-S", _PROGRAM, instructions, status),
     )
 
 
@@ -175,24 +182,27 @@ def tree_command(bwrap: str, descriptor: int) -> tuple[str, ...]:
 def _obstacle(bwrap: str) -> str:
     """Why no trees can be made on this machine, "" if they can: found by making one."""
     tree = gather((MountTmpfs("/"),), many=0)
-    descriptor = memory_file(encode_words(word for step in tree.instructions for word in step))
-    # A file, not a pipe: who waits for the end of a pipe waits for all who were given it.
-    with tempfile.TemporaryFile() as messages:
-        try:
-            done = subprocess.run(
-                [
-                    *tree_command(bwrap, descriptor),
-                    *(bwrap, "--unshare-user", "--die-with-parent", "--dev-bind", "/", "/", "--"),
-                    *(bwrap, "--version"),
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=messages,
-                pass_fds=[descriptor],
-                check=False,
-            )
-        finally:
-            os.close(descriptor)
+    # Files, not pipes: who waits for the end of a pipe waits for all who were given it.
+    with (
+        tempfile.TemporaryFile() as instructions,
+        tempfile.TemporaryFile() as messages,
+        open(os.devnull, "wb") as around,
+    ):
+        instructions.write(encode_words(itertools.chain(*tree.instructions)))
+        instructions.seek(0)
+        descriptors = (instructions.fileno(), messages.fileno(), around.fileno())
+        done = subprocess.run(
+            [
+                *tree_command(bwrap, *map(str, descriptors)),
+                *(bwrap, "--unshare-user", "--die-with-parent", "--dev-bind", "/", "/", "--"),
+                *(bwrap, "--version"),
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=messages,
+            pass_fds=descriptors,
+            check=False,
+        )
         messages.seek(0)
         lines = messages.read().decode(errors="replace").strip().splitlines()
     if done.returncode == 0:

@@ -3,97 +3,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import pickle
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pytest
+from steps import Step
 
 from cwl_udss.errors import SandboxError
-from cwl_udss.identity import identity_files
-from cwl_udss.runtimes.bwrap import Bubblewrap, bubblewrap_arguments
-from cwl_udss.runtimes.mounts import plan_mounts
-from cwl_udss.runtimes.probe import find_bubblewrap
-from cwl_udss.runtimes.trees import MANY
-from cwl_udss.sandbox import Bind, Ending, Result, RootFilesystem, Sandbox
-
-
-@dataclass(frozen=True)
-class Outcome:
-    result: Result
-    stdout: str
-    stderr: str
-
-
-@dataclass(frozen=True)
-class Step:
-    """A sandbox as a step has it, and the host's directories behind it."""
-
-    runtime: Bubblewrap
-    sandbox: Sandbox
-    outdir: Path
-    tmpdir: Path
-
-    def run(self, script: str, time_limit: float | None = None, **changes: Any) -> Outcome:
-        return self.execute(("sh", "-c", script), time_limit, **changes)
-
-    def execute(
-        self, command: tuple[str, ...], time_limit: float | None = None, **changes: Any
-    ) -> Outcome:
-        sandbox = replace(self.sandbox, command=command, **changes)
-        with (
-            (self.tmpdir.parent / "stdout").open("w+b") as stdout,
-            (self.tmpdir.parent / "stderr").open("w+b") as stderr,
-        ):
-            result = self.runtime.start(
-                sandbox, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr
-            ).wait(time_limit)
-            stdout.seek(0)
-            stderr.seek(0)
-            return Outcome(result, stdout.read().decode(), stderr.read().decode())
-
-
-@pytest.fixture(scope="session")
-def runtime() -> Bubblewrap:
-    return find_bubblewrap(None)
-
-
-@pytest.fixture(params=[0, MANY], ids=["few inputs", "many inputs"])
-def step(
-    busybox_root: Path, tmp_path: Path, runtime: Bubblewrap, request: pytest.FixtureRequest
-) -> Step:
-    """With few inputs bwrap makes all the binds, many are bound before it starts."""
-    outdir, tmpdir = tmp_path / "outdir", tmp_path / "tmpdir"
-    outdir.mkdir()
-    tmpdir.mkdir()
-    (tmp_path / "input").write_text("input\n")
-    further = (
-        Bind(source=str(tmp_path / "input"), destination=f"/var/lib/cwl/further/{number}")
-        for number in range(request.param)
-    )
-    sandbox = Sandbox(
-        root=RootFilesystem(path=busybox_root),
-        command=(),
-        environment={"PATH": "/bin", "HOME": "/out", "TMPDIR": "/tmp"},
-        working_directory="/out",
-        directories=("/var/lib/cwl",),
-        binds=(
-            Bind(source=str(outdir), destination="/out", writable=True),
-            Bind(source=str(tmpdir), destination="/tmp", writable=True),
-            Bind(source=str(tmp_path / "input"), destination="/var/lib/cwl/1/input"),
-            *further,
-        ),
-        files=identity_files(busybox_root, home="/out", network=False),
-    )
-    return Step(runtime, sandbox, outdir, tmpdir)
+from cwl_udss.runtimes.process import BubblewrapProcess
+from cwl_udss.sandbox import Ending, Result, RootFilesystem
 
 
 @pytest.mark.parametrize("place", ["/out", "/tmp", "/dev/shm"])
@@ -170,6 +98,15 @@ def test_with_network_the_hosts(step: Step) -> None:
     assert len(outcome.stdout.splitlines()) == len(interfaces)
 
 
+def test_signals_and_new_files_are_as_for_other_programs(step: Step) -> None:
+    command = ("cat", "/proc/self/status")
+    expected = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    outcome = step.execute(command)
+    assert [
+        line for line in outcome.stdout.splitlines() if line.startswith(("Umask", "SigB", "SigI"))
+    ] == [line for line in expected.splitlines() if line.startswith(("Umask", "SigB", "SigI"))]
+
+
 def test_no_privileges(step: Step) -> None:
     status = dict(
         line.split(":\t", 1)
@@ -237,7 +174,7 @@ LEFT_BEHIND = "while true; do echo x >> /out/heart; sleep 0.01; done"
     "end", ["sleep 0.1; exit 3", "sleep 60"], ids=["ends", "passes its time limit"]
 )
 def test_nothing_lives_on_after_the_step(step: Step, start: str, end: str) -> None:
-    outcome = step.run(f"{start}\n{end}", time_limit=0.5)
+    outcome = step.run(f"{start}\n{end}", time_limit=1)
     expected = Ending.EXITED if "exit" in end else Ending.TIME_LIMIT
     assert outcome.result.ending is expected
     size = (step.outdir / "heart").stat().st_size
@@ -267,16 +204,37 @@ def test_a_step_can_be_killed_from_another_thread(step: Step) -> None:
     assert process.wait().ending is Ending.KILLED
 
 
+@pytest.mark.parametrize("milliseconds", [0, 1, 2, 3, 5, 8, 13, 21, 34])
+def test_a_step_that_is_killed_while_it_starts_leaves_nothing(
+    step: Step, milliseconds: int, tmp_path: Path
+) -> None:
+    process = step.runtime.start(
+        replace(step.sandbox, command=("sh", "-c", "sleep 60; true", str(tmp_path))),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    time.sleep(milliseconds / 1000)
+    process.kill()
+    assert process.wait().ending is Ending.KILLED
+    assert processes_with(str(tmp_path)) == []
+
+
+def processes_with(argument: str) -> list[Path]:
+    """The processes that have a word in their command line."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # it has just ended
+            if os.fsencode(argument) in path.read_bytes().split(b"\0"):
+                found.append(path)
+    return found
+
+
 DRIVER = """
-import subprocess, sys
-from pathlib import Path
+import pickle, subprocess, sys
 from cwl_udss.runtimes.probe import find_bubblewrap
-from cwl_udss.sandbox import Bind, RootFilesystem, Sandbox
-root, outdir, script = sys.argv[1:]
 find_bubblewrap(None).start(
-    Sandbox(root=RootFilesystem(path=Path(root)), command=("sh", "-c", script),
-            environment={"PATH": "/bin"}, working_directory="/out",
-            binds=(Bind(source=outdir, destination="/out", writable=True),)),
+    pickle.load(sys.stdin.buffer),
     stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
 ).wait()
 """
@@ -290,12 +248,11 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 
 def test_a_step_dies_with_a_driver_that_is_killed(step: Step) -> None:
-    driver = subprocess.Popen(
-        [
-            *(sys.executable, "-c", DRIVER, str(step.sandbox.root.path), str(step.outdir)),
-            f"setsid sh -c '{LEFT_BEHIND}' & sleep 60",
-        ]
-    )
+    script = f"setsid sh -c '{LEFT_BEHIND}' & sleep 60"
+    driver = subprocess.Popen([sys.executable, "-c", DRIVER], stdin=subprocess.PIPE)
+    assert driver.stdin is not None
+    with driver.stdin:
+        pickle.dump(replace(step.sandbox, command=("sh", "-c", script)), driver.stdin)
     heart = step.outdir / "heart"
     wait_until(heart.exists)
     driver.kill()
@@ -337,8 +294,47 @@ def test_secrets_are_in_no_command_line(step: Step) -> None:
 
 def test_the_session_is_the_callers(step: Step) -> None:
     """PBS accounts for and kills processes by session, so that a sandbox must not leave it."""
-    arguments = bubblewrap_arguments(step.sandbox, plan_mounts(step.sandbox), step.runtime.options)
-    assert "--new-session" not in arguments
+    started = start_sleep(step)
+    found = list(descendants(started.process.pid))
+    started.kill()
+    started.wait()
+    assert len(found) > 2
+    assert {process.session for process in found} == {os.getsid(0)}
+
+
+def test_a_runtime_that_is_killed_is_no_exit_code_of_the_tool(step: Step) -> None:
+    started = start_sleep(step)
+    *_, runtime, _first_in_sandbox = (
+        process for process in descendants(started.process.pid) if process.name == "bwrap"
+    )
+    os.kill(runtime.number, signal.SIGKILL)
+    assert started.wait() == Result(exit_code=128 + signal.SIGKILL, ending=Ending.KILLED)
+
+
+@dataclass(frozen=True)
+class Process:
+    number: int
+    name: str
+    session: int
+
+
+def descendants(number: int) -> Iterator[Process]:
+    """A process and all that come from it, by proc_pid_stat(5)."""
+    before, _, after = Path(f"/proc/{number}/stat").read_text().rpartition(")")
+    yield Process(number, before.partition("(")[2], int(after.split()[3]))
+    for child in Path(f"/proc/{number}/task/{number}/children").read_text().split():
+        yield from descendants(int(child))
+
+
+def start_sleep(step: Step) -> BubblewrapProcess:
+    started = step.runtime.start(
+        replace(step.sandbox, command=("sh", "-c", "touch /out/ready; sleep 60")),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    wait_until((step.outdir / "ready").exists)
+    return started
 
 
 def test_an_image_whose_root_is_gone_is_no_traceback(step: Step, tmp_path: Path) -> None:
