@@ -34,10 +34,10 @@ conformance: $(VENV)/installed-conformance  ## run CWL's suite (SUITE=PATH, else
 	$(VENV)/bin/python conformance/run $(if $(SUITE),--suite $(SUITE)) --output conformance-results/official
 	$(VENV)/bin/python conformance/run --suite conformance/containment --output conformance-results/containment
 
-bench: $(VENV)/installed-test  ## measure against others, and print the table (see benchmarks/README.md)
-	$(VENV)/bin/python benchmarks/steps.py
-	$(VENV)/bin/python benchmarks/image.py
-	$(VENV)/bin/python benchmarks/batch.py
+bench: $(VENV)/installed-test  ## measure against others, and print the tables (see benchmarks/README.md)
+	for name in start steps scatter sandbox image batch; do \
+		$(VENV)/bin/python benchmarks/$$name.py || exit; \
+	done
 
 clean:  ## remove the virtual environment
 	rm -rf $(VENV)
