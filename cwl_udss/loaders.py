@@ -2,7 +2,7 @@
 """Loaders of documents that open an HTTP session when something is fetched, not when they are made.
 
 cwltool makes half a dozen loaders at every start. Schema Salad's gives each a session with a cache
-of files, which imports filelock and asyncio; few documents are read from a web server.
+of files, which imports filelock; few documents are read from a web server.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ class _LateSession:
         self._doc_cache = doc_cache
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # asked for by copy and the like, of an object half made, too
+            raise AttributeError(name)
         return getattr(self._session, name)
 
     @cached_property

@@ -78,7 +78,8 @@ class PrivateCache:
         # Only a run that has to write something pays for what this imports.
         from cwl_udss.staging import publish_file, work_directory
 
-        self._directory.parent.mkdir(parents=True, exist_ok=True)
+        # Beside it may be a store, which would be its group's if that could write there.
+        self._directory.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
         with contextlib.suppress(FileExistsError):
             self._directory.mkdir(mode=0o700)
         self._check()

@@ -18,11 +18,13 @@ from cwltool.loghandler import _logger
 from cwltool.pathmapper import PathMapper
 from cwltool.process import compute_checksums, stage_files
 from cwltool.stdfsaccess import StdFsAccess
-from cwltool.utils import adjustDirObjs, adjustFileDirObjs, adjustFileObjs, get_listing
+from cwltool.utils import get_listing, visit_class
 from schema_salad.ref_resolver import file_uri, uri_file_path
 
 from cwl_udss import copies
 from cwl_udss.report.trace import traced
+
+_CLASSES = ("File", "Directory")
 
 
 def relocate_outputs(  # noqa: PLR0917 - as cwltool calls it
@@ -39,20 +41,20 @@ def relocate_outputs(  # noqa: PLR0917 - as cwltool calls it
     The parameters, the names of files that clash, and all else are cwltool's.
     """
     with traced("relocate"):
-        adjustDirObjs(outputs, functools.partial(get_listing, fs_access, recursive=True))
+        visit_class(outputs, ("Directory",), functools.partial(get_listing, fs_access))
         if action not in ("move", "copy"):
             return outputs
         found = list(_files_and_directories(outputs))
-        adjustFileDirObjs(found, functools.partial(_resolve, fs_access))
+        visit_class(found, _CLASSES, functools.partial(_resolve, fs_access))
         mapper = path_mapper(found, "", destination, separateDirs=False)
         number_clashes(mapper)
         movable = Prefixes(source_directories if action == "move" else ())
         stage_files(
             mapper, stage_func=functools.partial(_relocate, movable, fs_access), symlink=False
         )
-        adjustFileDirObjs(outputs, functools.partial(_name, mapper))
+        visit_class(outputs, _CLASSES, functools.partial(_name, mapper))
         if compute_checksum:
-            adjustFileObjs(outputs, functools.partial(compute_checksums, fs_access))
+            visit_class(outputs, ("File",), functools.partial(compute_checksums, fs_access))
         return outputs
 
 
@@ -89,7 +91,7 @@ def number_clashes(mapper: PathMapper) -> None:
 def _files_and_directories(value: Any) -> Iterator[Any]:
     """The File and Directory objects in a value, not those in one another."""
     if isinstance(value, Mapping):
-        if value.get("class") in ("File", "Directory"):
+        if value.get("class") in _CLASSES:
             yield value
         else:
             for item in value.values():

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A workflow that waits for its running steps before it gives up.
+"""A workflow that runs its steps side by side: it waits for those that run before it gives up.
 
 Under `--on-error continue`, cwltool ends a workflow in which a step has failed as soon as there is
 no new job to make, although other steps still run: their outputs are lost, and what depends on them
 never starts (WorkflowJob.job in cwltool 3.1 to 3.3; serially nothing can run at that moment).
+
+And each time that any job has ended, of however many, it copies what is there of the inputs of each
+step that waits (try_make_job).
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from cwltool.workflow_job import WorkflowJob, WorkflowJobStep
 
 
 class PatientWorkflowJob(WorkflowJob):
-    """Keeps a failure to itself while steps run."""
+    """Keeps a failure to itself while steps run; looks at steps that wait when there is news."""
 
     def __init__(
         self, are_steps_running: Callable[[], bool], workflow: Workflow, context: RuntimeContext
@@ -52,10 +55,8 @@ class PatientWorkflowJob(WorkflowJob):
     def try_make_job(
         self, step: WorkflowJobStep, callback: OutputCallbackType, context: RuntimeContext
     ) -> JobsGeneratorType:
-        """Yield the jobs of a step, if what it needs is there.
-
-        cwltool copies what is there, however large, each time that any job has ended.
-        """
+        """Yield the jobs of a step, if what it needs is there: none if no output has come since it
+        was not."""
         if self._looked_at.get(step.id) == self._changes:
             return
         yield from super().try_make_job(step, callback, context)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import http.server
 import json
@@ -46,6 +47,7 @@ def test_a_local_document_needs_no_session(tmp_path: Path, monkeypatch: pytest.M
     loader = LateLoader({})
     assert loader.fetch(file_uri(str(tmp_path / "document.json"))) == DOCUMENT
     assert SubLoader(loader).session is loader.session
+    assert copy.deepcopy(loader.session) is not loader.session
 
 
 def test_a_document_of_a_web_server_is_fetched(

@@ -42,14 +42,15 @@ def test_what_was_put_is_got_by_whoever_comes_later(cache: PrivateCache, directo
     assert cache.get("other") is None
 
 
-def test_it_is_this_users_alone_whatever_the_umask(tmp_path: Path) -> None:
+def test_it_is_this_users_alone_whatever_the_umask(directory: Path) -> None:
     before = os.umask(0)
     try:
-        PrivateCache(tmp_path / "values").put("key", VALUE)
+        PrivateCache(directory).put("key", VALUE)
     finally:
         os.umask(before)
-    assert mode(tmp_path / "values") == 0o700
-    assert mode(tmp_path / "values/key.json") == 0o600
+    assert mode(directory.parent) == 0o755
+    assert mode(directory) == 0o700
+    assert mode(entry(directory)) == 0o600
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ FOR_MISSING_IMAGES = {
     *("cwl_udss.images.convert", "cwl_udss.images.registry", "cwl_udss.images.build"),
     *("isal", "PySquashfsImage", "zstandard", "rich.progress", "filelock"),
 }
-SELDOM = {"pydot", "prov.model", "dateutil", "asyncio", "galaxy", "spython", "networkx"}
+SELDOM = {"pydot", "prov.model", "dateutil", "asyncio", "galaxy", "networkx"}
 HEAVY = {"cwltool", "schema_salad", "requests", "rich", "psutil"}
 
 
