@@ -39,7 +39,10 @@ def turn(path: Path, is_needless: Callable[[], bool]) -> Iterator[bool]:
     lease = SoftFileLease(path, lease_duration=LEASE_SECONDS, heartbeat_interval=REFRESH_SECONDS)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lease.acquire(poll_interval=POLL_SECONDS, cancel_check=is_needless)
+        stillborn = _Stillborn(path)
+        lease.acquire(
+            poll_interval=POLL_SECONDS, cancel_check=lambda: stillborn.look() or is_needless()
+        )
     except Timeout:
         yield False
         return
@@ -51,6 +54,30 @@ def turn(path: Path, is_needless: Callable[[], bool]) -> Iterator[bool]:
     finally:
         with contextlib.suppress(OSError):
             lease.release()
+
+
+class _Stillborn:
+    """A lease whose owner has died between making its file and writing it.
+
+    filelock waits for such an empty file for ever: older versions of it never wrote any.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._seen: tuple[int, ...] = ()
+        self._since = 0.0
+
+    def look(self) -> bool:
+        """Remove the file when it has been empty for long. Says that there is no reason to give
+        up waiting."""
+        with contextlib.suppress(FileNotFoundError):
+            status = self._path.stat()
+            seen = (status.st_ino, status.st_ctime_ns)
+            if status.st_size or seen != self._seen:
+                self._seen, self._since = seen, time.monotonic()
+            elif time.monotonic() - self._since > REFRESH_SECONDS:
+                self._path.unlink()
+        return False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -72,6 +72,17 @@ def test_who_finds_it_done_waits_no_longer(tmp_path: Path) -> None:
     end(other, killed=False)
 
 
+def test_a_process_that_died_before_it_had_said_who_it_is_holds_up_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cwl_udss.leases.REFRESH_SECONDS", 1.0)
+    (tmp_path / "lease").touch()
+    start = time.monotonic()
+    with turn(tmp_path / "lease", lambda: time.monotonic() - start > 20) as is_mine:
+        assert is_mine
+    assert time.monotonic() - start >= 1.0
+
+
 def test_where_nothing_can_be_written_nobody_waits(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with turn(tmp_path / "file/lease", lambda: False) as ours:
