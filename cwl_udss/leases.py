@@ -122,15 +122,35 @@ def this_owner() -> Owner:
 def presence(path: Path) -> Iterator[None]:
     """Show to all machines, by a file, that this process is at work; gone at the end."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "xb", buffering=0) as stream:
-        os.fchmod(stream.fileno(), 0o644)  # for colleagues, whatever the umask
-        stream.write(json.dumps(asdict(this_owner())).encode())
-        with _refreshed(stream.fileno()):
+    descriptor = _publish(path, json.dumps(asdict(this_owner())).encode())
+    try:
+        with _refreshed(descriptor):
             try:
                 yield
             finally:
                 with contextlib.suppress(OSError):
                     path.unlink(missing_ok=True)
+    finally:
+        os.close(descriptor)
+
+
+def _publish(path: Path, content: bytes) -> int:
+    """Make a file that is whole when it appears; return it, open. Where there are no files without
+    a name (O_TMPFILE of open(2)), one whose process dies in between is half-written."""
+    try:
+        descriptor = os.open(path.parent, os.O_TMPFILE | os.O_RDWR)
+    except OSError:
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR)
+    try:
+        os.fchmod(descriptor, 0o644)  # for colleagues, whatever the umask
+        os.write(descriptor, content)
+        if not path.exists():
+            # Given a directory Python calls linkat(2), which follows the link that /proc has.
+            os.link(f"/proc/self/fd/{descriptor}", path, src_dir_fd=descriptor)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def presence_name() -> str:

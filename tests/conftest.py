@@ -9,21 +9,11 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
 from commands import COMMANDS, Command
+from needs import SCRATCH, need
 from stand_ins import MissingPackage, cache_directory, mirrors, serve_registry, stand_in_registry
-
-# In memory; on a real cluster somewhere else, which its nodes see.
-SCRATCH = Path(os.environ.get("CWL_UDSS_TESTS_SCRATCH", "/dev/shm"))
-
-
-def need(reason: str) -> NoReturn:
-    """Skip a test for a missing package, or fail it in CI, where nothing may be missing."""
-    if os.environ.get("CI"):
-        pytest.fail(reason)
-    pytest.skip(reason)
 
 
 @pytest.fixture(scope="session")

@@ -48,6 +48,7 @@ class Mortals:
     def run(self, *arguments: str | Path, moment: float | None = None, victim: str = "") -> Outcome:
         """Run a command; after `moment` seconds kill it, or one of the processes of its `victim`,
         "step" for what it has started."""
+        self._log.write_text("")  # who dies early does not get to do it
         request = {"arguments": list(map(str, arguments)), "moment": moment, "victim": victim}
         assert self._program.stdin is not None
         assert self._program.stdout is not None

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from commands import COMMANDS
-from conftest import need
+from needs import need
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from conftest import need
+from needs import need
 
 _PROGRAMS = {
     "sshfs": "sshfs",

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 from commands import COMMANDS, Command
-from conftest import need
+from needs import need
 
 DEBIAN = "docker.io/library/debian:stable-slim"
 STAMP = "date +%s.%N"  # of the time when a step really ran

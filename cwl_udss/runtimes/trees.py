@@ -3,9 +3,9 @@
 
 bwrap looks at all mounts after each bind: a thousand take half a second, and its arguments end with
 some three thousand (bubblewrap issues 384, 754). So such a directory is made a *tree*: it is put
-together in a user and a mount namespace around the sandbox's, where nobody else sees it, and bwrap
-binds it as a whole. That outer namespace is made by bwrap, too, which may be the only program that
-is allowed to (AppArmor on Ubuntu); what mounts in it is mount_trees.py.
+together in namespaces around the sandbox's, where nobody else sees it, and bwrap binds it as a
+whole. The namespaces are made by bwrap, too, which may be the only program that is allowed to
+(AppArmor on Ubuntu); what mounts in them is mount_trees.py.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Plan:
 def plan_trees(operations: tuple[Operation, ...], bwrap: str) -> Plan:
     """Make trees of directories with many binds in them, if that is possible on this machine."""
     plan = gather(operations)
-    if plan.instructions and _obstacle(bwrap):
+    if plan.instructions and obstacle(bwrap):
         return Plan(operations)
     return plan
 
@@ -179,7 +179,7 @@ def tree_command(bwrap: str, instructions: str, status: str, around: str) -> tup
 
 
 @functools.cache
-def _obstacle(bwrap: str) -> str:
+def obstacle(bwrap: str) -> str:
     """Why no trees can be made on this machine, "" if they can: found by making one."""
     tree = gather((MountTmpfs("/"),), many=0)
     # Files, not pipes: who waits for the end of a pipe waits for all who were given it.

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
-from conftest import SCRATCH
+from needs import SCRATCH
 from nodes import make_node
 from pbs_settings import PbsNode
 from pbs_stand_in import serve_pbs

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
-from conftest import need
+from needs import need
 
 _PROGRAMS = {
     "/usr/sbin/munged": "munge",

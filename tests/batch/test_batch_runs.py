@@ -38,7 +38,11 @@ class Runs:
     def start(self, *arguments: str | Path, udss: bool = True) -> subprocess.Popen[str]:
         options = ["--udss", "--udss-batch", self.cluster.name] if udss else []
         return subprocess.Popen(
-            [COMMANDS / "cwltool", *options, "--outdir", "out", *arguments],
+            # Whoever runs the tests may have been told to ignore SIGHUP (nohup(1)).
+            [
+                *("env", "--default-signal=HUP", COMMANDS / "cwltool", *options),
+                *("--outdir", "out", *arguments),
+            ],
             cwd=self.directory,
             env=self.environment,
             stdin=subprocess.DEVNULL,
@@ -157,7 +161,7 @@ def test_the_time_limit_of_a_tool(runs: Runs) -> None:
 
 def test_over_its_memory(runs: Runs) -> None:
     # busybox's dd has one buffer of the block's size; the image has no other program to fill one.
-    script = "dd if=/dev/zero of=/dev/null bs=900M count=1; sleep 60"
+    script = "dd if=/dev/zero of=/dev/null bs=900M count=500"
     memory = {"ResourceRequirement": {"ramMin": 300}}
     done = runs.run(runs.write("tool.cwl", runs.tool(script, requirements=memory)))
     assert done.returncode == 1
@@ -378,8 +382,16 @@ def test_no_such_run(runs: Runs) -> None:
     assert "there is no run" in done.stderr
 
 
-def test_no_such_batch_system_here(runs: Runs) -> None:
-    runs.environment["PATH"] = str(COMMANDS)
+def without_commands(directory: Path) -> Path:
+    """A directory for PATH in which there is no batch system, but what starts the tests'."""
+    programs = directory / "programs"
+    programs.mkdir()
+    (programs / "env").symlink_to("/usr/bin/env")
+    return programs
+
+
+def test_no_such_batch_system_here(runs: Runs, tmp_path: Path) -> None:
+    runs.environment["PATH"] = f"{COMMANDS}:{without_commands(tmp_path)}"
     done = runs.run(runs.write("tool.cwl", runs.tool("true")))
     assert done.returncode == 1
     assert "on PATH" in done.stderr

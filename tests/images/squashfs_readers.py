@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from conftest import need
+from needs import need
 
 Reader = Callable[[Path, Path], AbstractContextManager[Path]]
 

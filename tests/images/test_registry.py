@@ -12,8 +12,8 @@ from typing import Any
 
 import certifi
 import pytest
-from conftest import need
 from layers import file, gzipped
+from needs import need
 from registry_server import OCI, Registry, serve
 
 from cwl_udss.errors import ImageError, InvalidImage, RegistryError

@@ -198,3 +198,18 @@ def test_inputs_in_a_staging_directory_leave_the_image_alone(image: Path, host: 
     )
     assert operations["/var/lib/cwl"] == MountTmpfs("/var/lib/cwl")
     assert list((image / "var/lib/cwl").iterdir()) == []
+
+
+def test_a_mount_never_hides_another(image: Path, host: Path) -> None:
+    """Where a link of the image would have led is not where a mount above lets it lead."""
+    for directory in ("m", "z", "zz/top"):
+        (image / directory).mkdir(parents=True)
+    (image / "m/l").symlink_to("/z")
+    (image / "m/k").symlink_to("/zz/top")
+    for directory in ("l", "k"):
+        (host / directory).mkdir()
+    with pytest.raises(SandboxError, match="below it already"):
+        plan(
+            image,
+            *((host, "/m", True), (host / "input", "/m/l/x", False), (host, "/m/k/../l", True)),
+        )
