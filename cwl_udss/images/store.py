@@ -40,7 +40,7 @@ from cwl_udss.leases import list_presences, living, presence, presence_name, rem
 from cwl_udss.staging import publish_directory, publish_file, remove_abandoned, work_directory
 
 # Part of every image's name. To be raised when conversion makes something else of the same layers.
-RECIPE = 2
+RECIPE = 3
 
 
 class ImageFormat(enum.Enum):
