@@ -20,7 +20,7 @@ from cwl_udss.errors import ImageError, InvalidImage, StoreError, UdssError
 from cwl_udss.images import convert
 from cwl_udss.images.maintenance import remove_named
 from cwl_udss.images.pull import Images, When
-from cwl_udss.images.store import Store
+from cwl_udss.images.store import ImageFormat, Store
 
 LAYER = gzipped(directory("bin"), file("bin/tool", "content", mode=0o755))
 
@@ -35,6 +35,11 @@ def registry() -> Iterator[Registry]:
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "store")
+
+
+@pytest.fixture(params=ImageFormat)
+def store_of_each_format(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    return Store(tmp_path / "store", format=request.param)
 
 
 def images(store: Store, tmp_path: Path) -> Images:
@@ -117,7 +122,8 @@ def test_layers_that_are_there_twice_are_downloaded_once(
     assert len(registry.paths(manifest["layers"][0]["digest"])) == 1
 
 
-def test_a_wrong_diff_id(registry: Registry, store: Store, tmp_path: Path) -> None:
+def test_a_wrong_diff_id(registry: Registry, store_of_each_format: Store, tmp_path: Path) -> None:
+    store = store_of_each_format
     registry.add_image("1", LAYER, diff_ids=["sha256:" + "0" * 64])
     with pytest.raises(InvalidImage, match="not those that its configuration names"):
         images(store, tmp_path).get(f"{registry.address}/image:1")
@@ -134,8 +140,9 @@ def test_a_wrong_diff_id(registry: Registry, store: Store, tmp_path: Path) -> No
     ],
 )
 def test_a_bad_layer_leaves_nothing(
-    registry: Registry, store: Store, tmp_path: Path, layer: bytes
+    registry: Registry, store_of_each_format: Store, tmp_path: Path, layer: bytes
 ) -> None:
+    store = store_of_each_format
     registry.add_image("1", layer, diff_ids=["sha256:" + "0" * 64])
     with pytest.raises(UdssError) as raised:
         images(store, tmp_path).get(f"{registry.address}/image:1")
@@ -165,18 +172,20 @@ def test_a_blob_that_is_another_is_called_that_even_if_it_is_no_layer(
 )
 def test_a_disk_that_does_not_take_it(
     registry: Registry,
-    store: Store,
+    store_of_each_format: Store,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     number: int,
     message: str,
 ) -> None:
+    store = store_of_each_format
+
     def fail(*arguments: Any, **keywords: Any) -> None:
         raise OSError(number, os.strerror(number))
 
     name = f"{registry.address}/image:1"
     with monkeypatch.context() as patch:
-        patch.setattr(convert, "write_directory", fail)
+        patch.setattr(convert, f"write_{store.format.value}", fail)
         with pytest.raises(StoreError, match=message):
             images(store, tmp_path).get(name)
     assert left(store) == []
