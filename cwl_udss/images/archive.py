@@ -180,13 +180,15 @@ def _next_header(
 def _member(stream: Stream, block: bytes, records: dict[bytes, bytes]) -> tuple[Member, int]:
     """What a header says, up to its content, and where that ends."""
     flag = block[156:157]
+    path = records.get(b"path") or _ustar_path(block)
+    if flag == b"\0" and path.endswith(b"/"):
+        flag = b"5"  # libarchive's tar(5), "Old-Style Archive Format": there is no other sign
     kind = _KINDS.get(flag, Kind.OTHER)
     # Types that are a header only have no content, whatever size they name (as Go's archive/tar).
     header_only = flag in _HEADER_ONLY
     stored = 0 if header_only else _stored_size(block, records)
     extents: tuple[Extent, ...] | None = None
     size = stored
-    path = records.get(b"path") or _ustar_path(block)
     if flag == b"S":
         extents, size = _old_sparse(stream, block), _number(block[483:495])
     start = stream.offset

@@ -8,7 +8,7 @@ of two entries of one name in a layer the last wins.
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Mapping, Sequence
 
 from cwl_udss.errors import InvalidImage
@@ -26,13 +26,18 @@ LONGEST_NAME = 255
 _MOUNT_DIRECTORIES = (b"dev", b"proc", b"sys", b"tmp", b"var/lib/cwl", b"var/spool/cwl", b"etc")
 _MOUNT_FILES = (b"passwd", b"group", b"hosts", b"resolv.conf")
 
+# Stands for any special file while layers are merged: it replaces and is replaced, linked to and
+# whited out as others are.
+_SPECIAL_FILE = RegularFile(0, 0, 0, layer=0, offset=0, extents=None, attributes={})
+
 
 def merge_layers(layers: Sequence[LayerIndex]) -> Tree:
     """Merge layers, the oldest first. Raises InvalidImage for a layer that is malformed."""
     merger = _Merger()
     for number, layer in enumerate(layers):
         merger.add(number, layer)
-    notes = tuple(f"{count} {what} left out" for what, count in sorted(merger.left_out.items()))
+    count = merger.leave_out_special_files()
+    notes = (f"{count} device nodes, pipes and other special files left out",) if count else ()
     return Tree(root=merger.root, notes=notes)
 
 
@@ -69,7 +74,7 @@ class _Merger:
 
     def __init__(self, root: Directory | None = None) -> None:
         self.root = root or Directory()
-        self.left_out: Counter[str] = Counter()
+        self._special_files: list[tuple[Directory, bytes]] = []
         self._layer = 0
         self._contents = 0
         self._whited_out: set[tuple[int, bytes]] = set()
@@ -82,6 +87,17 @@ class _Merger:
         for member in layer.members:
             self._apply(member)
 
+    def leave_out_special_files(self) -> int:
+        """Remove them at last. Returns how many there were."""
+        found = {
+            (directory, name)
+            for directory, name in self._special_files
+            if directory.entries.get(name) is _SPECIAL_FILE
+        }
+        for directory, name in found:
+            directory.remove(name)
+        return len(found)
+
     def _apply(self, member: Member) -> None:
         components = _components(member.path)
         if not components:
@@ -93,9 +109,6 @@ class _Merger:
         if name.startswith(_WHITEOUT):
             self._white_out(parents, name, member)
             return
-        if member.kind is Kind.OTHER:
-            self.left_out["device nodes, pipes and other special files"] += 1
-            return
         directory = self.directory(parents)
         existing = directory.entries.get(name)
         if member.kind is Kind.DIRECTORY:
@@ -104,11 +117,21 @@ class _Merger:
         elif member.kind is Kind.HARD_LINK:
             node = self._link_target(member)
         elif member.kind is Kind.SYMBOLIC_LINK:
-            if not member.link:
-                raise _invalid(member.path, "a symbolic link to nothing")
+            if not 0 < len(member.link) <= LONGEST_PATH or b"\0" in member.link:
+                raise _invalid(member.path, "a symbolic link to what can be no path")
             node = SymbolicLink(member.link, member.mtime)
+        elif member.kind is Kind.OTHER:
+            node = _SPECIAL_FILE
         else:
             node = regular_file(member, self._contents)
+        if node is _SPECIAL_FILE:
+            self._special_files.append((directory, name))
+        self._put(directory, name, node)
+
+    def _put(self, directory: Directory, name: bytes, node: Node) -> None:
+        # Not checked earlier: the name of a whiteout is longer than what it hides.
+        if len(name) > LONGEST_NAME:
+            raise _invalid(name, "a name that no file system can hold")
         directory.put(name, node, self._layer)
 
     def _update(self, node: Node, member: Member) -> None:
@@ -167,18 +190,24 @@ class _Merger:
         return self._walk(components, make=False)
 
     def _walk(self, components: list[bytes], *, make: bool) -> Node | None:
-        """Resolve a path as a process whose root is the image would."""
+        """Resolve a path as a process whose root is the image would; but ".." leads back even from
+        what is no directory, as in umoci (filepath-securejoin), so that none is made for it."""
         pending = deque(components)
         path: list[Directory] = [self.root]
+        missing: list[bytes] = []
         links = 0
         while pending:
             name = pending.popleft()
-            directory = path[-1]
             if name == b"..":
-                path = path[:-1] or path
+                if missing:
+                    missing.pop()
+                else:
+                    path = path[:-1] or path
                 continue
-            node = directory.entries.get(name)
-            if isinstance(node, SymbolicLink):
+            node = None if missing else path[-1].entries.get(name)
+            if isinstance(node, Directory):
+                path.append(node)
+            elif isinstance(node, SymbolicLink):
                 links += 1
                 if links > MAXIMUM_SYMLINKS:
                     raise _invalid(b"/".join(components), "symbolic links that go round")
@@ -187,13 +216,14 @@ class _Merger:
                 pending.extendleft(
                     reversed([part for part in node.target.split(b"/") if part not in (b"", b".")])
                 )
-                continue
-            if not isinstance(node, Directory):
-                if not make:
-                    return node if not pending else None
-                node = Directory()
-                directory.put(name, node, self._layer)
-            path.append(node)
+            else:
+                missing.append(name)
+        if missing and not make:
+            return path[-1].entries.get(missing[0]) if len(missing) == 1 else None
+        for name in missing:
+            made = Directory()
+            self._put(path[-1], name, made)
+            path.append(made)
         return path[-1]
 
 
@@ -210,7 +240,7 @@ def _components(path: bytes) -> list[bytes]:
             if not components:
                 raise _invalid(path, "a path that leaves the image")
             components.pop()
-        elif len(name) > LONGEST_NAME or b"\0" in name:
+        elif b"\0" in name:
             raise _invalid(path, "a name that no file system can hold")
         else:
             components.append(name)

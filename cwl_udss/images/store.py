@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from cwl_udss.images.contents import Written
 
 # Part of every image's name. To be raised when conversion makes something else of the same layers.
-RECIPE = 2
+RECIPE = 3
 
 
 ROOT_NAMES = {ImageFormat.DIRECTORY: "rootfs", ImageFormat.SQUASHFS: "rootfs.squashfs"}

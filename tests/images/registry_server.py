@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import gzip
 import hashlib
 import http.server
 import json
@@ -31,13 +32,16 @@ class Registry:
     tokens_last: int = 1_000_000
     """Requests for which a token is good."""
     busy: int = 0
-    """How many requests are answered with 429 first."""
+    """How many requests are answered with `busy_status` first."""
+    busy_status: int = 429
     break_after: int | None = None
     """Bytes of a blob after which the connection is cut."""
     breaks: int = 0
     """How many times that happens."""
     ranges: bool = True
     redirect_to: str | None = None
+    says_gzip: bool = False
+    """Whether manifests are compressed for the way, and blobs are said to be."""
     digest_header: str | None = None
     requests: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     port: int = 0
@@ -67,8 +71,6 @@ class Registry:
         architecture: str = "amd64",
         diff_ids: list[str] | None = None,
     ) -> str:
-        import gzip
-
         if diff_ids is None:
             plain = (gzip.decompress(x) if x.startswith(b"\x1f\x8b") else x for x in layers)
             diff_ids = [f"sha256:{hashlib.sha256(layer).hexdigest()}" for layer in plain]
@@ -127,7 +129,7 @@ def _handler(registry: Registry) -> type[http.server.BaseHTTPRequestHandler]:
                 self._answer(200, b"{}")
             elif registry.busy:
                 registry.busy -= 1
-                self._answer(429, b"", {"Retry-After": "7"})
+                self._answer(registry.busy_status, b"", {"Retry-After": "7"})
             elif (challenge := registry.refuses(headers)) is not None:
                 self._answer(401, b"", {"WWW-Authenticate": challenge})
             else:
@@ -148,6 +150,8 @@ def _handler(registry: Registry) -> type[http.server.BaseHTTPRequestHandler]:
                 extra = {"Content-Type": media_type}
                 if registry.digest_header:
                     extra["Docker-Content-Digest"] = registry.digest_header
+                if registry.says_gzip:
+                    content, extra["Content-Encoding"] = gzip.compress(content), "gzip"
                 self._answer(200, content, extra)
             elif kind == "blobs" and registry.redirect_to:
                 self._answer(307, b"", {"Location": f"{registry.redirect_to}{path}"})
@@ -162,6 +166,8 @@ def _handler(registry: Registry) -> type[http.server.BaseHTTPRequestHandler]:
                 start = int(headers["Range"].removeprefix("bytes=").rstrip("-"))
             self.send_response(206 if start else 200)
             self.send_header("Content-Length", str(len(content) - start))
+            if registry.says_gzip:
+                self.send_header("Content-Encoding", "gzip")
             self.end_headers()
             end = len(content)
             if registry.breaks and registry.break_after is not None:

@@ -18,6 +18,8 @@ from typing import NamedTuple
 import pytest
 from needs import need
 
+from cwl_udss.images.squashfs_tables import readable_by_all
+
 Reader = Callable[[Path, Path], AbstractContextManager[Path]]
 
 
@@ -44,8 +46,8 @@ def snapshot(root: Path) -> dict[str, Facts]:
 def _facts(path: Path, root: Path, inodes: dict[int, str]) -> Facts:
     status = path.lstat()
     name = str(path.relative_to(root))
-    kind = {stat.S_IFDIR: "directory", stat.S_IFLNK: "link"}.get(
-        stat.S_IFMT(status.st_mode), "file"
+    kind = {stat.S_IFDIR: "directory", stat.S_IFLNK: "link", stat.S_IFREG: "file"}.get(
+        stat.S_IFMT(status.st_mode), "special"
     )
     content = ""
     if kind == "link":
@@ -67,6 +69,14 @@ def _facts(path: Path, root: Path, inodes: dict[int, str]) -> Facts:
     )
 
 
+def as_in_squashfs(found: dict[str, Facts]) -> dict[str, Facts]:
+    """What the directory sink has written, with the permissions that SquashFS images have."""
+    return {
+        path: facts if facts.kind == "link" else facts._replace(mode=readable_by_all(facts.mode))
+        for path, facts in found.items()
+    }
+
+
 @contextlib.contextmanager
 def unsquashfs(image: Path, scratch: Path) -> Iterator[Path]:
     """The image unpacked by squashfs-tools."""
@@ -84,7 +94,8 @@ def rdsquashfs(image: Path, scratch: Path) -> Iterator[Path]:
 
 def _unpack(program: str, package: str, options: list[str | Path], scratch: Path) -> Path:
     _need_program(program, package)
-    done = subprocess.run([program, *options], capture_output=True, check=False)
+    # unsquashfs leaves to the umask what it makes with the right mode at once.
+    done = subprocess.run([program, *options], capture_output=True, check=False, umask=0)
     assert done.returncode == 0, done.stderr.decode(errors="replace")
     return scratch / "tree"
 

@@ -129,8 +129,11 @@ def test_a_redirect_gets_no_credentials(registry: Registry, blob: Descriptor) ->
         assert all("Authorization" not in headers for _, headers in storage.requests)
 
 
-def test_a_busy_registry_is_waited_for_as_it_asks(registry: Registry, blob: Descriptor) -> None:
-    registry.busy = 2
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_busy_registry_is_waited_for_as_it_asks(
+    registry: Registry, blob: Descriptor, status: int
+) -> None:
+    registry.busy, registry.busy_status = 2, status
     client = Client(registry)
     assert read(client, blob) == BLOB
     assert client.waits == [7, 7]
@@ -197,6 +200,21 @@ def test_a_manifest_without_end(registry: Registry) -> None:
     registry.manifests["1"] = (b" " * (5 << 20), f"{OCI}.manifest.v1+json")
     with pytest.raises(InvalidImage, match="more than"):
         Client(registry).manifest("1")
+
+
+def test_a_manifest_compressed_on_the_way(registry: Registry) -> None:
+    digest = registry.add_image("1", gzipped(file("a")))
+    registry.says_gzip = True
+    document, _, found = Client(registry).manifest("1")
+    assert (json.loads(document)["schemaVersion"], found) == (2, digest)
+
+
+def test_a_blob_called_compressed_stays_as_it_is(registry: Registry) -> None:
+    # So do stores behind registries that were told so of a layer when it came.
+    registry.says_gzip = True
+    layer = gzipped(file("a"))
+    blob = Descriptor(**_renamed(registry.add_blob(layer, "layer")))
+    assert read(Client(registry), blob) == layer
 
 
 def test_not_found(registry: Registry) -> None:

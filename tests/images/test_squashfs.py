@@ -35,6 +35,7 @@ from squashfs_readers import (
     READERS,
     Facts,
     Reader,
+    as_in_squashfs,
     kernel,
     rdsquashfs,
     snapshot,
@@ -207,14 +208,6 @@ def image(
     path = tmp_path_factory.mktemp("image") / "image.sqfs"
     to_squashfs(layers, path, request.param)
     return path
-
-
-def as_in_squashfs(found: dict[str, Facts]) -> dict[str, Facts]:
-    """What the directory sink has written, with the permissions that SquashFS images have."""
-    return {
-        path: facts if facts.kind == "link" else facts._replace(mode=readable_by_all(facts.mode))
-        for path, facts in found.items()
-    }
 
 
 @pytest.mark.parametrize("reader", READERS)

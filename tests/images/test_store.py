@@ -38,6 +38,11 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "store")
 
 
+@pytest.fixture(params=ImageFormat)
+def store_of_each_format(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    return Store(tmp_path / "store", format=request.param)
+
+
 def images(store: Store, tmp_path: Path) -> Images:
     environment = {"CONTAINERS_REGISTRIES_CONF_DIR": str(tmp_path / "none")}
     return Images(store, environment, tmp_path)
@@ -143,7 +148,8 @@ def test_a_layer_that_was_kept_and_is_damaged_is_downloaded_again(
     assert kept.read_bytes() == LAYER
 
 
-def test_a_wrong_diff_id(registry: Registry, store: Store, tmp_path: Path) -> None:
+def test_a_wrong_diff_id(registry: Registry, store_of_each_format: Store, tmp_path: Path) -> None:
+    store = store_of_each_format
     registry.add_image("1", LAYER, diff_ids=["sha256:" + "0" * 64])
     with pytest.raises(InvalidImage, match="not those that its configuration names"):
         images(store, tmp_path).get(f"{registry.address}/image:1")
@@ -160,8 +166,9 @@ def test_a_wrong_diff_id(registry: Registry, store: Store, tmp_path: Path) -> No
     ],
 )
 def test_a_bad_layer_leaves_nothing(
-    registry: Registry, store: Store, tmp_path: Path, layer: bytes
+    registry: Registry, store_of_each_format: Store, tmp_path: Path, layer: bytes
 ) -> None:
+    store = store_of_each_format
     registry.add_image("1", layer, diff_ids=["sha256:" + "0" * 64])
     with pytest.raises(UdssError) as raised:
         images(store, tmp_path).get(f"{registry.address}/image:1")
@@ -191,18 +198,21 @@ def test_a_blob_that_is_another_is_called_that_even_if_it_is_no_layer(
 )
 def test_a_disk_that_does_not_take_it(
     registry: Registry,
-    store: Store,
+    store_of_each_format: Store,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     number: int,
     message: str,
 ) -> None:
+    store = store_of_each_format
+
     def fail(*arguments: Any, **keywords: Any) -> None:
         raise OSError(number, os.strerror(number))
 
     name = f"{registry.address}/image:1"
     with monkeypatch.context() as patch:
-        patch.setattr(convert, "DirectorySink", fail)
+        for sink in ("DirectorySink", "SquashfsSink"):
+            patch.setattr(convert, sink, fail)
         with pytest.raises(StoreError, match=message):
             images(store, tmp_path).get(name)
     assert left(store) == []
