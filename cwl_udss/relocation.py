@@ -2,7 +2,8 @@
 """A run's outputs are put where the person wants them, in time that grows with their number only.
 
 cwltool's relocateOutputs looks at the directories of all steps for each file, and at all files of a
-name for each that clashes with them (cwltool.process in 3.1 to 3.3).
+name for each that clashes with them (cwltool.process in 3.1 to 3.3). Of directories that have the
+same name and files of the same names it keeps the last one's, or fails.
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ import functools
 import os
 import shutil
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, MutableSequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableSequence
 from typing import Any
 
 from cwltool.loghandler import _logger
-from cwltool.pathmapper import PathMapper
+from cwltool.pathmapper import MapperEnt, PathMapper
 from cwltool.process import compute_checksums, stage_files
 from cwltool.stdfsaccess import StdFsAccess
 from cwltool.utils import get_listing, visit_class
@@ -38,7 +39,8 @@ def relocate_outputs(  # noqa: PLR0917 - as cwltool calls it
 ) -> Any:
     """Move or copy what `outputs` names to a directory, and name it there.
 
-    The parameters, the names of files that clash, and all else are cwltool's.
+    The parameters, the names of files that clash, and all else are cwltool's, but for directories
+    that clash: they are numbered like files.
     """
     with traced("relocate"):
         visit_class(outputs, ("Directory",), functools.partial(get_listing, fs_access))
@@ -47,8 +49,9 @@ def relocate_outputs(  # noqa: PLR0917 - as cwltool calls it
         found = list(_files_and_directories(outputs))
         visit_class(found, _CLASSES, functools.partial(_resolve, fs_access))
         mapper = path_mapper(found, "", destination, separateDirs=False)
-        number_clashes(mapper)
         movable = Prefixes(source_directories if action == "move" else ())
+        number_directories(mapper, found, movable.begin)
+        number_clashes(mapper)
         stage_files(
             mapper, stage_func=functools.partial(_relocate, movable, fs_access), symlink=False
         )
@@ -71,12 +74,56 @@ class Prefixes:
         return any(text[:length] in prefixes for length, prefixes in self._by_length.items())
 
 
+def number_directories(
+    mapper: PathMapper, outputs: Iterable[Any], can_merge: Callable[[str], bool]
+) -> None:
+    """Give directories a path of their own, if a file is to have the same, or another directory,
+    unless (by its source) it can be merged into that and has no file of the same name."""
+    taken = {entry.target for _, entry in mapper.items()}
+    files = {entry.target for _, entry in mapper.items() if _is_file(entry)}
+    used: set[str] = set()
+    last: defaultdict[str, int] = defaultdict(lambda: 1)
+    for top, entries in _outputs_once(mapper, outputs):
+        if top.type == "Directory" and (
+            top.target in files
+            or (top.target in used and not can_merge(top.resolved))
+            or any(_is_file(x) and x.target in used for x in entries.values())
+        ):
+            target = top.target
+            while target in taken:
+                last[top.target] += 1
+                target = f"{top.target}_{last[top.target]}"
+            taken.add(target)
+            for location, entry in entries.items():
+                moved = entry._replace(target=target + entry.target.removeprefix(top.target))
+                entries[location] = mapper.update(location, *moved)
+        used.update(entry.target for entry in entries.values())
+
+
+def _outputs_once(
+    mapper: PathMapper, outputs: Iterable[Any]
+) -> Iterator[tuple[MapperEnt, dict[str, MapperEnt]]]:
+    """Each output with all that belongs to it, by location, unless it was part of one before."""
+    seen: set[str] = set()
+    for output in outputs:
+        # Of two File objects of one file cwltool maps only the first one's secondary files.
+        locations = (x for x in _locations(output) if x in mapper and x not in seen)
+        entries = {location: mapper.mapper(location) for location in locations}
+        seen.update(entries)
+        if output["location"] in entries:
+            yield entries[output["location"]], entries
+
+
+def _is_file(entry: MapperEnt) -> bool:
+    return entry.type is not None and "File" in entry.type
+
+
 def number_clashes(mapper: PathMapper) -> None:
     """Give files that are to have the same path one each: the next is called `_2`, and so on."""
     sources: dict[str, str] = {}
     last: defaultdict[str, int] = defaultdict(lambda: 1)
     for key, entry in list(mapper.items()):
-        if entry.type is None or "File" not in entry.type:
+        if not _is_file(entry):
             continue
         target = entry.target
         if sources.setdefault(target, entry.resolved) == entry.resolved:
@@ -99,6 +146,13 @@ def _files_and_directories(value: Any) -> Iterator[Any]:
     elif isinstance(value, MutableSequence):
         for item in value:
             yield from _files_and_directories(item)
+
+
+def _locations(entry: Any) -> Iterator[str]:
+    """Where a File or Directory object is, and all that belongs to it."""
+    yield entry["location"]
+    for part in (*entry.get("listing", ()), *entry.get("secondaryFiles", ())):
+        yield from _locations(part)
 
 
 def _resolve(fs_access: StdFsAccess, entry: Any) -> None:
