@@ -35,9 +35,7 @@ conformance: $(VENV)/installed-conformance  ## run CWL's suite (SUITE=PATH, else
 	$(VENV)/bin/python conformance/run --suite conformance/containment --output conformance-results/containment
 
 bench: $(VENV)/installed-test  ## measure against others, and print the tables (see benchmarks/README.md)
-	for name in start steps scatter sandbox image batch; do \
-		$(VENV)/bin/python benchmarks/$$name.py || exit; \
-	done
+	$(VENV)/bin/python benchmarks/all.py
 
 clean:  ## remove the virtual environment
 	rm -rf $(VENV)

@@ -8,14 +8,25 @@ from __future__ import annotations
 
 import json
 import shutil
+import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from measure import COMMANDS, Setting, in_turn, print_table, run, setting
+from measure import (
+    COMMANDS,
+    Finding,
+    Setting,
+    in_turn,
+    print_findings,
+    print_rows,
+    print_table,
+    ratio,
+    run,
+    setting,
+)
 
 TESTS = Path(__file__).parent.parent / "tests"
 sys.path[:0] = [str(TESTS), str(TESTS / "batch")]
@@ -26,6 +37,8 @@ STEPS = 200
 AT_ONCE = 8
 PILOT_STEPS = 400
 DRIVER_STEPS = (1000, 10_000)
+YARDSTICK = "sbatch --array"
+OURS = "cwltool --udss-batch slurm"
 WORKFLOW = Path(__file__).parent / "workflows" / "sleep-many.cwl"
 # Runs the driver and says what it alone has used, without the commands of the batch system.
 MEASURED = """
@@ -41,12 +54,10 @@ sys.exit(code)
 """
 
 
-def main() -> None:
+def main() -> list[Finding]:
     """Print the tables."""
     with setting() as here:
-        _against_slurm(here)
-        _pilot(here)
-        _driver(here)
+        return [_against_slurm(here), _pilot(here), _driver(here)]
 
 
 def _input(here: Setting, steps: int, seconds: float) -> Path:
@@ -56,55 +67,47 @@ def _input(here: Setting, steps: int, seconds: float) -> Path:
 
 
 def _cwltool(here: Setting, steps: int, seconds: float, *options: str) -> list[str | Path]:
-    runs = here.scratch / "runs"
-    return [
-        *(COMMANDS / "cwltool", "--udss", "--quiet", "--outdir", here.scratch / "out"),
-        *("--udss-runs", runs, *options, WORKFLOW, _input(here, steps, seconds)),
-    ]
+    command: list[str | Path] = [COMMANDS / "cwltool", "--udss", "--quiet", *options]
+    command += ["--outdir", here.scratch / "out", "--udss-runs", here.scratch / "runs"]
+    return [*command, WORKFLOW, _input(here, steps, seconds)]
 
 
-def _against_slurm(here: Setting) -> None:
+def _against_slurm(here: Setting) -> Finding:
     directory = Path(tempfile.mkdtemp(prefix="b", dir="/dev/shm"))
     try:
         with serve_slurm(directory, cpus=AT_ONCE // 2) as slurm:
             environment = {**here.environment, **slurm.environment}
             array = ["sbatch", "--wait", f"--array=0-{STEPS - 1}", "--output=/dev/null"]
             commands: Mapping[str, Sequence[str | Path]] = {
-                "sbatch --array": [*array, "--wrap=sleep 1"],
-                "cwltool --udss-batch slurm": _cwltool(here, STEPS, 1, "--udss-batch", "slurm"),
+                YARDSTICK: [*array, "--wrap=sleep 1"],
+                OURS: _cwltool(here, STEPS, 1, "--udss-batch", "slurm"),
             }
             contestants = {name: partial(run, c, environment) for name, c in commands.items()}
             results = in_turn(contestants)
     finally:
         shutil.rmtree(directory)
-    print_table(
-        f"{STEPS} steps of 1 s on Slurm, {AT_ONCE} at a time",
-        results,
-        "sbatch --array",
-        "bar: at most 1.15 ×",
-    )
+    title = f"{STEPS} steps of 1 s on Slurm, {AT_ONCE} at a time"
+    print_table(title, results, YARDSTICK)
+    return Finding(f"{title}: × {YARDSTICK}", ratio(results[OURS], results[YARDSTICK]), 1.15)
 
 
-def _pilot(here: Setting) -> None:
+def _pilot(here: Setting) -> Finding:
     options = ("--udss-batch", "local", "--udss-pilot")
     one = partial(run, _cwltool(here, 1, 0, *options), here.environment)
     many = partial(run, _cwltool(here, PILOT_STEPS, 0, *options), here.environment)
     results = in_turn({"1 step": one, f"{PILOT_STEPS} steps": many})
-    rates = sorted(
+    print_table("steps that do nothing, in a pilot on this machine", results, "1 step")
+    rate = statistics.median(
         (PILOT_STEPS - 1) / (several.seconds - single.seconds)
         for single, several in zip(*results.values(), strict=True)
     )
-    print_table(
-        "Steps that do nothing, in a pilot on this machine",
-        results,
-        "1 step",
-        f"{rates[len(rates) // 2]:.0f} steps a second without start and end; bar: 20",
-    )
+    return Finding("steps a second in a pilot", rate, 20, at_least=True)
 
 
-def _driver(here: Setting) -> None:
+def _driver(here: Setting) -> Finding:
     """What the driver itself uses for a step, when jobs end at once."""
     instant = Path(__file__).with_name("instant_jobs.py")
+    rows = []
     for steps in DRIVER_STEPS:
         directory = Path(tempfile.mkdtemp(prefix="b", dir="/dev/shm"))
         try:
@@ -113,17 +116,17 @@ def _driver(here: Setting) -> None:
                 report = here.scratch / "report.json"
                 options = ("--udss-batch", "pbs", "--udss-batch-rate", "1000")
                 command = _cwltool(here, steps, 0, *options)[1:]
-                began = time.monotonic()
                 run([sys.executable, "-c", MEASURED, report, *command], environment)
                 used = json.loads(report.read_text())
-                print(
-                    f"{steps} steps: driver {1000 * used['cpu'] / steps:.1f} ms of CPU a step, "
-                    f"{used['memory']:.0f} MB, {time.monotonic() - began:.0f} s in all; "
-                    f"{dict(pbs.counts())}"
-                )
+                milliseconds = 1000 * used["cpu"] / steps
+                figures = (f"{milliseconds:.1f}", f"{used['memory']:.0f}")
+                rows.append((f"{steps:,}", *figures, f"{dict(pbs.counts())}"))
         finally:
             shutil.rmtree(directory)
+    headings = ("steps", "own CPU ms a step", "MB", "commands of the batch system")
+    print_rows("what the driver uses, when jobs end at once", headings, rows)
+    return Finding("the driver's own processor time for a step as a job", milliseconds, 10, " ms")
 
 
 if __name__ == "__main__":
-    main()
+    print_findings(main())

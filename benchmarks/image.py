@@ -2,8 +2,8 @@
 """Pulling and converting an image from a registry on loopback, against other tools, and against the
 fastest programs for each part in a pipe (which checks nothing, and can do one layer only).
 
-Each run has a filesystem of its own, as ext4 slows several-fold after large deletes: as root a new
-ext4 in a file, otherwise an empty directory in memory.
+Each run has a filesystem of its own: an empty directory in memory; as root a new ext4 in a file,
+too, as ext4 slows several-fold after large deletes.
 """
 
 from __future__ import annotations
@@ -16,13 +16,25 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
-from measure import COMMANDS, Run, in_turn, print_table, run, setting
+from measure import (
+    COMMANDS,
+    Finding,
+    Run,
+    in_turn,
+    print_findings,
+    print_table,
+    ratio,
+    run,
+    setting,
+)
+from peers import podman_command
 from stand_ins import RELEASE, cache_directory, push, stand_in_registry, write_layout
 
 # About 200 MB and 10,000 entries.
@@ -37,6 +49,8 @@ TAR2SQFS = "curl | igzip | tar2sqfs -c lz4"
 TAR = "curl | igzip | tar -x"
 PODMAN = "podman pull"
 CH_IMAGE = "ch-image pull"
+PEERS = (PODMAN, CH_IMAGE, UMOCI, TAR2SQFS, TAR)
+MEMORY = "tmpfs"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,38 +63,54 @@ class Contestant:
     """What makes the directory removable."""
 
 
-def main() -> None:
-    """Print the table."""
+def main() -> list[Finding]:
+    """Print a table for memory, and as root one for a disk."""
     with setting() as here, serve_tls(here.scratch) as (tls_registry, certificate):
         # In a process of its own: the peak memory of a child is at least its parent's.
         with ProcessPoolExecutor(1, get_context("spawn")) as other:
             push(other.submit(layout).result(), f"{here.registry}/{NAME}")
         contestants = {
-            name: in_fresh_filesystem(contestant, here.environment)
+            name: contestant
             for name, contestant in all_contestants(
                 here.registry, tls_registry, certificate
             ).items()
             if all(map(shutil.which, contestant.programs))
         }
-        results = in_turn(contestants)
-    print_table(
-        f"an image of {size()} pulled and converted on {filesystem()}",
-        results,
-        UMOCI,
-        "bars: SquashFS at most 0.25 × umoci and 1.5 × tar2sqfs, a directory in memory 1.5 × tar; "
-        "under 150 MB",
-        others=[name for name in (TAR2SQFS, TAR) if name in results],
-    )
+        findings = []
+        for filesystem, fresh in filesystems().items():
+            results = in_turn(
+                {
+                    name: in_fresh_filesystem(contestant, fresh, here.environment)
+                    for name, contestant in contestants.items()
+                },
+                peers=PEERS,
+            )
+            title = f"an image of {size()} pulled and converted on {filesystem}"
+            print_table(title, results, UMOCI, others=[x for x in (TAR2SQFS, TAR) if x in results])
+            findings += found(filesystem, results)
+    return findings
+
+
+def found(filesystem: str, results: Mapping[str, Sequence[Run]]) -> list[Finding]:
+    """Return what there is a bar for. A pipe to a disk syncs nothing, so for that there is none."""
+    memory = max(run.megabytes for name in (SQUASHFS, DIRECTORY) for run in results[name])
+    bars = [(SQUASHFS, UMOCI, 0.25), (SQUASHFS, TAR2SQFS, 1.5)]
+    bars += [(DIRECTORY, TAR, 1.5)] if filesystem == MEMORY else []
+    return [
+        *(
+            Finding(f"{ours} on {filesystem}: × {other}", ratio(results[ours], results[other]), bar)
+            for ours, other, bar in bars
+            if other in results
+        ),
+        Finding(f"memory of a pull on {filesystem}", memory, 150, " MB"),
+    ]
 
 
 def all_contestants(registry: str, tls_registry: str, certificate: Path) -> dict[str, Contestant]:
     """Return what runs against each other."""
     pull = f"{COMMANDS}/cwl-udss images pull --udss-store . {NAME} --udss-format"
     download = f"curl -sSf http://{registry}/v2/{NAME.rpartition(':')[0]}/blobs/{layer()}"
-    podman = (
-        "podman --root $PWD/root --runroot $PWD/run --storage-driver overlay --runtime runc "
-        "--cgroup-manager cgroupfs --events-backend file"
-    )
+    podman = " ".join(podman_command(Path("$PWD")))
     return {
         SQUASHFS: Contestant(script=f"{pull} squashfs"),
         DIRECTORY: Contestant(script=f"{pull} directory"),
@@ -117,12 +147,14 @@ def all_contestants(registry: str, tls_registry: str, certificate: Path) -> dict
 
 
 def in_fresh_filesystem(
-    contestant: Contestant, environment: Mapping[str, str]
+    contestant: Contestant,
+    fresh: Callable[[], AbstractContextManager[Path]],
+    environment: Mapping[str, str],
 ) -> Callable[[], Run]:
     """Return what runs a contestant once."""
 
     def run_once() -> Run:
-        with fresh_filesystem() as directory:
+        with fresh() as directory:
             result = run(["sh", "-c", f"cd {directory} && {contestant.script}"], environment)
             subprocess.run(["sh", "-c", contestant.afterwards], cwd=directory, check=True)
             return result
@@ -212,30 +244,33 @@ def serve_tls(directory: Path) -> Iterator[tuple[str, Path]]:
         server.wait()
 
 
-def filesystem() -> str:
-    """Return where each run writes."""
-    return "a new ext4" if os.geteuid() == 0 else "tmpfs"
+def filesystems() -> Mapping[str, Callable[[], AbstractContextManager[Path]]]:
+    """Return what makes an empty filesystem for a run, by the filesystem's name."""
+    return {MEMORY: memory} | ({"a new ext4": ext4} if os.geteuid() == 0 else {})
 
 
 @contextlib.contextmanager
-def fresh_filesystem() -> Iterator[Path]:
-    """An empty filesystem, for one run."""
-    if os.geteuid() == 0:
-        with tempfile.TemporaryDirectory() as name:
-            image, mounted = Path(name) / "ext4", Path(name) / "mounted"
-            with image.open("wb") as stream:
-                stream.truncate(EXT4_SIZE)
-            mounted.mkdir()
-            subprocess.run(["mkfs.ext4", "-q", image], check=True)
-            subprocess.run(["mount", "-o", "loop", image, mounted], check=True)
-            try:
-                yield mounted
-            finally:
-                subprocess.run(["umount", mounted], check=True)
-    else:
-        with tempfile.TemporaryDirectory(dir="/dev/shm") as name:
-            yield Path(name)
+def memory() -> Iterator[Path]:
+    """An empty directory in memory."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as name:
+        yield Path(name)
+
+
+@contextlib.contextmanager
+def ext4() -> Iterator[Path]:
+    """An ext4 in a file."""
+    with tempfile.TemporaryDirectory() as name:
+        image, mounted = Path(name) / "ext4", Path(name) / "mounted"
+        with image.open("wb") as stream:
+            stream.truncate(EXT4_SIZE)
+        mounted.mkdir()
+        subprocess.run(["mkfs.ext4", "-q", image], check=True)
+        subprocess.run(["mount", "-o", "loop", image, mounted], check=True)
+        try:
+            yield mounted
+        finally:
+            subprocess.run(["umount", mounted], check=True)
 
 
 if __name__ == "__main__":
-    main()
+    print_findings(main())

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Times of commands side by side: in turn, so that a machine that drifts drifts for all."""
+"""Times of commands side by side: in turn, so that a machine that drifts drifts for all; and bars,
+with what was found."""
 
 from __future__ import annotations
 
@@ -11,18 +12,23 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from rich.console import Console
 from rich.table import Table
+
+from cwl_udss.runtimes.probe import find_bubblewrap
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "conformance"))
 from stand_ins import mirrors, serve_registry, stand_in_registry
 
 COMMANDS = Path(sys.executable).parent
 REPETITIONS = 5
+Name = TypeVar("Name")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,22 @@ class Run:
     seconds: float
     own_seconds: float
     megabytes: float
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was measured for a bar, which is the most (or with `at_least` the least) it may be."""
+
+    what: str
+    value: float
+    bar: float
+    unit: str = ""
+    at_least: bool = False
+
+    @property
+    def holds(self) -> bool:
+        """Whether the bar is held."""
+        return self.value >= self.bar if self.at_least else self.value <= self.bar
 
 
 @dataclass(frozen=True)
@@ -93,46 +115,80 @@ def processor_seconds(process_id: int) -> float:
 
 
 def in_turn(
-    contestants: Mapping[str, Callable[[], Run]], repetitions: int = REPETITIONS
-) -> dict[str, list[Run]]:
-    """Run each contestant once for nothing, then all of them in turn."""
-    for contestant in contestants.values():
-        contestant()
-    runs: dict[str, list[Run]] = {name: [] for name in contestants}
-    for _ in range(repetitions):
-        for name, contestant in contestants.items():
-            runs[name].append(contestant())
+    contestants: Mapping[Name, Callable[[], Result]],
+    repetitions: int = REPETITIONS,
+    *,
+    peers: Collection[Name] = (),
+    rehearse: bool = True,
+) -> dict[Name, list[Result]]:
+    """Run each contestant once for nothing (if `rehearse`), then all of them in turn, every second
+    time backwards. Peers that do not run here are left out, and it is said why."""
+    contestants = dict(contestants)
+    for name in list(contestants) if rehearse else ():
+        try:
+            contestants[name]()
+        except RuntimeError as error:
+            if name not in peers:
+                raise
+            print(f"left out: {name}: {error}", file=sys.stderr)
+            del contestants[name]
+    runs: dict[Name, list[Result]] = {name: [] for name in contestants}
+    for number in range(repetitions):
+        for name in list(contestants)[:: -1 if number % 2 else 1]:
+            runs[name].append(contestants[name]())
     return runs
 
 
 def print_table(
-    title: str,
-    results: Mapping[str, Sequence[Run]],
-    yardstick: str,
-    bar: str,
-    *,
-    others: Sequence[str] = (),
+    title: str, results: Mapping[str, Sequence[Run]], yardstick: str, *, others: Sequence[str] = ()
 ) -> None:
     """Print medians, their spread, and ratios to a yardstick's (and to others), pair by pair."""
     yardsticks = (yardstick, *others)
-    table = Table(title=title, caption=f"{bar}; {machine()}", title_justify="left")
-    for heading in ("", "median s", "min", "max", *(f"× {name}" for name in yardsticks), "peak MB"):
-        table.add_column(heading, justify="left" if not heading else "right")
+    rows = []
     for name, runs in results.items():
-        ratios = (_ratio(runs, results[other]) for other in yardsticks)
         times = [run.seconds for run in runs]
-        table.add_row(
-            name,
-            *(f"{x:.2f}" for x in (statistics.median(times), min(times), max(times), *ratios)),
-            f"{max(run.megabytes for run in runs):.0f}",
-        )
+        figures = [statistics.median(times), min(times), max(times)]
+        figures += [ratio(runs, results[other]) for other in yardsticks]
+        megabytes = max(run.megabytes for run in runs)
+        rows.append((name, *(f"{figure:.2f}" for figure in figures), f"{megabytes:.0f}"))
+    headings = ("median s", "min", "max", *(f"× {name}" for name in yardsticks), "peak MB")
+    print_rows(title, ("", *headings), rows)
+
+
+def print_rows(title: str, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table whose first column is of words, and all others of figures."""
+    table = Table(title=title, title_justify="left")
+    for number, heading in enumerate(headings):
+        table.add_column(heading, justify="right" if number else "left")
+    for row in rows:
+        table.add_row(*row)
     Console(width=None if sys.stdout.isatty() else 120).print(table)
 
 
-def _ratio(runs: Sequence[Run], yardstick: Sequence[Run]) -> float:
+def print_findings(findings: Iterable[Finding]) -> None:
+    """Print bars, and what holds."""
+    rows = [
+        (
+            finding.what,
+            f"{finding.value:.3g}{finding.unit}",
+            f"{'≥' if finding.at_least else '≤'} {finding.bar:g}{finding.unit}",
+            "holds" if finding.holds else "missed",
+        )
+        for finding in findings
+    ]
+    print_rows(f"bars, on {machine()}", ("", "found", "bar", ""), rows)
+
+
+def ratio(runs: Sequence[Run], yardstick: Sequence[Run]) -> float:
+    """Return the median of what pairs of runs have taken, one in terms of the other."""
     return statistics.median(
         one.seconds / other.seconds for one, other in zip(runs, yardstick, strict=True)
     )
+
+
+def bubblewrap() -> str:
+    """Return the bwrap that sandboxes are made with here."""
+    return find_bubblewrap(None).path
 
 
 def machine() -> str:

@@ -3,24 +3,24 @@
 
 from __future__ import annotations
 
+import shutil
 import statistics
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import image
-from measure import Setting, machine, setting
-from rich.console import Console
-from rich.table import Table
+from measure import Finding, Setting, in_turn, print_findings, print_rows, setting
+from peers import podman
 from stand_ins import push
 
 from cwl_udss.identity import identity_files
+from cwl_udss.images.formats import ImageFormat
 from cwl_udss.images.pull import Images
-from cwl_udss.images.store import ImageFormat, Store
+from cwl_udss.images.store import Store
 from cwl_udss.runtimes.bwrap import Bubblewrap
 from cwl_udss.runtimes.probe import find_bubblewrap
 from cwl_udss.sandbox import (
@@ -33,9 +33,13 @@ from cwl_udss.sandbox import (
 )
 
 YARDSTICK = "bwrap alone"
+OURS = "sandbox"
+LARGE = "sandbox, large image"
+# By how many inputs there are, and how many milliseconds they may take.
+LOADS = {(1000, 150): "sandbox, 1,000 inputs", (3000, 500): "sandbox, 3,000 inputs"}
 SMALL = "docker.io/library/busybox:1.36"
 STARTS = 20
-LARGE_STARTS = INSIDE = 5
+LARGE_STARTS = INSIDE = 7
 # For busybox ($0), which is one static program: it runs on this machine as it does in the sandbox.
 WORK = {
     "processor": "i=0; while [ $i -lt 3000000 ]; do i=$((i+1)); done",
@@ -47,15 +51,32 @@ WORK = {
 Times = Mapping[str, list[float]]
 
 
-def main() -> None:
+def main() -> list[Finding]:
     """Print the tables."""
     runtime = find_bubblewrap(None)
-    with setting() as here:
+    with setting() as here, podman(here.scratch / "podman") as podman_command:
         push(image.layout(), f"{here.registry}/{image.NAME}")
         roots = {name: root(here, name) for name in (SMALL, image.NAME)}
-        print_differences(in_turn(starts(here, runtime, roots), STARTS))
-        print_differences(in_turn(large_starts(here, runtime, roots[SMALL]), LARGE_STARTS))
-        print_ratios(in_turn(work(here, runtime, roots[SMALL]), INSIDE))
+        peers = other_starts(here, podman_command, roots[SMALL])
+        started = measured({**starts(here, runtime, roots), **peers}, STARTS, peers)
+        loaded = measured(large_starts(here, runtime, roots[SMALL]), LARGE_STARTS)
+        worked = measured(work(here, runtime, roots[SMALL]), INSIDE)
+    print_differences(started)
+    print_differences(loaded)
+    print_ratios(worked)
+    more = f"ms more than {YARDSTICK}"
+    return [
+        Finding(f"start of a sandbox: {more}", difference(started, OURS), 5),
+        Finding("the same, large image", difference(started, LARGE), 5),
+        *(
+            Finding(f"{inputs:,} input files: {more}", difference(loaded, name), bar)
+            for (inputs, bar), name in LOADS.items()
+        ),
+        *(
+            Finding(f"inside: {name}, × outside", ratio(worked, name), 1.02)
+            for name in ("processor", "memory", "large files", "small files")
+        ),
+    ]
 
 
 def root(here: Setting, name: str) -> Path:
@@ -74,21 +95,39 @@ def starts(
     return {
         YARDSTICK: partial(run, [*plain(runtime, small), "true"]),
         f"{YARDSTICK}, large image": partial(run, [*plain(runtime, large), "true"]),
-        "sandbox": partial(enter, runtime, true),
-        "sandbox, large image": partial(enter, runtime, true_in_large),
+        OURS: partial(enter, runtime, true),
+        LARGE: partial(enter, runtime, true_in_large),
+    }
+
+
+def other_starts(
+    here: Setting, podman_command: list[str], small: Path
+) -> dict[str, Callable[[], None]]:
+    """The same by other runtimes."""
+    commands = {
+        "ch-run": ["ch-run", str(small), "--", "true"],
+        "podman run": [
+            *(*podman_command, "run", "--rm", "--network=none", "--read-only"),
+            *("--rootfs", str(small), "true"),
+        ],
+    }
+    return {
+        name: partial(run, command, environment=here.environment)
+        for name, command in commands.items()
+        if shutil.which(command[0])
     }
 
 
 def large_starts(here: Setting, runtime: Bubblewrap, small: Path) -> dict[str, Callable[[], None]]:
     """The same with many inputs."""
     true = replace(sandbox(here, small), command=("true",))
-    thousand, more = with_inputs(here, true, 1000), with_inputs(here, true, 3000)
+    loaded = {name: with_inputs(here, true, inputs) for (inputs, _), name in LOADS.items()}
+    fewest = next(iter(loaded.values()))
     return {
         YARDSTICK: partial(run, [*plain(runtime, small), "true"]),
-        "sandbox, 1,000 inputs": partial(enter, runtime, thousand),
-        "sandbox, 3,000 inputs": partial(enter, runtime, more),
+        **{name: partial(enter, runtime, given) for name, given in loaded.items()},
         f"{YARDSTICK}, 1,000 inputs": partial(
-            run, [*plain(runtime, small), *binds(thousand), "true"]
+            run, [*plain(runtime, small), *binds(fewest), "true"]
         ),
     }
 
@@ -153,16 +192,20 @@ def binds(given: Sandbox) -> list[str]:
     return [word for bind in inputs for word in ("--ro-bind", bind.source, bind.destination)]
 
 
-def run(command: list[str], directory: str | None = None) -> None:
-    """Run a command."""
-    subprocess.run(
+def run(
+    command: list[str], directory: str | None = None, environment: Mapping[str, str] | None = None
+) -> None:
+    """Run a command. Raises RuntimeError if it fails."""
+    done = subprocess.run(
         command,
         cwd=directory,
-        env={},
+        env=dict(environment or {}),
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        check=True,
+        stderr=subprocess.PIPE,
+        check=False,
     )
+    if done.returncode:
+        raise RuntimeError(f"{command[0]} failed: {done.stderr[-1000:].decode()}")
 
 
 def enter(runtime: Bubblewrap, given: Sandbox) -> None:
@@ -175,55 +218,50 @@ def enter(runtime: Bubblewrap, given: Sandbox) -> None:
         raise RuntimeError(f"{given.command} ended with {result}")
 
 
-def in_turn(contestants: Mapping[str, Callable[[], None]], repetitions: int) -> Times:
-    """Run each contestant once for nothing, then all of them in turn; return seconds."""
-    for contestant in contestants.values():
+def measured(
+    contestants: Mapping[str, Callable[[], None]], repetitions: int, peers: Collection[str] = ()
+) -> Times:
+    """Run contestants in turn; return seconds."""
+
+    def seconds(contestant: Callable[[], None]) -> float:
+        start = time.perf_counter()
         contestant()
-    times: dict[str, list[float]] = {name: [] for name in contestants}
-    for _ in range(repetitions):
-        for name, contestant in contestants.items():
-            start = time.perf_counter()
-            contestant()
-            times[name].append(time.perf_counter() - start)
-    return times
+        return time.perf_counter() - start
+
+    timed = {name: partial(seconds, contestant) for name, contestant in contestants.items()}
+    return in_turn(timed, repetitions, peers=peers)
+
+
+def difference(times: Times, name: str) -> float:
+    """Return how many milliseconds more than bwrap alone it takes, pair by pair."""
+    pairs = zip(times[name], times[YARDSTICK], strict=True)
+    return 1000 * statistics.median(one - other for one, other in pairs)
+
+
+def ratio(times: Times, name: str) -> float:
+    """Return how much longer than outside it takes inside, pair by pair."""
+    pairs = zip(times[name], times[f"{name}, native"], strict=True)
+    return statistics.median(inside / native for inside, native in pairs)
 
 
 def print_differences(times: Times) -> None:
-    """Print milliseconds, and how many more than bwrap alone takes, pair by pair."""
-    yardstick = times[YARDSTICK]
+    """Print milliseconds, and how many more than bwrap alone takes."""
     rows = []
     for name, seconds in times.items():
-        more = statistics.median(a - b for a, b in zip(seconds, yardstick, strict=True))
-        figures = (statistics.median(seconds), min(seconds), max(seconds), more)
-        rows.append((name, *(f"{figure * 1000:.1f}" for figure in figures)))
-    bar = "bars: 5 ms more, 150 with 1,000 inputs, 500 with 3,000"
-    print_rows("a sandbox is started and ends", ("median ms", "min", "max", "more"), rows, bar)
+        spread = (statistics.median(seconds), min(seconds), max(seconds))
+        figures = (*(1000 * figure for figure in spread), difference(times, name))
+        rows.append((name, *(f"{figure:.1f}" for figure in figures)))
+    print_rows("a sandbox is started and ends", ("", "median ms", "min", "max", "more"), rows)
 
 
 def print_ratios(times: Times) -> None:
-    """Print seconds inside and outside, and their ratio, pair by pair."""
+    """Print seconds inside and outside, and their ratio."""
     rows = []
     for name in WORK:
-        inside, native = times[name], times[f"{name}, native"]
-        ratio = statistics.median(a / b for a, b in zip(inside, native, strict=True))
-        figures = (statistics.median(inside), statistics.median(native), ratio)
-        rows.append((name, *(f"{figure:.3f}" for figure in figures)))
-    headings = ("median s inside", "native", "×")
-    print_rows("the same work inside and outside", headings, rows, "bar: at most 1.02 ×")
-
-
-def print_rows(
-    title: str, headings: tuple[str, ...], rows: list[tuple[str, ...]], bar: str
-) -> None:
-    """Print a table."""
-    table = Table(title=title, caption=f"{bar}; {machine()}", title_justify="left")
-    table.add_column("")
-    for heading in headings:
-        table.add_column(heading, justify="right")
-    for row in rows:
-        table.add_row(*row)
-    Console(width=None if sys.stdout.isatty() else 120).print(table)
+        medians = (statistics.median(times[x]) for x in (name, f"{name}, native"))
+        rows.append((name, *(f"{figure:.3f}" for figure in (*medians, ratio(times, name)))))
+    print_rows("the same work inside and outside", ("", "median s inside", "outside", "×"), rows)
 
 
 if __name__ == "__main__":
-    main()
+    print_findings(main())

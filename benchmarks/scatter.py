@@ -5,46 +5,67 @@ from __future__ import annotations
 
 import json
 import statistics
-import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from measure import COMMANDS, Run, Setting, in_turn, machine, print_table, run, setting
-from rich.console import Console
-from rich.table import Table
+from measure import (
+    COMMANDS,
+    Finding,
+    Run,
+    Setting,
+    bubblewrap,
+    in_turn,
+    print_findings,
+    print_rows,
+    print_table,
+    ratio,
+    run,
+    setting,
+)
 
 WORKFLOWS = Path(__file__).parent / "workflows"
 START = 1  # a run with one step is start-up, which no step is charged for
 FEW = 500
+MANY = 5000
+OURS = "cwltool --udss"
 STEPS: Mapping[str, Sequence[int]] = {
     "cwltool --no-container": (START, FEW, 2000),
-    "cwltool --udss": (START, FEW, 2000, 5000),
-    "cwltool --udss --parallel": (START, FEW, 2000, 5000),
+    OURS: (START, FEW, MANY),
+    f"{OURS} --parallel": (START, FEW, MANY),
 }
-REPETITIONS = 3
 SLEEPS = 200
 SECONDS = "0.1"
 AT_ONCE = 2
+YARDSTICK = "xargs bwrap"
 SANDBOX = (
-    *("bwrap", "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"),
+    *("--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"),
     *("--unshare-all", "--die-with-parent"),
 )
 Results = Mapping[tuple[str, int], Sequence[Run]]
 
 
-def main() -> None:
+def main() -> list[Finding]:
     """Print the tables."""
     with setting() as here:
         (here.scratch / "input.txt").write_text("content\n")
-        print_costs(in_turn(cat_steps(here), REPETITIONS))
-        results = in_turn(sleeping_steps(here))
-    print_table(
-        f"{SLEEPS} steps of {SECONDS} s, {AT_ONCE} at once",
-        results,
-        "xargs bwrap",
-        "bar: cwltool at most 1.15 × xargs",
-    )
+        run(command(here, OURS, "cat", START), here.environment)  # the image, and caches
+        cats = in_turn(cat_steps(here), rehearse=False)
+        sleeps = in_turn(sleeping_steps(here))
+    print_costs(cats)
+    print_table(f"{SLEEPS} steps of {SECONDS} s, {AT_ONCE} at once", sleeps, YARDSTICK)
+    many = median_cost(cats, OURS, MANY)
+    return [
+        Finding(f"cost of a step at {MANY:,} steps: × at {FEW}", growth(cats, OURS, MANY), 1.2),
+        Finding("the same, --parallel", growth(cats, f"{OURS} --parallel", MANY), 1.2),
+        Finding("the driver's own processor time for a step", 1000 * many.own_seconds, 12, " ms"),
+        Finding("growth of the driver's memory for a step", 1024 * many.megabytes, 20, " KB"),
+        Finding(
+            f"{SLEEPS} steps of {SECONDS} s, --parallel: × xargs -P{AT_ONCE} bwrap",
+            ratio(sleeps[OURS], sleeps[YARDSTICK]),
+            1.15,
+        ),
+    ]
 
 
 def cat_steps(here: Setting) -> dict[tuple[str, int], partial[Run]]:
@@ -58,11 +79,12 @@ def cat_steps(here: Setting) -> dict[tuple[str, int], partial[Run]]:
 
 def sleeping_steps(here: Setting) -> dict[str, partial[Run]]:
     """Steps side by side, and the same without cwltool."""
-    xargs = f"seq {SLEEPS} | xargs -P {AT_ONCE} -I {{}} {' '.join(SANDBOX)} sleep {SECONDS}"
-    ours = f"cwltool --udss --parallel --parallel-max {AT_ONCE}"
+    sandbox = " ".join((bubblewrap(), *SANDBOX))
+    xargs = f"seq {SLEEPS} | xargs -P {AT_ONCE} -I {{}} {sandbox} sleep {SECONDS}"
+    ours = f"{OURS} --parallel --parallel-max {AT_ONCE}"
     return {
-        "xargs bwrap": partial(run, ["sh", "-c", xargs], here.environment),
-        "cwltool --udss": partial(run, command(here, ours, "sleep", SLEEPS), here.environment),
+        YARDSTICK: partial(run, ["sh", "-c", xargs], here.environment),
+        OURS: partial(run, command(here, ours, "sleep", SLEEPS), here.environment),
         "its start-up": partial(run, command(here, ours, "sleep", START), here.environment),
     }
 
@@ -79,39 +101,50 @@ def command(here: Setting, contestant: str, tool: str, steps: int) -> list[str |
 
 def print_costs(results: Results) -> None:
     """Print what a step costs by how many there are."""
-    table = Table(
-        title="scattered cat steps, warm",
-        caption=f"bars for --udss: 5,000 at most 1.2 × {FEW}, 12 ms of its own; {machine()}",
-        title_justify="left",
-    )
-    for heading in ("", "steps", "s", "ms a step", f"× {FEW}", "own CPU ms a step", "KB a step"):
-        table.add_column(heading, justify="left" if not heading else "right")
-    for (contestant, steps), runs in results.items():
+    rows = []
+    for contestant, steps in results:
         if steps == START:
             continue
-        starts, few = results[contestant, START], results[contestant, FEW]
-        costs = [cost(*pair, steps) for pair in zip(runs, starts, strict=True)]
-        yardstick = [cost(*pair, FEW) for pair in zip(few, starts, strict=True)]
-        growth = [one.seconds / other.seconds for one, other in zip(costs, yardstick, strict=True)]
+        median = median_cost(results, contestant, steps)
         figures = (
-            statistics.median(run.seconds for run in runs),
-            1000 * statistics.median(cost.seconds for cost in costs),
-            statistics.median(growth),
-            1000 * statistics.median(cost.own_seconds for cost in costs),
-            1024 * statistics.median(cost.megabytes for cost in costs),
+            statistics.median(run.seconds for run in results[contestant, steps]),
+            1000 * median.seconds,
+            growth(results, contestant, steps),
+            1000 * median.own_seconds,
+            1024 * median.megabytes,
         )
-        table.add_row(contestant, f"{steps:,}", *(f"{figure:.2f}" for figure in figures))
-    Console(width=None if sys.stdout.isatty() else 120).print(table)
+        rows.append((contestant, f"{steps:,}", *(f"{figure:.2f}" for figure in figures)))
+    headings = ("steps", "s", "ms a step", f"× {FEW}", "own CPU ms a step", "KB a step")
+    print_rows("scattered cat steps, warm", ("", *headings), rows)
 
 
-def cost(run: Run, start: Run, steps: int) -> Run:
-    """Return what one step of a run has cost."""
+def growth(results: Results, contestant: str, steps: int) -> float:
+    """Return what a step costs, in terms of what one of few does."""
+    return ratio(costs(results, contestant, steps), costs(results, contestant, FEW))
+
+
+def median_cost(results: Results, contestant: str, steps: int) -> Run:
+    """Return the medians of what a step costs."""
+    runs = costs(results, contestant, steps)
     return Run(
-        (run.seconds - start.seconds) / steps,
-        (run.own_seconds - start.own_seconds) / steps,
-        (run.megabytes - start.megabytes) / steps,
+        statistics.median(run.seconds for run in runs),
+        statistics.median(run.own_seconds for run in runs),
+        statistics.median(run.megabytes for run in runs),
     )
+
+
+def costs(results: Results, contestant: str, steps: int) -> list[Run]:
+    """Return what a step has cost in each run."""
+    pairs = zip(results[contestant, steps], results[contestant, START], strict=True)
+    return [
+        Run(
+            (run.seconds - start.seconds) / steps,
+            (run.own_seconds - start.own_seconds) / steps,
+            (run.megabytes - start.megabytes) / steps,
+        )
+        for run, start in pairs
+    ]
 
 
 if __name__ == "__main__":
-    main()
+    print_findings(main())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a sandbox costs: 200 scattered `cat` steps, serial, warm, with `--udss` and without."""
+"""What a sandbox costs: scattered `cat` steps, serial, warm, with `--udss` and without."""
 
 from __future__ import annotations
 
@@ -7,48 +7,69 @@ import json
 from functools import partial
 from pathlib import Path
 
-from measure import COMMANDS, in_turn, print_table, run, setting
+from measure import (
+    COMMANDS,
+    Finding,
+    Setting,
+    bubblewrap,
+    in_turn,
+    print_findings,
+    print_table,
+    ratio,
+    run,
+    setting,
+)
+from peers import Commands, cwltool_peers
 
 STEPS = 200
+FEW = 20  # for those that take a second for each
 WORKFLOW = Path(__file__).parent / "workflows" / "cat-many.cwl"
 FLOOR = 'for i in $(seq "$0"); do "$@"; done'
+YARDSTICK = "cwltool --no-container"
+OURS = "cwltool --udss"
 
 
-def main() -> None:
-    """Print the table."""
-    with setting() as here:
+def main() -> list[Finding]:
+    """Print the tables."""
+    with setting() as here, cwltool_peers(here) as peers:
         (here.scratch / "input.txt").write_text("content\n")
-        job = here.scratch / "job.json"
-        job.write_text(
-            json.dumps(
-                {
-                    "numbers": list(range(STEPS)),
-                    "file": {"class": "File", "location": "input.txt"},
-                }
-            )
-        )
-
-        def cwltool(option: str) -> list[str | Path]:
-            options = [option, "--quiet", "--outdir", str(here.scratch / "out")]
-            return [COMMANDS / "cwltool", *options, WORKFLOW, job]
-
         sandbox = [
-            *("bwrap", "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"),
+            *(bubblewrap(), "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"),
             *("--unshare-all", "--die-with-parent", "cat", "/etc/passwd"),
         ]
-        commands: dict[str, list[str | Path]] = {
-            "cwltool --no-container": cwltool("--no-container"),
-            "cwltool --udss": cwltool("--udss"),
+        contestants: Commands = {
+            **cwltool(here, STEPS),
             "bwrap alone": ["sh", "-c", FLOOR, str(STEPS), *sandbox],
         }
-        results = in_turn({name: partial(run, c, here.environment) for name, c in commands.items()})
-    print_table(
-        f"{STEPS} cat steps, serial, warm",
-        results,
-        "cwltool --no-container",
-        "bar: cwltool --udss at most 1.25 × --no-container",
-    )
+        few = cwltool(here, FEW)
+        few |= {name: [*command, WORKFLOW, job(here, FEW)] for name, command in peers.items()}
+        results, few_results = (
+            in_turn({name: partial(run, c, here.environment) for name, c in x.items()}, peers=peers)
+            for x in (contestants, few)
+        )
+    print_table(f"{STEPS} cat steps, serial, warm", results, YARDSTICK)
+    print_table(f"{FEW} cat steps, serial, warm", few_results, YARDSTICK)
+    found = ratio(results[OURS], results[YARDSTICK])
+    return [Finding(f"{STEPS} steps: × cwltool --no-container", found, 1.25)]
+
+
+def cwltool(here: Setting, steps: int) -> Commands:
+    """Return what runs so many steps, with sandboxes and without."""
+    options: list[str | Path] = ["--quiet", "--outdir", here.scratch / "out"]
+    options += [WORKFLOW, job(here, steps)]
+    return {
+        YARDSTICK: [COMMANDS / "cwltool", "--no-container", *options],
+        OURS: [COMMANDS / "cwltool", "--udss", *options],
+    }
+
+
+def job(here: Setting, steps: int) -> Path:
+    """Return an input object for so many steps."""
+    path = here.scratch / f"{steps}.json"
+    file = {"class": "File", "location": "input.txt"}
+    path.write_text(json.dumps({"numbers": list(range(steps)), "file": file}))
+    return path
 
 
 if __name__ == "__main__":
-    main()
+    print_findings(main())

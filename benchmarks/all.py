@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs the benchmarks, all or those that are named, and says at the end which bars hold."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+from measure import print_findings
+
+NAMES = ("start", "steps", "scatter", "driver_time", "sandbox", "image", "batch")
+
+
+def main(names: list[str]) -> None:
+    """Print all tables."""
+    findings = [finding for name in names for finding in import_module(name).main()]
+    print_findings(findings)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:] or list(NAMES))
