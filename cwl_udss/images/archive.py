@@ -10,9 +10,13 @@ from __future__ import annotations
 
 import enum
 import hashlib
+import pickle
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import NamedTuple
+
+from isal import isal_zlib
 
 from cwl_udss.errors import InvalidImage
 from cwl_udss.images.compression import decompress
@@ -22,6 +26,7 @@ from cwl_udss.images.stream import Stream, truncated
 _BLOCK = 512
 _ZEROS = bytes(_BLOCK)
 _XATTR = b"SCHILY.xattr."
+_BATCH = 500
 _NO_ATTRIBUTES: Mapping[str, bytes] = {}  # one for all: a layer has many thousand members
 
 
@@ -83,10 +88,26 @@ class LayerIndex:
 
     diff_id: str
     """Digest of the uncompressed layer, "sha256:…"."""
-    members: list[Member]
+    members: Iterable[Member]
     number: int
     """Tells it from the others that were read. An image may have the same layer in several places.
     """
+
+
+class PackedMembers:
+    """Members in their order, to be gone through: in memory, but packed to a tenth, as there may be
+    hundreds of thousands that wait for all other layers to be read."""
+
+    def __init__(self, members: Iterable[Member]) -> None:
+        self._batches: list[bytes] = []
+        remaining = iter(members)
+        while batch := list(islice(remaining, _BATCH)):
+            self._batches.append(isal_zlib.compress(pickle.dumps(batch), level=0))
+
+    def __iter__(self) -> Iterator[Member]:
+        for batch in self._batches:
+            # What has been pickled just now, by ourselves.
+            yield from pickle.loads(isal_zlib.decompress(batch))  # noqa: S301
 
 
 Take = Callable[[Member, Iterator[memoryview]], None]
@@ -111,7 +132,7 @@ def index_layer(
         read_ahead(decompress(compressed)) as uncompressed,
         read_ahead(_checked(uncompressed, checksum, limits)) as layer,
     ):
-        members = list(_members(Stream(layer), limits, take))
+        members = PackedMembers(_members(Stream(layer), limits, take))
         for _ in layer:  # padding, which is part of the whole
             pass
     diff_id = f"sha256:{checksum.hexdigest()}"

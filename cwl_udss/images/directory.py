@@ -8,16 +8,21 @@ import errno
 import hashlib
 import os
 import stat
-from collections.abc import Hashable, Mapping
+from array import array
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 
 from cwl_udss.errors import InvalidImage
 from cwl_udss.images.contents import Content, Written, clamped_time, placed
 from cwl_udss.images.listing import Listing
-from cwl_udss.images.tree import Directory, Node, RegularFile, SymbolicLink, Tree
+from cwl_udss.images.tree import Directory, RegularFile, SymbolicLink, Tree
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _ZEROS = bytes(1 << 16)
+_NO_LAYER = -1
 _EMPTY = hashlib.sha256().digest()
 _NANOSECOND = 1_000_000_000
 _LATEST_TIME = (1 << 33) - 1  # what ext4 can hold is more, XFS without bigtime less
@@ -38,13 +43,14 @@ class DirectorySink:
         self._spool = _open_directory(spool)
         self._destination = destination
         self._for_group = for_group
-        self._checksums: dict[tuple[int, int], bytes] = {}
+        self._checksums: defaultdict[int, _Checksums] = defaultdict(_Checksums)
 
     def add(self, file: RegularFile, content: Content) -> None:
         """See Sink."""
         if file.size:
             name = _spool_name(file)
-            self._checksums[file.place] = self._write_file(self._spool, name, file, content)
+            checksum = self._write_file(self._spool, name, file, content)
+            self._checksums[file.layer].add(file.offset, checksum)
 
     def finish(self, tree: Tree) -> Written:
         """See Sink."""
@@ -66,46 +72,40 @@ class DirectorySink:
         os.close(self._spool)
 
     def _write(self, root: int, tree: Tree) -> Written:
-        """Directories first, then the files, then all other names."""
-        nodes = list(tree.walk())
-        files: dict[Hashable, tuple[bytes, RegularFile]] = {}
-        for path, node in nodes:
+        """All names in their order; of directories what a name in them changes, at last."""
+        names = _Names(tree)
+        directories: list[tuple[bytes, Directory]] = [(b".", tree.root)]
+        listing = Listing()  # what listing.directory_digest() finds there
+        entries = size = 0
+        for path, node in tree.walk():
+            entries += 1
             if isinstance(node, Directory):
                 os.mkdir(path, 0o700, dir_fd=root)
-            elif isinstance(node, RegularFile):
-                files.setdefault(_identity(node), (path, node))
-        for path, file in files.values():
-            if file.size:
-                os.rename(_spool_name(file), path, src_dir_fd=self._spool, dst_dir_fd=root)
-            else:
-                self._write_file(root, path, file, ())
-        for path, node in nodes:
-            if isinstance(node, SymbolicLink):
+                directories.append((path, node))
+                listing.add(path, stat.S_IFDIR | self._mode(node.mode), b"")
+            elif isinstance(node, SymbolicLink):
                 os.symlink(node.target, path, dir_fd=root)
                 os.utime(path, ns=_times(node.mtime), dir_fd=root, follow_symlinks=False)
-            elif isinstance(node, RegularFile):
-                first, _ = files[_identity(node)]
-                if first != path:
-                    os.link(first, path, src_dir_fd=root, dst_dir_fd=root, follow_symlinks=False)
-        # What is in a directory changes its time, and its mode may forbid to change it.
-        for path, node in reversed([(b".", tree.root), *nodes]):
-            if isinstance(node, Directory):
-                self._finish_directory(root, path, node)
-        size = sum(file.size for _, file in files.values())
-        return Written(entries=len(nodes), bytes=size, digest=self._digest(nodes))
-
-    def _digest(self, nodes: list[tuple[bytes, Node]]) -> str:
-        """What listing.directory_digest() finds there."""
-        listing = Listing()
-        for path, node in nodes:
-            if isinstance(node, SymbolicLink):
                 listing.add(path, stat.S_IFLNK | 0o777, node.target)
-            elif isinstance(node, RegularFile):
-                checksum = self._checksums[node.place] if node.size else _EMPTY
-                listing.add(path, stat.S_IFREG | self._mode(node.mode), checksum)
             else:
-                listing.add(path, stat.S_IFDIR | self._mode(node.mode), b"")
-        return listing.digest()
+                first = names.first(node, path)
+                if first == path:
+                    self._move_file(root, path, node)
+                    size += node.size
+                else:
+                    os.link(first, path, src_dir_fd=root, dst_dir_fd=root, follow_symlinks=False)
+                checksum = self._checksums[node.layer][node.offset] if node.size else _EMPTY
+                listing.add(path, stat.S_IFREG | self._mode(node.mode), checksum)
+        # What is in a directory changes its time, and its mode may forbid to change it.
+        for path, node in reversed(directories):
+            self._finish_directory(root, path, node)
+        return Written(entries=entries, bytes=size, digest=listing.digest())
+
+    def _move_file(self, root: int, path: bytes, file: RegularFile) -> None:
+        if file.size:
+            os.rename(_spool_name(file), path, src_dir_fd=self._spool, dst_dir_fd=root)
+        else:
+            self._write_file(root, path, file, ())
 
     def _mode(self, mode: int) -> int:
         return mode | (mode & 0o500) >> 3 if self._for_group else mode
@@ -145,6 +145,39 @@ class DirectorySink:
             os.close(descriptor)
 
 
+class _Checksums:
+    """Checksums of a layer's files by their offsets, in 40 bytes each."""
+
+    def __init__(self) -> None:
+        self._offsets = array("Q")
+        self._checksums = bytearray()
+
+    def __getitem__(self, offset: int) -> bytes:
+        start = bisect_left(self._offsets, offset) * len(_EMPTY)
+        return bytes(self._checksums[start : start + len(_EMPTY)])
+
+    def add(self, offset: int, checksum: bytes) -> None:
+        """Add a checksum; offsets come in their order."""
+        self._offsets.append(offset)
+        self._checksums += checksum
+
+
+class _Names:
+    """The first name of each file that has several."""
+
+    def __init__(self, tree: Tree) -> None:
+        files = (node for _, node in tree.walk() if isinstance(node, RegularFile))
+        self._several = {
+            one for one, other in pairwise(sorted(map(_identity, files))) if one == other
+        }
+        self._first: dict[tuple[int, int], bytes] = {}
+
+    def first(self, file: RegularFile, path: bytes) -> bytes:
+        """Return the name under which a file has been written; `path` if it has not been."""
+        identity = _identity(file)
+        return self._first.setdefault(identity, path) if identity in self._several else path
+
+
 def _open_directory(path: Path | bytes, below: int | None = None) -> int:
     return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=below)
 
@@ -153,9 +186,9 @@ def _spool_name(file: RegularFile) -> bytes:
     return b"%d.%d" % file.place
 
 
-def _identity(file: RegularFile) -> Hashable:
+def _identity(file: RegularFile) -> tuple[int, int]:
     """What is equal for the names of one file: a content is in the spool once."""
-    return file.place if file.size else file
+    return file.place if file.size else (_NO_LAYER, id(file))
 
 
 def _add_zeros(checksum: hashlib._Hash, count: int) -> None:

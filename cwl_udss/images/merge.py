@@ -8,7 +8,7 @@ of two entries of one name in a layer the last wins.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
 
 from cwl_udss.errors import InvalidImage
@@ -26,6 +26,9 @@ LONGEST_NAME = 255
 _MOUNT_DIRECTORIES = (b"dev", b"proc", b"sys", b"tmp", b"var/lib/cwl", b"var/spool/cwl", b"etc")
 _MOUNT_FILES = (b"passwd", b"group", b"hosts", b"resolv.conf")
 
+# One object for each: there are many files, and few modes.
+_FILE_MODES = tuple(mode & 0o775 | 0o400 for mode in range(0o1000))
+
 # Stands for any special file while layers are merged: it replaces and is replaced, linked to and
 # whited out as others are.
 _SPECIAL_FILE = RegularFile(0, 0, 0, layer=0, offset=0, extents=None, attributes={})
@@ -34,8 +37,8 @@ _SPECIAL_FILE = RegularFile(0, 0, 0, layer=0, offset=0, extents=None, attributes
 def merge_layers(layers: Sequence[LayerIndex]) -> Tree:
     """Merge layers, the oldest first. Raises InvalidImage for a layer that is malformed."""
     merger = _Merger()
-    for number, layer in enumerate(layers):
-        merger.add(number, layer)
+    for layer in layers:
+        merger.add(layer)
     count = merger.leave_out_special_files()
     notes = (f"{count} device nodes, pipes and other special files left out",) if count else ()
     return Tree(root=merger.root, notes=notes)
@@ -46,7 +49,7 @@ def regular_file(member: Member, layer: int) -> RegularFile:
     return RegularFile(
         # Readable by the owner; nothing in an image can run with another's rights, and nobody else
         # may write to what others run.
-        mode=member.mode & 0o775 | 0o400,
+        mode=_FILE_MODES[member.mode & 0o777],
         mtime=member.mtime,
         size=member.size,
         layer=layer,
@@ -66,7 +69,7 @@ def ensure_mount_points(tree: Tree) -> None:
         # resolv.conf is often a link into /run, which leads nowhere here.
         if not isinstance(merger.find([b"etc", name]), RegularFile):
             empty = RegularFile(0o644, 0, 0, layer=0, offset=0, extents=None, attributes={})
-            etc.put(name, empty, 0)
+            etc.entries[name] = empty
 
 
 class _Merger:
@@ -76,16 +79,19 @@ class _Merger:
         self.root = root or Directory()
         self._special_files: list[tuple[Directory, bytes]] = []
         self._layer = 0
-        self._contents = 0
-        self._whited_out: set[tuple[int, bytes]] = set()
+        self._is_oldest = True
+        # What this layer has added, which it does not remove; the oldest removes nothing anyway.
+        self._added: defaultdict[Directory, set[bytes]] = defaultdict(set)
+        self._whited_out: set[tuple[Directory, bytes]] = set()
 
-    def add(self, number: int, layer: LayerIndex) -> None:
+    def add(self, layer: LayerIndex) -> None:
         """Apply a layer's members in their order."""
-        self._layer = number
-        self._contents = layer.number
-        self._whited_out = set()
+        self._layer = layer.number
         for member in layer.members:
             self._apply(member)
+        self._is_oldest = False
+        self._added.clear()
+        self._whited_out.clear()
 
     def leave_out_special_files(self) -> int:
         """Remove them at last. Returns how many there were."""
@@ -95,7 +101,7 @@ class _Merger:
             if directory.entries.get(name) is _SPECIAL_FILE
         }
         for directory, name in found:
-            directory.remove(name)
+            del directory.entries[name]
         return len(found)
 
     def _apply(self, member: Member) -> None:
@@ -123,7 +129,7 @@ class _Merger:
         elif member.kind is Kind.OTHER:
             node = _SPECIAL_FILE
         else:
-            node = regular_file(member, self._contents)
+            node = regular_file(member, self._layer)
         if node is _SPECIAL_FILE:
             self._special_files.append((directory, name))
         self._put(directory, name, node)
@@ -132,7 +138,9 @@ class _Merger:
         # Not checked earlier: the name of a whiteout is longer than what it hides.
         if len(name) > LONGEST_NAME:
             raise _invalid(name, "a name that no file system can hold")
-        directory.put(name, node, self._layer)
+        directory.entries[name] = node
+        if not self._is_oldest:
+            self._added[directory].add(name)
 
     def _update(self, node: Node, member: Member) -> None:
         assert isinstance(node, Directory)
@@ -148,10 +156,12 @@ class _Merger:
         if hidden in (b"", b".", b".."):
             raise _invalid(member.path, "a whiteout of no name")
         directory = self.find(parents)
-        # Once is enough: what the layer adds itself stays anyway.
-        if not isinstance(directory, Directory) or (id(directory), name) in self._whited_out:
+        if self._is_oldest or not isinstance(directory, Directory):
             return
-        self._whited_out.add((id(directory), name))
+        # Once is enough: what the layer adds itself stays anyway.
+        if (directory, name) in self._whited_out:
+            return
+        self._whited_out.add((directory, name))
         for entry in list(directory.entries) if name == _OPAQUE else [hidden]:
             self._remove_lower(directory, entry)
 
@@ -164,10 +174,10 @@ class _Merger:
             if isinstance(node, Directory) and node.entries and not emptied:
                 pending.append((parent, entry, True))  # again, when its entries are done
                 pending.extend((node, child, False) for child in node.entries)
-            elif node is not None and parent.added_by[entry] < self._layer:
+            elif node is not None and entry not in self._added[parent]:
                 still_needed = isinstance(node, Directory) and node.entries
                 if not still_needed:
-                    parent.remove(entry)
+                    del parent.entries[entry]
 
     def _link_target(self, member: Member) -> Node:
         *parents, name = _components(member.link) or [b""]

@@ -27,9 +27,9 @@ def read_directory(root: Path) -> tuple[Tree, Iterator[tuple[RegularFile, Iterat
         mode, mtime = stat.S_IMODE(status.st_mode), status.st_mtime
         if stat.S_ISDIR(status.st_mode):
             directories[path] = Directory(mode=mode, mtime=mtime)
-            directories[parent].put(name, directories[path], 0)
+            directories[parent].entries[name] = directories[path]
         elif stat.S_ISLNK(status.st_mode):
-            directories[parent].put(name, SymbolicLink(os.readlink(location), mtime), 0)
+            directories[parent].entries[name] = SymbolicLink(os.readlink(location), mtime)
         elif stat.S_ISREG(status.st_mode):
             identity = (status.st_dev, status.st_ino)
             if identity not in files:
@@ -44,7 +44,7 @@ def read_directory(root: Path) -> tuple[Tree, Iterator[tuple[RegularFile, Iterat
                 )
                 locations[files[identity]] = location
                 offset += status.st_size
-            directories[parent].put(name, files[identity], 0)
+            directories[parent].entries[name] = files[identity]
     contents = ((file, _content(location, file.size)) for file, location in locations.items())
     return Tree(root=directories[b""], notes=()), contents
 

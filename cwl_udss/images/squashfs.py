@@ -16,6 +16,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import BinaryIO
 
@@ -179,7 +181,9 @@ class SquashfsSink:
     ) -> tuple[BinaryIO, Selection]:
         """Begin the image with its contents. Returns its stream, and where they are in it."""
         layers = [
-            TakenLayer(stream=stream, stored=writer.finish(), files=files.get(number, ()))
+            TakenLayer(
+                number=number, stream=stream, stored=writer.finish(), files=files.get(number, ())
+            )
             for number, (stream, writer) in sorted(self._layers.items())
         ]
         self._layers.clear()
@@ -216,11 +220,15 @@ class SquashfsSink:
 
 def _files_by_layer(nodes: Iterable[Node]) -> Mapping[int, Sequence[RegularFile]]:
     """The files with content, each content once, in the order of their offsets."""
-    files = {node.place: node for node in nodes if isinstance(node, RegularFile) and node.size}
     layers: defaultdict[int, list[RegularFile]] = defaultdict(list)
-    for place in sorted(files):
-        layers[files[place].layer].append(files[place])
-    return layers
+    for node in nodes:
+        if isinstance(node, RegularFile) and node.size:
+            layers[node.layer].append(node)
+    by_offset = attrgetter("offset")
+    return {
+        number: [next(same) for _, same in groupby(sorted(files, key=by_offset), by_offset)]
+        for number, files in layers.items()
+    }
 
 
 class _TableWriter:

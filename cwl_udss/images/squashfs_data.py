@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -32,6 +33,27 @@ class Place(NamedTuple):
     tail_bytes: int
 
 
+class Places:
+    """The places of contents by the offsets of their files in a layer, in 28 bytes each."""
+
+    def __init__(self) -> None:
+        self.offsets = array("Q")
+        self._fields = array("I")
+
+    def __len__(self) -> int:
+        return len(self.offsets)
+
+    def __getitem__(self, offset: int) -> Place:
+        """Return the place of the file with an offset, which has been added."""
+        start = bisect_left(self.offsets, offset) * len(Place._fields)
+        return Place._make(self._fields[start : start + len(Place._fields)])
+
+    def add(self, offset: int, place: Place) -> None:
+        """Add a place; offsets come in their order."""
+        self.offsets.append(offset)
+        self._fields.extend(place)
+
+
 @dataclass(frozen=True, kw_only=True)
 class StoredBlocks:
     """Blocks that follow each other in a file."""
@@ -42,8 +64,7 @@ class StoredBlocks:
     """Of each block, with its flag; 0 for one of zeros only, which is not stored."""
     fragments: array[int]
     """The numbers of those that are fragment blocks."""
-    places: dict[int, Place]
-    """By the offsets of files in their layer."""
+    places: Places
 
     def starts(self) -> array[int]:
         """Where in the file each block begins, and at last where they end."""
@@ -54,7 +75,7 @@ class DataWriter:
     """Writes contents to the end of a stream, which nobody else may write to until finish().
 
     What is written does not depend on the number of threads, nor on which is faster. Memory is
-    bounded: some blocks in flight, 4 bytes for each block that has been written, and 200 a file.
+    bounded: some blocks in flight, 4 bytes for each block that has been written, and 28 a file.
     """
 
     def __init__(
@@ -78,7 +99,7 @@ class DataWriter:
         self._tails: list[bytes] = []  # of the fragment block that is being filled
         self._tails_bytes = 0
         self._fragments = array("I")
-        self._places: dict[int, Place] = {}
+        self._places = Places()
 
     def add(self, file: RegularFile, content: Content) -> None:
         """Write a file's content. Raises OSError, and what reading the content raises."""
@@ -95,7 +116,7 @@ class DataWriter:
                 fragment, offset = self.add_tail(block)
                 break
             count += 1
-        self._places[file.offset] = Place(first, count, fragment, offset, size)
+        self._places.add(file.offset, Place(first, count, fragment, offset, size))
 
     def add_tail(self, tail: bytes) -> tuple[int, int]:
         """Add the end of a file to a fragment block: which one, and where in it."""

@@ -24,6 +24,8 @@ _COPIED_AT_ONCE = 1 << 20
 class TakenLayer:
     """The contents of a layer, and which of its files the image has."""
 
+    number: int
+    """LayerIndex.number"""
     stream: BinaryIO
     """Of the file with the blocks; nothing more is written to it."""
     stored: StoredBlocks
@@ -39,7 +41,12 @@ class TakenLayer:
     def left_out(self) -> bytearray:
         """For each block whether it is left out: fragment blocks are if any part of them is."""
         left_out = bytearray(len(self.stored.sizes))
-        for offset in self.stored.places.keys() - {file.offset for file in self.files}:
+        wanted = (file.offset for file in self.files)
+        next_wanted = next(wanted, None)
+        for offset in self.stored.places.offsets:
+            if offset == next_wanted:
+                next_wanted = next(wanted, None)
+                continue
             place = self.stored.places[offset]
             for number in range(place.first_block, place.first_block + place.blocks):
                 left_out[number] = True
@@ -48,14 +55,25 @@ class TakenLayer:
         return left_out
 
 
+@dataclass(frozen=True, kw_only=True)
+class _CopiedLayer:
+    """A layer's blocks where they are in an image."""
+
+    stored: StoredBlocks
+    starts: array[int]
+    """By the numbers of blocks in the layer; of those that are left out it means nothing."""
+    fragments: array[int]
+    """Which fragment block of the image each of the layer is, or NONE."""
+
+
 class Selection:
     """Puts what is wanted into the stream of an image, and knows where it is then."""
 
     def __init__(self, stream: BinaryIO, block_bytes: int) -> None:
         self._stream = stream
         self._block_bytes = block_bytes
-        self.blocks: dict[tuple[int, int], Blocks] = {}
-        """By RegularFile.place."""
+        self._layers: dict[int, _CopiedLayer] = {}
+        self._tails_anew: dict[tuple[int, int], tuple[int, int]] = {}
         self.fragments: list[tuple[int, int]] = []
         """Of each fragment block its position, and its size with its flag."""
 
@@ -64,23 +82,34 @@ class Selection:
         starts = layer.stored.starts()
         if layer.stream is not self._stream:
             starts = self._copy(layer, starts)
-        numbers: dict[int, int] = {}
-        for number, block in enumerate(layer.stored.fragments):
+        fragments = array("I")
+        for block in layer.stored.fragments:
+            fragments.append(NONE if layer.left_out[block] else len(self.fragments))
             if not layer.left_out[block]:
-                numbers[number] = len(self.fragments)
                 self.fragments.append((starts[block], layer.stored.sizes[block]))
-        for file in layer.files:
-            place = layer.stored.places[file.offset]
-            sizes: Sequence[int] = ()
-            if place.blocks:
-                sizes = layer.stored.sizes[place.first_block : place.first_block + place.blocks]
-            self.blocks[file.place] = Blocks(
-                start=starts[place.first_block] if sizes else 0,
-                sizes=sizes,
-                fragment=numbers.get(place.fragment, NONE),
-                fragment_offset=place.tail_offset,
-                hole_bytes=_hole_bytes(sizes, file.size, self._block_bytes) if 0 in sizes else 0,
-            )
+        self._layers[layer.number] = _CopiedLayer(
+            stored=layer.stored, starts=starts, fragments=fragments
+        )
+
+    def blocks(self, file: RegularFile) -> Blocks:
+        """Return where the content of a file is."""
+        layer = self._layers[file.layer]
+        place = layer.stored.places[file.offset]
+        sizes: Sequence[int] = ()
+        if place.blocks:
+            sizes = layer.stored.sizes[place.first_block : place.first_block + place.blocks]
+        fragment, offset = NONE, place.tail_offset
+        if place.fragment != NONE:
+            fragment = layer.fragments[place.fragment]
+        if file.place in self._tails_anew:
+            fragment, offset = self._tails_anew[file.place]
+        return Blocks(
+            start=layer.starts[place.first_block] if sizes else 0,
+            sizes=sizes,
+            fragment=fragment,
+            fragment_offset=offset,
+            hole_bytes=_hole_bytes(sizes, file.size, self._block_bytes) if 0 in sizes else 0,
+        )
 
     def make_anew(
         self,
@@ -89,17 +118,15 @@ class Selection:
         decompress: Callable[[bytes], bytes],
     ) -> None:
         """Write the ends of files whose fragment blocks were not copied, at the end."""
-        places = {}
         for layer in layers:
             for file, tail in _tails(layer, decompress):
-                places[file.place] = writer.add_tail(tail)
+                self._tails_anew[file.place] = writer.add_tail(tail)
         stored = writer.finish()
         starts = stored.starts()
         first = len(self.fragments)
         self.fragments += [(starts[block], stored.sizes[block]) for block in stored.fragments]
-        for place, (fragment, offset) in places.items():
-            moved = self.blocks[place]._replace(fragment=first + fragment, fragment_offset=offset)
-            self.blocks[place] = moved
+        for place, (fragment, offset) in self._tails_anew.items():
+            self._tails_anew[place] = first + fragment, offset
 
     def _copy(self, layer: TakenLayer, starts: array[int]) -> array[int]:
         """Copy blocks; those beside each other at once. Returns where each is in the image."""

@@ -142,10 +142,10 @@ class TreeTables:
     def __init__(
         self,
         numbering: Numbering,
-        blocks: Mapping[tuple[int, int], Blocks],
+        blocks: Callable[[RegularFile], Blocks],
         compress: Compress,
     ) -> None:
-        """`blocks` are those of files with content, by RegularFile.place."""
+        """`blocks` gives those of a file with content."""
         self.inodes = Metadata(compress)
         self.directories = Metadata(compress)
         self.attributes = AttributeTable(compress)
@@ -186,7 +186,7 @@ class TreeTables:
         attributes = self.attributes.add(node.attributes) if node.attributes else NONE
         if isinstance(node, RegularFile):
             inode = Inode(number=number, mode=mode, mtime=mtime, links=links, attributes=attributes)
-            blocks = self._blocks[node.place] if node.size else NO_BLOCKS
+            blocks = self._blocks(node) if node.size else NO_BLOCKS
             return file_inode(inode, node.size, blocks)
         # Its name, its own ".", and the ".." of each directory in it.
         links = 2 + sum(1 for x in node.entries.values() if isinstance(x, Directory))

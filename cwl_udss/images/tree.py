@@ -38,23 +38,12 @@ class SymbolicLink:
 
 @dataclass(slots=True, eq=False)
 class Directory:
-    """A directory; of each name it knows which layer added it."""
+    """A directory."""
 
     mode: int = 0o755
     mtime: float = 0
     attributes: Mapping[str, bytes] = field(default_factory=dict)
     entries: dict[bytes, Node] = field(default_factory=dict)
-    added_by: dict[bytes, int] = field(default_factory=dict)
-
-    def put(self, name: bytes, node: Node, layer: int) -> None:
-        """Add an entry, in place of what there is of this name."""
-        self.entries[name] = node
-        self.added_by[name] = layer
-
-    def remove(self, name: bytes) -> None:
-        """Remove an entry."""
-        del self.entries[name]
-        del self.added_by[name]
 
 
 Node = Directory | RegularFile | SymbolicLink

@@ -360,7 +360,7 @@ def test_numbers_of_inodes() -> None:
 def test_a_directory_of_100_000_entries(tmp_path: Path, reader: Reader) -> None:
     names = [b"%d-%s" % (number, b"x" * (number % 40)) for number in range(100_000)]
     tree = one_directory({name: stored_file(0) for name in names})
-    tree.root.put(b"d", Directory(), 0)
+    tree.root.entries[b"d"] = Directory()
     tree_to_squashfs(tree, [], tmp_path / "image")
     with reader(tmp_path / "image", tmp_path) as root:
         assert set(os.listdir(os.fsencode(root))) == {b"d", *names}
@@ -596,12 +596,12 @@ def trees(draw: st.DrawFn) -> tuple[Tree, dict[RegularFile, bytes]]:
         if kind == "directory":
             made = Directory(draw(st.sampled_from([0o700, 0o1755])), draw(TIMES), draw(ATTRIBUTES))
             directories.append(made)
-            parent.put(name, made, 0)
+            parent.entries[name] = made
         elif kind == "link":
             target = draw(NAMES)
-            parent.put(name, SymbolicLink(target, draw(TIMES)), 0)
+            parent.entries[name] = SymbolicLink(target, draw(TIMES))
         elif kind == "hard link" and contents:
-            parent.put(name, draw(st.sampled_from(list(contents))), 0)
+            parent.entries[name] = draw(st.sampled_from(list(contents)))
         else:
             content = draw(CONTENTS)
             file = RegularFile(
@@ -615,7 +615,7 @@ def trees(draw: st.DrawFn) -> tuple[Tree, dict[RegularFile, bytes]]:
                 attributes=draw(ATTRIBUTES),
             )
             contents[file] = content
-            parent.put(name, file, 0)
+            parent.entries[name] = file
     return Tree(root=root, notes=()), contents
 
 
