@@ -43,9 +43,9 @@ WORKFLOW = Path(__file__).parent / "workflows" / "sleep-many.cwl"
 # Runs the driver and says what it alone has used, without the commands of the batch system.
 MEASURED = """
 import json, resource, sys
-from cwl_udss.pure import prefer_python_modules
+from cwl_udss.engine.pure import prefer_python_modules
 prefer_python_modules("cwltool")
-from cwl_udss import driver
+from cwl_udss.engine import driver
 code = driver.run(sys.argv[2:])
 used = resource.getrusage(resource.RUSAGE_SELF)
 with open(sys.argv[1], "w") as file:

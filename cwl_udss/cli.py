@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import NoReturn
 
 import cwl_udss
+from cwl_udss.commands.images_arguments import add_images
 from cwl_udss.config import add_options, load_settings
+from cwl_udss.engine.pure import prefer_python_modules
+from cwl_udss.engine.start import given_options, quick_imports
 from cwl_udss.errors import UdssError
-from cwl_udss.images_arguments import add_images
-from cwl_udss.pure import prefer_python_modules
 from cwl_udss.settings import Settings
-from cwl_udss.start import given_options, quick_imports
 
 _EXIT_FAILURE = 1
 _EXIT_INTERRUPTED = 130  # as a shell reports a process that SIGINT has ended
@@ -37,7 +37,7 @@ def cwltool() -> NoReturn:
         prefer_python_modules("cwltool")
         # cwltool may only be imported after the line above.
         with quick_imports() if is_ours else contextlib.nullcontext():
-            from cwl_udss import driver
+            from cwl_udss.engine import driver
     except UdssError as error:
         sys.exit(f"cwltool: {error}")
     sys.exit(driver.run(arguments))
@@ -53,7 +53,7 @@ def run(arguments: list[str]) -> int:
     options = _parser().parse_args(arguments)
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
     logging.getLogger("cwl_udss").setLevel(logging.INFO)
-    logging.getLogger("cwl_udss.steps").setLevel(logging.WARNING)  # only of use in long logs
+    logging.getLogger("cwl_udss.steps.shared").setLevel(logging.WARNING)  # only of use in long logs
     command: Callable[[argparse.Namespace, Settings], int] = options.command
     try:
         code = command(options, load_settings(vars(options), os.environ, Path.home()))
@@ -178,13 +178,13 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def _images(options: argparse.Namespace, settings: Settings) -> int:
-    from cwl_udss.images_command import run_images
+    from cwl_udss.commands.images import run_images
 
     return run_images(options, settings)
 
 
 def _step(options: argparse.Namespace, settings: Settings) -> int:
-    from cwl_udss.step_runner import run_by_hand, run_submitted
+    from cwl_udss.steps.runner import run_by_hand, run_submitted
 
     directories = [path.absolute() for path in options.directories]
     if options.job:
@@ -195,7 +195,7 @@ def _step(options: argparse.Namespace, settings: Settings) -> int:
 def _clean(options: argparse.Namespace, settings: Settings) -> int:
     from cwl_udss.leases import LEASE_SECONDS
     from cwl_udss.scratch import clean
-    from cwl_udss.steps import open_store
+    from cwl_udss.steps.shared import open_store
 
     in_store = open_store(settings).clean(LEASE_SECONDS)
     for path in (*in_store, *clean(settings.scratch, os.environ)):
@@ -205,17 +205,17 @@ def _clean(options: argparse.Namespace, settings: Settings) -> int:
 
 def _doctor(options: argparse.Namespace, settings: Settings) -> int:
     if options.mend:
-        from cwl_udss.installation import write_cwltool_command
+        from cwl_udss.engine.installation import write_cwltool_command
 
         print(f"wrote {write_cwltool_command()}")
     if options.udss_batch:
-        from cwl_udss.doctor import print_node_examination
+        from cwl_udss.commands.doctor import print_node_examination
 
         return print_node_examination(settings, os.environ)
     if options.containment:
-        from cwl_udss.containment import print_verdict
+        from cwl_udss.commands.containment import print_verdict
 
         return print_verdict(settings, os.environ, Path.home())
-    from cwl_udss.doctor import print_examination
+    from cwl_udss.commands.doctor import print_examination
 
     return print_examination(settings, os.environ, Path.home())

@@ -14,7 +14,7 @@ from cwl_udss.images.manifest import ImageConfig
 from cwl_udss.images.request import ImageRequest
 from cwl_udss.sandbox import TEMPORARY_DIRECTORY, Bind, Ending, Sandbox
 from cwl_udss.settings import Settings
-from cwl_udss.steps import Steps
+from cwl_udss.steps.shared import Steps
 
 _EXIT_NOT_FOUND = 127  # as a shell, and `docker run`, report it
 

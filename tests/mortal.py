@@ -23,7 +23,7 @@ from typing import Any
 import psutil
 
 from cwl_udss import cli
-from cwl_udss.pure import prefer_python_modules
+from cwl_udss.engine.pure import prefer_python_modules
 
 _PATIENCE = 10.0
 
@@ -93,7 +93,7 @@ def _main() -> None:
     prefer_python_modules("cwltool")
     from cwltool.process import get_schema
 
-    from cwl_udss import driver
+    from cwl_udss.engine import driver
 
     get_schema("v1.2")
     commands = {"cwl-udss": cli.run, "cwltool": driver.run}

@@ -14,7 +14,7 @@ from results import mend_junit, read_junit
 from ruamel.yaml import YAML
 from suites import Test as SuiteTest
 
-from cwl_udss.containment import matches
+from cwl_udss.commands.containment import matches
 
 CONFORMANCE = Path(__file__).parent.parent / "conformance"
 CONTAINMENT = CONFORMANCE / "containment"

@@ -19,7 +19,7 @@ from cwl_udss.batch.run_directory import Entry, RunDirectory, read_end
 from cwl_udss.batch.system import BatchError, Cause, Placement, Resources
 from cwl_udss.report.trace import traced
 from cwl_udss.staging import remove_tree
-from cwl_udss.step_spec import (
+from cwl_udss.steps.spec import (
     OUTPUTS,
     STARTED,
     StepEnding,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from cwl_udss.batch.poller import JobEnd
 from cwl_udss.batch.system import Cause, JobStatus, Resources, clock, memory_text
-from cwl_udss.step_spec import StepEnding, StepResult
+from cwl_udss.steps.spec import StepEnding, StepResult
 
 
 class Kind(enum.Enum):

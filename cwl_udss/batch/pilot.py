@@ -25,8 +25,8 @@ from cwl_udss.batch.poller import JobEnd
 from cwl_udss.batch.run_directory import Entry, RunDirectory, exports
 from cwl_udss.batch.system import BatchError, Cause, JobState, JobStatus, clock
 from cwl_udss.settings import Settings
-from cwl_udss.step_runner import run_once
-from cwl_udss.step_spec import UnreadableStep, read_result
+from cwl_udss.steps.runner import run_once
+from cwl_udss.steps.spec import UnreadableStep, read_result
 
 SYSTEMS = ("pbs", "slurm", "lsf", "local")
 _PROGRAMS = str(Path(sys.executable).parent)

@@ -17,7 +17,7 @@ from cwl_udss.batch.client import Client
 from cwl_udss.batch.run_directory import Entry, RunDirectory
 from cwl_udss.batch.system import BatchError, JobState, JobStatus
 from cwl_udss.filesystem import look_at
-from cwl_udss.step_spec import StepEnding, StepResult, UnreadableStep, read_result
+from cwl_udss.steps.spec import StepEnding, StepResult, UnreadableStep, read_result
 
 _logger = logging.getLogger(__name__)
 

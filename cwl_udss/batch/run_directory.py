@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The directory of a run whose steps are jobs: the one place that knows its paths.
 
-    RUN/steps/NAME.KEY.NONCE/   a step: see step_spec.py; job.json says which job is to run it
+    RUN/steps/NAME.KEY.NONCE/   a step: see steps/spec.py; job.json says which job is to run it
     RUN/ended/                  an empty file for each step that has ended, until it was seen
     RUN/drivers/                presences of those who drive it
     RUN/work/                   cwltool's directories, by a directory for each driver
@@ -29,7 +29,7 @@ from cwl_udss import copies
 from cwl_udss.errors import StoreError
 from cwl_udss.leases import list_presences, living, presence, presence_name
 from cwl_udss.staging import publish_file, remove_tree
-from cwl_udss.step_spec import (
+from cwl_udss.steps.spec import (
     JOB,
     LOG,
     SCRIPT,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from cwl_udss.batch.client import Client
 from cwl_udss.batch.run_directory import Entry, RunDirectory
 from cwl_udss.batch.system import BatchError, JobRequest, Placement, Resources
-from cwl_udss.step_spec import SubmittedJob
+from cwl_udss.steps.spec import SubmittedJob
 
 GATHER_SECONDS = 2.0
 """For how long a group that is not full waits for more steps."""

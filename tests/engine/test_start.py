@@ -15,8 +15,8 @@ from typing import Any, Union
 import pytest
 from commands import Command
 
-from cwl_udss import start
-from cwl_udss.start import SELDOM_USED, given_options, quick_imports
+from cwl_udss.engine import start
+from cwl_udss.engine.start import SELDOM_USED, given_options, quick_imports
 
 # What gets images, and what cwltool needs for other things than to run a step.
 FOR_MISSING_IMAGES = {
@@ -97,7 +97,7 @@ OUTPUTS = ["--print-rdf", "--print-dot", "--print-deps", "--print-pre", "--pack"
 def test_what_was_put_off_is_there_when_it_is_used(
     run_command: Command, tmp_path: Path, option: str
 ) -> None:
-    workflow = Path(__file__).parent.parent / "benchmarks/workflows/cat-many.cwl"
+    workflow = Path(__file__).parents[2] / "benchmarks/workflows/cat-many.cwl"
     original = ("-c", "import sys, cwltool.main; sys.exit(cwltool.main.run())")
     theirs = run_command("python", *original, option, workflow)
     ours = run_command("cwltool", "--udss", option, workflow)
@@ -107,7 +107,7 @@ def test_what_was_put_off_is_there_when_it_is_used(
 
 
 def test_provenance_is_recorded(run_command: Command, tmp_path: Path) -> None:
-    workflow = Path(__file__).parent.parent / "benchmarks/workflows/cat-many.cwl"
+    workflow = Path(__file__).parents[2] / "benchmarks/workflows/cat-many.cwl"
     (tmp_path / "input").write_text("content")
     job = {"numbers": [1], "file": {"class": "File", "path": "input"}}
     (tmp_path / "job.json").write_text(json.dumps(job))
@@ -200,7 +200,7 @@ def test_a_start_parses_only_what_the_person_has_written(
     (tmp_path / "tool.cwl").write_text(json.dumps({**tool, "baseCommand": "true"}))
     script = """
 import ruamel.yaml.main
-from cwl_udss import driver
+from cwl_udss.engine import driver
 original = ruamel.yaml.main.YAML.load_all
 loads = []
 def load_all(self, *arguments):

@@ -29,34 +29,34 @@ from cwltool.process import Process
 from cwltool.utils import DEFAULT_TMP_PREFIX, versionstring
 
 import cwl_udss
-from cwl_udss.batch_job import Batch, BatchJob
-from cwl_udss.batch_run import BatchRun, plan_run
 from cwl_udss.config import add_options, load_settings
-from cwl_udss.errors import ImageError, UdssError
-from cwl_udss.executor import BatchExecutor, ParallelExecutor
-from cwl_udss.images.pull import When
-from cwl_udss.javascript import SandboxedNode
-from cwl_udss.job import SandboxedJob
-from cwl_udss.loaders import use_late_loaders
-from cwl_udss.report.trace import note_since_start, tracing
-from cwl_udss.resources import Resources, available_resources
-from cwl_udss.sandbox import INPUT_DIRECTORY, OUTPUT_DIRECTORY
-from cwl_udss.scatter import pace_scatters, straighten_cwltool
-from cwl_udss.schema_cache import keep_schemas
-from cwl_udss.scratch import local_directories, run_directory
-from cwl_udss.settings import Settings
-from cwl_udss.start import given_options
-from cwl_udss.step_cache import StepCache, open_cache
-from cwl_udss.step_key import Contents
-from cwl_udss.steps import Steps
-from cwl_udss.tool import (
+from cwl_udss.engine.batch_job import Batch, BatchJob
+from cwl_udss.engine.batch_run import BatchRun, plan_run
+from cwl_udss.engine.job import SandboxedJob
+from cwl_udss.engine.loaders import use_late_loaders
+from cwl_udss.engine.scatter import pace_scatters, straighten_cwltool
+from cwl_udss.engine.schema_cache import keep_schemas
+from cwl_udss.engine.start import given_options
+from cwl_udss.engine.tool import (
     MakeJob,
     SandboxedTool,
     extend_cwltool,
     make_tool,
     stop_host_steps,
 )
-from cwl_udss.workflow import wait_for_running_steps
+from cwl_udss.engine.workflow import wait_for_running_steps
+from cwl_udss.errors import ImageError, UdssError
+from cwl_udss.executor import BatchExecutor, ParallelExecutor
+from cwl_udss.images.pull import When
+from cwl_udss.javascript import SandboxedNode
+from cwl_udss.report.trace import note_since_start, tracing
+from cwl_udss.resources import Resources, available_resources
+from cwl_udss.sandbox import INPUT_DIRECTORY, OUTPUT_DIRECTORY
+from cwl_udss.scratch import local_directories, run_directory
+from cwl_udss.settings import Settings
+from cwl_udss.steps.cache import StepCache, open_cache
+from cwl_udss.steps.key import Contents
+from cwl_udss.steps.shared import Steps
 
 USAGE_ERROR = 2
 INTERRUPTED = 130  # as a shell reports a process that SIGINT has ended

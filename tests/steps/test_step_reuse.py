@@ -12,8 +12,8 @@ import pytest
 from cwl_udss.outputs import View
 from cwl_udss.sandbox import OUTPUT_DIRECTORY, Bind
 from cwl_udss.staging import work_directory
-from cwl_udss.step_cache import StepCache, Unkept, open_cache, show
-from cwl_udss.step_key import StepKey
+from cwl_udss.steps.cache import StepCache, Unkept, open_cache, show
+from cwl_udss.steps.key import StepKey
 
 KEY = StepKey(value=64 * "0", description={})
 
@@ -63,7 +63,7 @@ def test_a_result_that_cannot_be_published_stays_with_its_step(
     def no_space(made: Path, path: Path) -> bool:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("cwl_udss.step_cache.publish_directory", no_space)
+    monkeypatch.setattr("cwl_udss.steps.cache.publish_directory", no_space)
     with pytest.raises(OSError, match="No space"):
         cache.keep(KEY, directory, 0, binds)
     assert (directory / "d/file").read_text() == "first"

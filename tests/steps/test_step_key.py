@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from cwl_udss import step_key as module
 from cwl_udss.sandbox import OUTPUT_DIRECTORY, TEMPORARY_DIRECTORY, Bind, Sandbox
-from cwl_udss.step_key import Contents, Step, Unidentified, step_key
+from cwl_udss.steps import key as module
+from cwl_udss.steps.key import Contents, Step, Unidentified, step_key
 
 DIGEST = "sha256:" + 64 * "0"
 

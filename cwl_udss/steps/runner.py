@@ -32,7 +32,7 @@ from cwl_udss.runtimes.probe import find_bubblewrap
 from cwl_udss.sandbox import TEMPORARY_DIRECTORY, Bind, Ending, Result, RootFilesystem, Sandbox
 from cwl_udss.scratch import batch_job, free_bytes, local_directories, run_directory
 from cwl_udss.staging import publish_directory, publish_file, work_directory
-from cwl_udss.step_spec import (
+from cwl_udss.steps.spec import (
     OUTPUTS,
     RESULT,
     STAGED,

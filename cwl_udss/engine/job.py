@@ -29,18 +29,18 @@ from cwltool.utils import (
 from schema_salad.ref_resolver import uri_file_path
 
 from cwl_udss.container import image_command, image_environment
+from cwl_udss.engine.file_access import CollectingAccess
 from cwl_udss.errors import UdssError
-from cwl_udss.file_access import CollectingAccess
 from cwl_udss.identity import identity_files
 from cwl_udss.images.request import ImageRequest, parse_request
 from cwl_udss.images.store import StoredImage
 from cwl_udss.outputs import View, confine, restore_access
 from cwl_udss.report.trace import traced
 from cwl_udss.sandbox import TEMPORARY_DIRECTORY, Bind, Ending, RootFilesystem, Sandbox
-from cwl_udss.step_cache import StepCache
-from cwl_udss.step_key import Contents, Step
-from cwl_udss.step_reuse import StepReuse
-from cwl_udss.steps import Steps
+from cwl_udss.steps.cache import StepCache
+from cwl_udss.steps.key import Contents, Step
+from cwl_udss.steps.reuse import StepReuse
+from cwl_udss.steps.shared import Steps
 
 _logger = logging.getLogger(__name__)
 

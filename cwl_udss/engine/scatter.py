@@ -25,7 +25,7 @@ from cwltool.utils import JobsGeneratorType
 from cwltool.workflow_job import ReceiveScatterOutput
 from ruamel.yaml.comments import CommentedSeq
 
-from cwl_udss.relocation import relocate_outputs
+from cwl_udss.engine.relocation import relocate_outputs
 
 
 def straighten_cwltool() -> None:

@@ -3,7 +3,7 @@
 
     cachedir/results/KEY/outputs/     the output directory as the step has left it
     cachedir/results/KEY/result.json  exit code, what must be there, what the key was made of
-    cachedir/checksums/               of large inputs (see step_key.py)
+    cachedir/checksums/               of large inputs (see key.py)
     cachedir/work/                    output directories, by a directory per driver
 
 Correct without locks: a result appears by rename when it is whole. It is kept before CWL's
@@ -27,7 +27,7 @@ from cwl_udss.errors import StoreError, UdssError
 from cwl_udss.outputs import View
 from cwl_udss.sandbox import Bind
 from cwl_udss.staging import publish_directory, remove_tree, work_directory
-from cwl_udss.step_key import Contents, StepKey
+from cwl_udss.steps.key import Contents, StepKey
 
 _logger = logging.getLogger(__name__)
 

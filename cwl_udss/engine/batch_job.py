@@ -18,15 +18,15 @@ from cwltool.errors import UnsupportedRequirement, WorkflowException
 from cwl_udss.batch.jobs import BatchSteps, FinishedStep
 from cwl_udss.batch.run_directory import read_end
 from cwl_udss.batch.wishes import HINT, Said, make_wish
+from cwl_udss.engine.job import SandboxedJob, Streams
 from cwl_udss.errors import UdssError
 from cwl_udss.images.store import StoredImage
-from cwl_udss.job import SandboxedJob, Streams
 from cwl_udss.sandbox import TEMPORARY_DIRECTORY, RootFilesystem
 from cwl_udss.settings import Settings
-from cwl_udss.step_cache import StepCache
-from cwl_udss.step_key import Contents, Unidentified, step_key
-from cwl_udss.step_spec import STDERR, STDOUT, NodeSettings, StepEnding, StepSpec
-from cwl_udss.steps import Steps
+from cwl_udss.steps.cache import StepCache
+from cwl_udss.steps.key import Contents, Unidentified, step_key
+from cwl_udss.steps.shared import Steps
+from cwl_udss.steps.spec import STDERR, STDOUT, NodeSettings, StepEnding, StepSpec
 
 _logger = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from cwltool.workflow import Workflow
 from cwltool.workflow_job import WorkflowJob
 from effort import growth
 
-from cwl_udss.workflow import PatientWorkflowJob
+from cwl_udss.engine.workflow import PatientWorkflowJob
 
 TOOL = {
     "class": "CommandLineTool",

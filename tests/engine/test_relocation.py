@@ -22,7 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cwl_udss import copies
-from cwl_udss.relocation import Prefixes, number_clashes, relocate_outputs
+from cwl_udss.engine.relocation import Prefixes, number_clashes, relocate_outputs
 
 NAMES = ("a", "a_2", "b", "d")
 

@@ -16,15 +16,15 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 
+from cwl_udss.engine.pure import prefer_python_modules
 from cwl_udss.errors import UdssError
 from cwl_udss.images.bundle import export_images, import_images
 from cwl_udss.images.maintenance import prune, remove_named, verify
 from cwl_udss.images.manifest import this_platform
 from cwl_udss.images.pull import Images, When
 from cwl_udss.images.request import ImageRequest
-from cwl_udss.pure import prefer_python_modules
 from cwl_udss.settings import Settings
-from cwl_udss.steps import Steps, open_store
+from cwl_udss.steps.shared import Steps, open_store
 
 _DOCUMENTS = (".cwl", ".yml", ".yaml", ".json")
 
@@ -55,7 +55,7 @@ def _requests(options: argparse.Namespace, steps: Steps) -> list[ImageRequest]:
         if path.endswith(_DOCUMENTS) and os.path.exists(path):
             prefer_python_modules("cwltool")
             # cwltool takes half a second, and may only be imported after the line above.
-            from cwl_udss.driver import load_document  # noqa: PLC0415
+            from cwl_udss.engine.driver import load_document  # noqa: PLC0415
 
             load_document(steps, name, options.overrides)
             requests += steps.expected

@@ -206,8 +206,8 @@ def test_a_run_uses_what_is_linear(run_command: Command, tmp_path: Path) -> None
     """Nothing else of a run tells it from cwltool's own."""
     (tmp_path / "workflow.cwl").write_text(json.dumps(workflow({}, {})))
     script = (
-        "import sys; from cwl_udss import driver; driver.run(sys.argv[1:]); "
+        "import sys; from cwl_udss.engine import driver; driver.run(sys.argv[1:]); "
         "import cwltool.executors; print(cwltool.executors.relocateOutputs.__module__)"
     )
     done = run_command("python", "-c", script, "--udss", "--validate", "workflow.cwl")
-    assert done.stdout.splitlines()[-1] == "cwl_udss.relocation", done.stderr
+    assert done.stdout.splitlines()[-1] == "cwl_udss.engine.relocation", done.stderr

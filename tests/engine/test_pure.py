@@ -10,28 +10,28 @@ from pathlib import Path
 
 import pytest
 
+from cwl_udss.engine.pure import python_file
 from cwl_udss.errors import UdssError
-from cwl_udss.pure import python_file
 
 SUFFIX = sysconfig.get_config_var("EXT_SUFFIX")
 
 
 def make_package(path: Path, *, with_sources: bool) -> None:
     """A package with a module that is compiled, as far as the import system can tell."""
-    (path / "engine").mkdir()
-    (path / "engine/__init__.py").write_text("")
-    (path / f"engine/job{SUFFIX}").write_bytes(b"no library")
+    (path / "compiled").mkdir()
+    (path / "compiled/__init__.py").write_text("")
+    (path / f"compiled/job{SUFFIX}").write_bytes(b"no library")
     if with_sources:
-        (path / "engine/job.py").write_text("class Job: pass\n")
+        (path / "compiled/job.py").write_text("class Job: pass\n")
 
 
 SCRIPT = """
 from cwl_udss.errors import UdssError
-from cwl_udss.pure import prefer_python_modules
-prefer_python_modules("engine")
+from cwl_udss.engine.pure import prefer_python_modules
+prefer_python_modules("compiled")
 try:
-    import engine.job
-    print(engine.job.__file__.rpartition("/")[2])
+    import compiled.job
+    print(compiled.job.__file__.rpartition("/")[2])
 except UdssError as error:
     print(error)
 """
@@ -40,7 +40,7 @@ except UdssError as error:
 @pytest.mark.parametrize("with_sources", [True, False])
 def test_the_python_file_is_preferred_or_missed(tmp_path: Path, with_sources: bool) -> None:
     make_package(tmp_path, with_sources=with_sources)
-    root = Path(__file__).parent.parent
+    root = Path(__file__).parents[2]
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT],
         env={"PYTHONPATH": f"{tmp_path}:{root}"},
@@ -57,7 +57,7 @@ def test_the_python_file_is_preferred_or_missed(tmp_path: Path, with_sources: bo
 
 def test_python_file_of_a_compiled_module(tmp_path: Path) -> None:
     make_package(tmp_path, with_sources=True)
-    compiled = tmp_path / f"engine/job{SUFFIX}"
-    assert python_file(str(compiled)) == tmp_path / "engine/job.py"
+    compiled = tmp_path / f"compiled/job{SUFFIX}"
+    assert python_file(str(compiled)) == tmp_path / "compiled/job.py"
     with pytest.raises(UdssError):
-        python_file(str(tmp_path / f"engine/other{SUFFIX}"))
+        python_file(str(tmp_path / f"compiled/other{SUFFIX}"))

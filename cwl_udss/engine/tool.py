@@ -33,10 +33,10 @@ from ruamel.yaml.comments import CommentedMap
 from schema_salad.ref_resolver import uri_file_path
 
 from cwl_udss import copies
-from cwl_udss.bindings import bind_items_alone
-from cwl_udss.file_access import NumberingPathMapper
+from cwl_udss.engine.bindings import bind_items_alone
+from cwl_udss.engine.file_access import NumberingPathMapper
+from cwl_udss.engine.job import start_tool
 from cwl_udss.images.request import ImageRequest, parse_request
-from cwl_udss.job import start_tool
 from cwl_udss.report.trace import traced
 
 _logger = logging.getLogger(__name__)
