@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -14,6 +15,13 @@ import pytest
 from commands import COMMANDS, Command
 from needs import SCRATCH, need
 from stand_ins import MissingPackage, cache_directory, mirrors, serve_registry, stand_in_registry
+
+
+def pytest_configure() -> None:
+    """Have the commands get signals as a person's have them: what has started us in the background
+    may have had us ignore some, and who is started inherits that."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

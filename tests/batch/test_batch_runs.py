@@ -38,11 +38,7 @@ class Runs:
     def start(self, *arguments: str | Path, udss: bool = True) -> subprocess.Popen[str]:
         options = ["--udss", "--udss-batch", self.cluster.name] if udss else []
         return subprocess.Popen(
-            # Whoever runs the tests may have been told to ignore SIGHUP (nohup(1)).
-            [
-                *("env", "--default-signal=HUP", COMMANDS / "cwltool", *options),
-                *("--outdir", "out", *arguments),
-            ],
+            [COMMANDS / "cwltool", *options, "--outdir", "out", *arguments],
             cwd=self.directory,
             env=self.environment,
             stdin=subprocess.DEVNULL,
