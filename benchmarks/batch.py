@@ -12,19 +12,19 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 
 from measure import (
     COMMANDS,
     Finding,
     Setting,
-    in_turn,
+    input_object,
     print_findings,
     print_rows,
     print_table,
     ratio,
     run,
+    run_in_turn,
     setting,
 )
 
@@ -60,16 +60,10 @@ def main() -> list[Finding]:
         return [_against_slurm(here), _pilot(here), _driver(here)]
 
 
-def _input(here: Setting, steps: int, seconds: float) -> Path:
-    path = here.scratch / f"input.{steps}.json"
-    path.write_text(json.dumps({"numbers": list(range(steps)), "seconds": str(seconds)}))
-    return path
-
-
 def _cwltool(here: Setting, steps: int, seconds: float, *options: str) -> list[str | Path]:
     command: list[str | Path] = [COMMANDS / "cwltool", "--udss", "--quiet", *options]
     command += ["--outdir", here.scratch / "out", "--udss-runs", here.scratch / "runs"]
-    return [*command, WORKFLOW, _input(here, steps, seconds)]
+    return [*command, WORKFLOW, input_object(here, steps, seconds)]
 
 
 def _against_slurm(here: Setting) -> Finding:
@@ -82,8 +76,7 @@ def _against_slurm(here: Setting) -> Finding:
                 YARDSTICK: [*array, "--wrap=sleep 1"],
                 OURS: _cwltool(here, STEPS, 1, "--udss-batch", "slurm"),
             }
-            contestants = {name: partial(run, c, environment) for name, c in commands.items()}
-            results = in_turn(contestants)
+            results = run_in_turn(commands, environment)
     finally:
         shutil.rmtree(directory)
     title = f"{STEPS} steps of 1 s on Slurm, {AT_ONCE} at a time"
@@ -93,9 +86,11 @@ def _against_slurm(here: Setting) -> Finding:
 
 def _pilot(here: Setting) -> Finding:
     options = ("--udss-batch", "local", "--udss-pilot")
-    one = partial(run, _cwltool(here, 1, 0, *options), here.environment)
-    many = partial(run, _cwltool(here, PILOT_STEPS, 0, *options), here.environment)
-    results = in_turn({"1 step": one, f"{PILOT_STEPS} steps": many})
+    commands = {
+        "1 step": _cwltool(here, 1, 0, *options),
+        f"{PILOT_STEPS} steps": _cwltool(here, PILOT_STEPS, 0, *options),
+    }
+    results = run_in_turn(commands, here.environment)
     print_table("steps that do nothing, in a pilot on this machine", results, "1 step")
     rate = statistics.median(
         (PILOT_STEPS - 1) / (several.seconds - single.seconds)

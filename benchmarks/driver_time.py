@@ -5,10 +5,18 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from functools import partial
 from pathlib import Path
 
-from measure import Finding, in_turn, print_findings, print_rows, print_table, ratio, run, setting
+from measure import (
+    Finding,
+    print_findings,
+    print_rows,
+    print_table,
+    ratio,
+    run,
+    run_in_turn,
+    setting,
+)
 from scatter import OURS, START, command
 
 STEPS = 500
@@ -19,15 +27,12 @@ TRACED = f"{OURS} --udss-trace"
 def main() -> list[Finding]:
     """Print both."""
     with setting() as here:
-        (here.scratch / "input.txt").write_text("content\n")
         trace = here.scratch / "trace.json"
-        with_trace = f"{TRACED} {trace}"
         run(command(here, OURS, "cat", START), here.environment)
-        results = in_turn(
-            {
-                name: partial(run, command(here, options, "cat", STEPS), here.environment)
-                for name, options in ((OURS, OURS), (TRACED, with_trace))
-            },
+        commands = {OURS: OURS, TRACED: f"{TRACED} {trace}"}
+        results = run_in_turn(
+            {name: command(here, line, "cat", STEPS) for name, line in commands.items()},
+            here.environment,
             REPETITIONS,
         )
         print_times(trace)

@@ -5,6 +5,7 @@ with what was found."""
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import platform
 import statistics
@@ -14,8 +15,9 @@ import tempfile
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.table import Table
@@ -137,6 +139,27 @@ def in_turn(
         for name in list(contestants)[:: -1 if number % 2 else 1]:
             runs[name].append(contestants[name]())
     return runs
+
+
+def run_in_turn(
+    commands: Mapping[Name, Sequence[str | Path]],
+    environment: Mapping[str, str],
+    repetitions: int = REPETITIONS,
+    **options: Any,
+) -> dict[Name, list[Run]]:
+    """Run commands in turn; see in_turn()."""
+    runs = {name: partial(run, command, environment) for name, command in commands.items()}
+    return in_turn(runs, repetitions, **options)
+
+
+def input_object(here: Setting, steps: int, seconds: float = 0) -> Path:
+    """Return an input object for the workflows of many steps."""
+    (here.scratch / "input.txt").write_text("content\n")
+    path = here.scratch / f"{steps}.json"
+    file = {"class": "File", "location": "input.txt"}
+    inputs = {"numbers": list(range(steps)), "file": file, "seconds": str(seconds)}
+    path.write_text(json.dumps(inputs))
+    return path
 
 
 def print_table(

@@ -3,10 +3,8 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 
 from measure import (
@@ -15,12 +13,13 @@ from measure import (
     Run,
     Setting,
     bubblewrap,
-    in_turn,
+    input_object,
     print_findings,
     print_rows,
     print_table,
     ratio,
     run,
+    run_in_turn,
     setting,
 )
 
@@ -35,7 +34,7 @@ STEPS: Mapping[str, Sequence[int]] = {
     f"{OURS} --parallel": (START, FEW, MANY),
 }
 SLEEPS = 200
-SECONDS = "0.1"
+SECONDS = 0.1
 AT_ONCE = 2
 YARDSTICK = "xargs bwrap"
 SANDBOX = (
@@ -48,10 +47,9 @@ Results = Mapping[tuple[str, int], Sequence[Run]]
 def main() -> list[Finding]:
     """Print the tables."""
     with setting() as here:
-        (here.scratch / "input.txt").write_text("content\n")
         run(command(here, OURS, "cat", START), here.environment)  # the image, and caches
-        cats = in_turn(cat_steps(here), rehearse=False)
-        sleeps = in_turn(sleeping_steps(here))
+        cats = run_in_turn(cat_steps(here), here.environment, rehearse=False)
+        sleeps = run_in_turn(sleeping_steps(here), here.environment)
     print_costs(cats)
     print_table(f"{SLEEPS} steps of {SECONDS} s, {AT_ONCE} at once", sleeps, YARDSTICK)
     many = median_cost(cats, OURS, MANY)
@@ -68,35 +66,33 @@ def main() -> list[Finding]:
     ]
 
 
-def cat_steps(here: Setting) -> dict[tuple[str, int], partial[Run]]:
-    """Runs by what runs them, and how many steps."""
+def cat_steps(here: Setting) -> dict[tuple[str, int], list[str | Path]]:
+    """Commands by what is run, and how many steps."""
     return {
-        (contestant, steps): partial(run, command(here, contestant, "cat", steps), here.environment)
+        (contestant, steps): command(here, contestant, "cat", steps)
         for contestant, numbers in STEPS.items()
         for steps in numbers
     }
 
 
-def sleeping_steps(here: Setting) -> dict[str, partial[Run]]:
+def sleeping_steps(here: Setting) -> dict[str, list[str | Path]]:
     """Steps side by side, and the same without cwltool."""
     sandbox = " ".join((bubblewrap(), *SANDBOX))
     xargs = f"seq {SLEEPS} | xargs -P {AT_ONCE} -I {{}} {sandbox} sleep {SECONDS}"
     ours = f"{OURS} --parallel --parallel-max {AT_ONCE}"
     return {
-        YARDSTICK: partial(run, ["sh", "-c", xargs], here.environment),
-        OURS: partial(run, command(here, ours, "sleep", SLEEPS), here.environment),
-        "its start-up": partial(run, command(here, ours, "sleep", START), here.environment),
+        YARDSTICK: ["sh", "-c", xargs],
+        OURS: command(here, ours, "sleep", SLEEPS),
+        "its start-up": command(here, ours, "sleep", START),
     }
 
 
 def command(here: Setting, contestant: str, tool: str, steps: int) -> list[str | Path]:
     """Return what runs a tool so many times."""
-    job = here.scratch / f"{steps}.json"
-    file = {"class": "File", "location": "input.txt"}
-    job.write_text(json.dumps({"numbers": list(range(steps)), "file": file, "seconds": SECONDS}))
     program, *options = contestant.split()
     options += ["--quiet", "--outdir", str(here.scratch / "out")]
-    return [COMMANDS / program, *options, WORKFLOWS / f"{tool}-many.cwl", job]
+    workflow = WORKFLOWS / f"{tool}-many.cwl"
+    return [COMMANDS / program, *options, workflow, input_object(here, steps, SECONDS)]
 
 
 def print_costs(results: Results) -> None:

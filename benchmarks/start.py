@@ -4,10 +4,9 @@
 from __future__ import annotations
 
 import sys
-from functools import partial
 from pathlib import Path
 
-from measure import COMMANDS, Finding, in_turn, print_findings, print_table, ratio, run, setting
+from measure import COMMANDS, Finding, print_findings, print_table, ratio, run_in_turn, setting
 from peers import cwltool_peers
 
 WORKFLOW = Path(__file__).parent / "workflows" / "cat-one.cwl"
@@ -27,18 +26,15 @@ def main() -> list[Finding]:
             YARDSTICK: [sys.executable, "-m", "cwltool", "--no-container", *options],
             OURS: [COMMANDS / "cwltool", "--udss", *options],
         }
-        ran = in_turn(
-            {
-                name: partial(run, [*command, *inputs], environment)
-                for name, command in {**contestants, **peers}.items()
-            },
+        commands = {**contestants, **peers}
+        ran = run_in_turn(
+            {name: [*command, *inputs] for name, command in commands.items()},
+            environment,
             peers=peers,
         )
-        validated = in_turn(
-            {
-                name: partial(run, [*command, "--validate", *inputs], environment)
-                for name, command in contestants.items()
-            }
+        validated = run_in_turn(
+            {name: [*command, "--validate", *inputs] for name, command in contestants.items()},
+            environment,
         )
     print_table("a workflow of one step, run, warm", ran, YARDSTICK)
     print_table("a workflow of one step, validated, warm", validated, YARDSTICK)

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import json
-from functools import partial
 from pathlib import Path
 
 from measure import (
@@ -12,11 +10,11 @@ from measure import (
     Finding,
     Setting,
     bubblewrap,
-    in_turn,
+    input_object,
     print_findings,
     print_table,
     ratio,
-    run,
+    run_in_turn,
     setting,
 )
 from peers import Commands, cwltool_peers
@@ -32,7 +30,6 @@ OURS = "cwltool --udss"
 def main() -> list[Finding]:
     """Print the tables."""
     with setting() as here, cwltool_peers(here) as peers:
-        (here.scratch / "input.txt").write_text("content\n")
         sandbox = [
             *(bubblewrap(), "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"),
             *("--unshare-all", "--die-with-parent", "cat", "/etc/passwd"),
@@ -42,11 +39,10 @@ def main() -> list[Finding]:
             "bwrap alone": ["sh", "-c", FLOOR, str(STEPS), *sandbox],
         }
         few = cwltool(here, FEW)
-        few |= {name: [*command, WORKFLOW, job(here, FEW)] for name, command in peers.items()}
-        results, few_results = (
-            in_turn({name: partial(run, c, here.environment) for name, c in x.items()}, peers=peers)
-            for x in (contestants, few)
-        )
+        inputs = input_object(here, FEW)
+        few |= {name: [*command, WORKFLOW, inputs] for name, command in peers.items()}
+        results = run_in_turn(contestants, here.environment)
+        few_results = run_in_turn(few, here.environment, peers=peers)
     print_table(f"{STEPS} cat steps, serial, warm", results, YARDSTICK)
     print_table(f"{FEW} cat steps, serial, warm", few_results, YARDSTICK)
     found = ratio(results[OURS], results[YARDSTICK])
@@ -56,19 +52,11 @@ def main() -> list[Finding]:
 def cwltool(here: Setting, steps: int) -> Commands:
     """Return what runs so many steps, with sandboxes and without."""
     options: list[str | Path] = ["--quiet", "--outdir", here.scratch / "out"]
-    options += [WORKFLOW, job(here, steps)]
+    options += [WORKFLOW, input_object(here, steps)]
     return {
         YARDSTICK: [COMMANDS / "cwltool", "--no-container", *options],
         OURS: [COMMANDS / "cwltool", "--udss", *options],
     }
-
-
-def job(here: Setting, steps: int) -> Path:
-    """Return an input object for so many steps."""
-    path = here.scratch / f"{steps}.json"
-    file = {"class": "File", "location": "input.txt"}
-    path.write_text(json.dumps({"numbers": list(range(steps)), "file": file}))
-    return path
 
 
 if __name__ == "__main__":

@@ -14,6 +14,8 @@ TEMPORARY_DIRECTORY = "/tmp"  # noqa: S108 - the sandbox's own, a private direct
 INPUT_DIRECTORY = "/var/lib/cwl"
 OUTPUT_DIRECTORY = "/var/spool/cwl"
 HOST_NAME = "cwl-udss"
+SIGNAL_OFFSET = 128
+"""Of the exit codes of processes that a signal has killed, as in sh(1)."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,9 +23,7 @@ from cwltool.context import RuntimeContext
 from cwltool.docker import DockerCommandLineJob
 from cwltool.errors import UnsupportedRequirement, WorkflowException
 from cwltool.stdfsaccess import StdFsAccess
-from cwltool.utils import (
-    adjustFileObjs,
-)
+from cwltool.utils import adjustFileObjs
 from schema_salad.ref_resolver import uri_file_path
 
 from cwl_udss.container import image_command, image_environment

@@ -23,6 +23,7 @@ from cwltool.utils import get_listing, visit_class
 from schema_salad.ref_resolver import file_uri, uri_file_path
 
 from cwl_udss import copies
+from cwl_udss.engine.names import UniqueNames
 from cwl_udss.report.trace import traced
 
 _CLASSES = ("File", "Directory")
@@ -79,21 +80,16 @@ def number_directories(
 ) -> None:
     """Give directories a path of their own, if a file is to have the same, or another directory,
     unless (by its source) it can be merged into that and has no file of the same name."""
-    taken = {entry.target for _, entry in mapper.items()}
+    unique_name = UniqueNames({entry.target for _, entry in mapper.items()})
     files = {entry.target for _, entry in mapper.items() if _is_file(entry)}
     used: set[str] = set()
-    last: defaultdict[str, int] = defaultdict(lambda: 1)
     for top, entries in _outputs_once(mapper, outputs):
         if top.type == "Directory" and (
             top.target in files
             or (top.target in used and not can_merge(top.resolved))
             or any(_is_file(x) and x.target in used for x in entries.values())
         ):
-            target = top.target
-            while target in taken:
-                last[top.target] += 1
-                target = f"{top.target}_{last[top.target]}"
-            taken.add(target)
+            target = unique_name(top.target)
             for location, entry in entries.items():
                 moved = entry._replace(target=target + entry.target.removeprefix(top.target))
                 entries[location] = mapper.update(location, *moved)
@@ -121,18 +117,17 @@ def _is_file(entry: MapperEnt) -> bool:
 def number_clashes(mapper: PathMapper) -> None:
     """Give files that are to have the same path one each: the next is called `_2`, and so on."""
     sources: dict[str, str] = {}
-    last: defaultdict[str, int] = defaultdict(lambda: 1)
+    taken: set[str] = set()
+    unique_name = UniqueNames(taken)
     for key, entry in list(mapper.items()):
         if not _is_file(entry):
             continue
-        target = entry.target
-        if sources.setdefault(target, entry.resolved) == entry.resolved:
+        if sources.setdefault(entry.target, entry.resolved) == entry.resolved:
+            taken.add(entry.target)
             continue
-        while target in sources:
-            last[entry.target] += 1
-            target = f"{entry.target}_{last[entry.target]}"
+        target = unique_name(entry.target)
         sources[target] = entry.resolved
-        mapper.update(key, entry.resolved, target, entry.type, entry.staged)
+        mapper.update(key, *entry._replace(target=target))
 
 
 def _files_and_directories(value: Any) -> Iterator[Any]:

@@ -25,6 +25,7 @@ from cwltool.utils import JobsGeneratorType
 from cwltool.workflow_job import ReceiveScatterOutput
 from ruamel.yaml.comments import CommentedSeq
 
+from cwl_udss.engine.names import UniqueNames
 from cwl_udss.engine.relocation import relocate_outputs
 
 
@@ -62,29 +63,6 @@ def copy_sequence(sequence: CommentedSeq, memo: dict[int, Any]) -> CommentedSeq:
         copied.append(copy.deepcopy(item, memo))
     sequence.copy_attributes(copied, memo=memo)
     return copied
-
-
-class UniqueNames:
-    """Names that nobody has yet: the stem itself, then the stem with `_2`, and so on.
-
-    cwltool.process.uniquename begins at 2 each time.
-    """
-
-    def __init__(self, taken: set[str]) -> None:
-        """Others may add to `taken`, nobody may remove from it."""
-        self._taken = taken
-        self._last: dict[str, int] = {}
-
-    def __call__(self, stem: str) -> str:
-        """Return the next name for a stem."""
-        number = self._last.get(stem, 0)
-        name = ""
-        while not name or name in self._taken:
-            number += 1
-            name = stem if number == 1 else f"{stem}_{number}"
-        self._last[stem] = number
-        self._taken.add(name)
-        return name
 
 
 def scatter_jobs(

@@ -25,9 +25,7 @@ from cwltool.job import ContainerCommandLineJob, JobBase
 from cwltool.loghandler import _logger as cwltool_logger
 from cwltool.pathmapper import PathMapper
 from cwltool.process import Process, shortname
-from cwltool.utils import (
-    processes_to_kill,
-)
+from cwltool.utils import processes_to_kill
 from cwltool.workflow import default_make_tool
 from ruamel.yaml.comments import CommentedMap
 from schema_salad.ref_resolver import uri_file_path
@@ -40,10 +38,6 @@ from cwl_udss.images.request import ImageRequest, parse_request
 from cwl_udss.report.trace import traced
 
 _logger = logging.getLogger(__name__)
-
-_CUDA_DEVICES = "cudaDeviceCount"
-_SHARED_MEMORY_SIZE = "http://commonwl.org/cwltool#ShmSize"
-_UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}  # as docker run --shm-size
 
 MakeJob = Callable[..., JobBase]
 """Makes a job: of the directory of the tool's document, and what cwltool makes a job of."""

@@ -8,6 +8,8 @@ that are in the tree.
 
 from __future__ import annotations
 
+from array import array
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -27,6 +29,29 @@ class Written:
     """Of a directory the sum of its files' sizes, of a SquashFS file its own."""
     digest: str = ""
     """ "sha256:…" of what is one file."""
+
+
+class Records:
+    """What is known of a layer's files by their offsets, in few bytes each: they may be many."""
+
+    def __init__(self, size: int) -> None:
+        """`size` is that of each record, in bytes."""
+        self._size = size
+        self._records = bytearray()
+        self.offsets = array("Q")
+
+    def __len__(self) -> int:
+        return len(self.offsets)
+
+    def __getitem__(self, offset: int) -> bytes:
+        """Return the record of the file with an offset, which has been added."""
+        start = bisect_left(self.offsets, offset) * self._size
+        return bytes(self._records[start : start + self._size])
+
+    def add(self, offset: int, record: bytes) -> None:
+        """Add a record; offsets come in their order."""
+        self.offsets.append(offset)
+        self._records += record
 
 
 class Sink(Protocol):

@@ -8,15 +8,13 @@ import errno
 import hashlib
 import os
 import stat
-from array import array
-from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 
 from cwl_udss.errors import InvalidImage
-from cwl_udss.images.contents import Content, Written, clamped_time, placed
+from cwl_udss.images.contents import Content, Records, Written, clamped_time, placed
 from cwl_udss.images.listing import Listing
 from cwl_udss.images.tree import Directory, RegularFile, SymbolicLink, Tree
 
@@ -43,7 +41,7 @@ class DirectorySink:
         self._spool = _open_directory(spool)
         self._destination = destination
         self._for_group = for_group
-        self._checksums: defaultdict[int, _Checksums] = defaultdict(_Checksums)
+        self._checksums = defaultdict[int, Records](lambda: Records(len(_EMPTY)))
 
     def add(self, file: RegularFile, content: Content) -> None:
         """See Sink."""
@@ -143,23 +141,6 @@ class DirectorySink:
             os.utime(descriptor, ns=_times(directory.mtime))
         finally:
             os.close(descriptor)
-
-
-class _Checksums:
-    """Checksums of a layer's files by their offsets, in 40 bytes each."""
-
-    def __init__(self) -> None:
-        self._offsets = array("Q")
-        self._checksums = bytearray()
-
-    def __getitem__(self, offset: int) -> bytes:
-        start = bisect_left(self._offsets, offset) * len(_EMPTY)
-        return bytes(self._checksums[start : start + len(_EMPTY)])
-
-    def add(self, offset: int, checksum: bytes) -> None:
-        """Add a checksum; offsets come in their order."""
-        self._offsets.append(offset)
-        self._checksums += checksum
 
 
 class _Names:

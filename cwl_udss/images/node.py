@@ -21,7 +21,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
 
 from cwl_udss.errors import StoreError
 from cwl_udss.images.formats import ImageFormat
@@ -67,12 +66,11 @@ class NodeImages:
     def __enter__(self) -> NodeImages:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let others have the images removed, and mounts ended."""
         self._held.close()
 
     def root(self, image: StoredImage) -> RootFilesystem:

@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
+import struct
 from array import array
-from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import BinaryIO, NamedTuple
 
-from cwl_udss.images.contents import Content, placed
+from cwl_udss.images.contents import Content, Records, placed
 from cwl_udss.images.squashfs_format import NONE, STORED_AS_IT_IS
 from cwl_udss.images.tree import RegularFile
 
@@ -33,25 +33,7 @@ class Place(NamedTuple):
     tail_bytes: int
 
 
-class Places:
-    """The places of contents by the offsets of their files in a layer, in 28 bytes each."""
-
-    def __init__(self) -> None:
-        self.offsets = array("Q")
-        self._fields = array("I")
-
-    def __len__(self) -> int:
-        return len(self.offsets)
-
-    def __getitem__(self, offset: int) -> Place:
-        """Return the place of the file with an offset, which has been added."""
-        start = bisect_left(self.offsets, offset) * len(Place._fields)
-        return Place._make(self._fields[start : start + len(Place._fields)])
-
-    def add(self, offset: int, place: Place) -> None:
-        """Add a place; offsets come in their order."""
-        self.offsets.append(offset)
-        self._fields.extend(place)
+_PLACE = struct.Struct("=5I")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +46,12 @@ class StoredBlocks:
     """Of each block, with its flag; 0 for one of zeros only, which is not stored."""
     fragments: array[int]
     """The numbers of those that are fragment blocks."""
-    places: Places
+    places: Records
+    """See place()."""
+
+    def place(self, offset: int) -> Place:
+        """Return where the content of the file with an offset is, which has been added."""
+        return Place._make(_PLACE.unpack(self.places[offset]))
 
     def starts(self) -> array[int]:
         """Where in the file each block begins, and at last where they end."""
@@ -99,7 +86,7 @@ class DataWriter:
         self._tails: list[bytes] = []  # of the fragment block that is being filled
         self._tails_bytes = 0
         self._fragments = array("I")
-        self._places = Places()
+        self._places = Records(_PLACE.size)
 
     def add(self, file: RegularFile, content: Content) -> None:
         """Write a file's content. Raises OSError, and what reading the content raises."""
@@ -116,7 +103,7 @@ class DataWriter:
                 fragment, offset = self.add_tail(block)
                 break
             count += 1
-        self._places.add(file.offset, Place(first, count, fragment, offset, size))
+        self._places.add(file.offset, _PLACE.pack(first, count, fragment, offset, size))
 
     def add_tail(self, tail: bytes) -> tuple[int, int]:
         """Add the end of a file to a fragment block: which one, and where in it."""

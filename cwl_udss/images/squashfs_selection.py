@@ -47,7 +47,7 @@ class TakenLayer:
             if offset == next_wanted:
                 next_wanted = next(wanted, None)
                 continue
-            place = self.stored.places[offset]
+            place = self.stored.place(offset)
             for number in range(place.first_block, place.first_block + place.blocks):
                 left_out[number] = True
             if place.fragment != NONE:
@@ -94,7 +94,7 @@ class Selection:
     def blocks(self, file: RegularFile) -> Blocks:
         """Return where the content of a file is."""
         layer = self._layers[file.layer]
-        place = layer.stored.places[file.offset]
+        place = layer.stored.place(file.offset)
         sizes: Sequence[int] = ()
         if place.blocks:
             sizes = layer.stored.sizes[place.first_block : place.first_block + place.blocks]
@@ -152,7 +152,7 @@ def _tails(
     content = b""
     read = NONE
     for file in layer.files:
-        place = stored.places[file.offset]
+        place = stored.place(file.offset)
         if place.fragment == NONE or not layer.left_out[stored.fragments[place.fragment]]:
             continue
         if place.fragment != read:

@@ -29,7 +29,6 @@ class _Trace:
     def __init__(self, stream: IO[str]) -> None:
         self._stream = stream
         self._process = os.getpid()
-        self._threads: set[int] = set()
         stream.write("[\n")
 
     def add(self, what: str, step: str, began: float, ended: float) -> None:

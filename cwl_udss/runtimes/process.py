@@ -14,13 +14,12 @@ import threading
 import time
 
 from cwl_udss.errors import SandboxError
-from cwl_udss.sandbox import Ending, Result
+from cwl_udss.sandbox import SIGNAL_OFFSET, Ending, Result
 
 # What the kernel needs to end a killed sandbox's processes; far more than it ever took.
 END_OF_PROCESSES_SECONDS = 30.0
 _WORDS_SECONDS = 2.0  # for what bwrap says of itself; it takes one or two milliseconds
 _STATUS = re.compile(rb'"(child-pid|exit-code)": (\d+)')
-_SIGNAL_OFFSET = 128  # of exit codes of killed processes, as in sh(1)
 
 
 class BubblewrapProcess:
@@ -84,12 +83,12 @@ class BubblewrapProcess:
 
     def _result(self, return_code: int, status: dict[str, int]) -> Result:
         if self._killed:
-            return Result(exit_code=_SIGNAL_OFFSET + signal.SIGKILL, ending=self._killed)
+            return Result(exit_code=SIGNAL_OFFSET + signal.SIGKILL, ending=self._killed)
         if return_code < 0:  # bwrap itself was killed, and the sandbox with it
-            return Result(exit_code=_SIGNAL_OFFSET - return_code, ending=Ending.KILLED)
+            return Result(exit_code=SIGNAL_OFFSET - return_code, ending=Ending.KILLED)
         if "exit-code" in status:
             return Result(exit_code=status["exit-code"], ending=Ending.EXITED)
-        if return_code > _SIGNAL_OFFSET:  # the same, told by the bwrap around it
+        if return_code > SIGNAL_OFFSET:  # the same, told by the bwrap around it
             return Result(exit_code=return_code, ending=Ending.KILLED)
         if "child-pid" not in status:
             raise SandboxError(

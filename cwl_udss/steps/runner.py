@@ -29,7 +29,15 @@ from cwl_udss.images.store import Store
 from cwl_udss.outputs import View, confine
 from cwl_udss.resources import memory_kills
 from cwl_udss.runtimes.probe import find_bubblewrap
-from cwl_udss.sandbox import TEMPORARY_DIRECTORY, Bind, Ending, Result, RootFilesystem, Sandbox
+from cwl_udss.sandbox import (
+    SIGNAL_OFFSET,
+    TEMPORARY_DIRECTORY,
+    Bind,
+    Ending,
+    Result,
+    RootFilesystem,
+    Sandbox,
+)
 from cwl_udss.scratch import batch_job, free_bytes, local_directories, run_directory
 from cwl_udss.staging import publish_directory, publish_file, work_directory
 from cwl_udss.steps.spec import (
@@ -50,9 +58,8 @@ from cwl_udss.steps.spec import (
 _logger = logging.getLogger(__name__)
 
 _EXIT_FAILURE = 1
-_SIGNAL_OFFSET = 128  # of exit codes of killed processes, as in sh(1)
-_EXIT_TERMINATED = _SIGNAL_OFFSET + signal.SIGTERM
-_KILLED = _SIGNAL_OFFSET + signal.SIGKILL
+_EXIT_TERMINATED = SIGNAL_OFFSET + signal.SIGTERM
+_KILLED = SIGNAL_OFFSET + signal.SIGKILL
 _SIGNALS_SECONDS = 0.5
 _ENDINGS = {
     Ending.EXITED: StepEnding.EXITED,
@@ -280,7 +287,7 @@ def _run(spec: StepSpec, work: Path, streams: _Streams, environment: Mapping[str
             stderr=_opened(streams.stderr, work, stack),
         )
         result = process.wait(spec.time_limit)
-    if result.exit_code > _SIGNAL_OFFSET:
+    if result.exit_code > SIGNAL_OFFSET:
         # Who ends a job signals its processes one after the other: our turn may be about to come.
         time.sleep(_SIGNALS_SECONDS)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -8,7 +8,6 @@ import threading
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
 from typing import IO
 
 from cwl_udss.errors import ImageError
@@ -65,14 +64,9 @@ class Steps:
     def __enter__(self) -> Steps:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.stop()
-        self._node.__exit__(kind, error, trace)
+        self._node.close()
 
     @cached_property
     def _store(self) -> Store:
