@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,6 +52,19 @@ class Runs:
         process = self.start(*arguments)
         out, error = process.communicate(timeout=200)
         return subprocess.CompletedProcess(process.args, process.returncode, out, error)
+
+    def wait_for_jobs(self, process: subprocess.Popen[str], jobs: int) -> None:
+        """Wait until a run knows the ids of so many jobs, which is a little after the batch system
+        has them. What it has said until then is read."""
+        assert process.stderr is not None
+        known = 0
+        patience = threading.Timer(60, process.kill)
+        patience.start()
+        while known < jobs:
+            line = process.stderr.readline()
+            assert line, "it has ended"
+            known += f" is {self.cluster.title} job " in line
+        patience.cancel()
 
     def write(self, name: str, content: dict[str, Any]) -> str:
         (self.directory / name).write_text(json.dumps({"cwlVersion": "v1.2", **content}))
@@ -305,7 +319,7 @@ def test_a_node_is_lost(runs: Runs) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_deletes_the_jobs(runs: Runs, number: signal.Signals) -> None:
     process = runs.start(*runs.scatter("sleep 100", 3))
-    wait_until(lambda: len(runs.cluster.jobs()) == 3)
+    runs.wait_for_jobs(process, 3)
     process.send_signal(number)
     _, error = process.communicate(timeout=100)
     assert process.returncode not in (0, None)
@@ -331,7 +345,10 @@ def test_a_later_driver_goes_on(runs: Runs, how: str) -> None:
     workflow = runs.scatter("sleep 6; echo $0", 4)
     before = runs.cluster.submitted()
     process = runs.start(*(["--udss-detach"] if how == "detached" else []), *workflow)
-    wait_until(lambda: runs.cluster.submitted() == before + 4)
+    if how == "killed":
+        wait_until(lambda: runs.cluster.submitted() == before + 4)
+    else:
+        runs.wait_for_jobs(process, 4)
     signals = {"hangup": signal.SIGHUP, "detached": signal.SIGINT, "killed": signal.SIGKILL}
     process.send_signal(signals[how])
     _, error = process.communicate(timeout=10)
