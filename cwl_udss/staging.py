@@ -80,8 +80,13 @@ def publish_file(path: Path, content: bytes, work: Path, mode: int | None = None
 
 def publish_directory(made: Path, path: Path) -> bool:
     """Move a finished directory into place. False if another process was first: that one stays."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     sync_tree(made)
+    return move_into_place(made, path)
+
+
+def move_into_place(made: Path, path: Path) -> bool:
+    """Do the same with what is on the disk already."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     try:
         made.rename(path)
     except OSError:

@@ -26,7 +26,13 @@ from pathlib import Path
 from cwl_udss.errors import StoreError, UdssError
 from cwl_udss.outputs import View
 from cwl_udss.sandbox import Bind
-from cwl_udss.staging import publish_directory, remove_tree, work_directory
+from cwl_udss.staging import (
+    move_into_place,
+    publish_directory,
+    remove_tree,
+    sync_tree,
+    work_directory,
+)
 from cwl_udss.steps.key import Contents, StepKey
 
 _logger = logging.getLogger(__name__)
@@ -114,23 +120,27 @@ class StepCache:
         record = {"exit_code": exit_code, "leavings": asdict(leavings), "step": key.description}
         (made / "result.json").write_text(json.dumps(record), encoding="ascii")
         targets = {name: os.readlink(directory / name) for name in leavings.links}
-        for name in targets:
-            os.unlink(directory / name)
+        # mkdtemp(3) has made the directory private; whom the cache is for, its owner has said.
+        mode = self._results.stat().st_mode & 0o777
+        made.chmod(mode)
+        # What takes long comes first: who dies between the renames loses what a step has made.
+        sync_tree(made)
+        sync_tree(directory)
         outputs = made / "outputs"
         directory.rename(outputs)
         path = self._results / key.value
         published = False
         try:
-            # mkdtemp(3) has made the directory private; whom the cache is for, its owner has said.
-            mode = self._results.stat().st_mode & 0o777
-            made.chmod(mode)
+            for name in targets:
+                os.unlink(outputs / name)
             outputs.chmod(mode)
-            published = publish_directory(made, path)
+            published = move_into_place(made, path)
         finally:
             if not published:
                 outputs.rename(directory)
                 for name, target in targets.items():
-                    os.symlink(target, directory / name)
+                    with contextlib.suppress(FileExistsError):
+                        os.symlink(target, directory / name)
                 remove_tree(made)
         return KeptResult(path=path, exit_code=exit_code, leavings=leavings) if published else None
 

@@ -63,12 +63,30 @@ def test_a_result_that_cannot_be_published_stays_with_its_step(
     def no_space(made: Path, path: Path) -> bool:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("cwl_udss.steps.cache.publish_directory", no_space)
+    monkeypatch.setattr("cwl_udss.steps.cache.move_into_place", no_space)
     with pytest.raises(OSError, match="No space"):
         cache.keep(KEY, directory, 0, binds)
     assert (directory / "d/file").read_text() == "first"
     assert (directory / "link").read_text() == "input"
     assert cache.find(KEY) is None
+
+
+def test_a_result_stays_with_its_step_until_it_is_on_the_disk(
+    cache: StepCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That takes long on a network filesystem; a driver that dies meanwhile is to find it again."""
+    (tmp_path / "input").write_text("input")
+    directory, binds = outputs(cache, "first", tmp_path / "input")
+    before = sorted(directory.rglob("*"))
+    seen = []
+
+    def sync_tree(path: Path) -> None:
+        seen.append(path)
+        assert sorted(directory.rglob("*")) == before
+
+    monkeypatch.setattr("cwl_udss.steps.cache.sync_tree", sync_tree)
+    assert cache.keep(KEY, directory, 0, binds) is not None
+    assert directory in seen
 
 
 def test_a_link_to_what_is_no_input_is_not_kept(cache: StepCache, tmp_path: Path) -> None:
