@@ -45,8 +45,12 @@ class Records:
 
     def __getitem__(self, offset: int) -> bytes:
         """Return the record of the file with an offset, which has been added."""
-        start = bisect_left(self.offsets, offset) * self._size
+        start = self.position(offset) * self._size
         return bytes(self._records[start : start + self._size])
+
+    def position(self, offset: int) -> int:
+        """Return which record that is."""
+        return bisect_left(self.offsets, offset)
 
     def add(self, offset: int, record: bytes) -> None:
         """Add a record; offsets come in their order."""

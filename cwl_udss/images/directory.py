@@ -10,7 +10,6 @@ import os
 import stat
 from collections import defaultdict
 from collections.abc import Mapping
-from itertools import pairwise
 from pathlib import Path
 
 from cwl_udss.errors import InvalidImage
@@ -71,7 +70,7 @@ class DirectorySink:
 
     def _write(self, root: int, tree: Tree) -> Written:
         """All names in their order; of directories what a name in them changes, at last."""
-        names = _Names(tree)
+        names = _Names(tree, self._checksums)
         directories: list[tuple[bytes, Directory]] = [(b".", tree.root)]
         listing = Listing()  # what listing.directory_digest() finds there
         entries = size = 0
@@ -146,12 +145,18 @@ class DirectorySink:
 class _Names:
     """The first name of each file that has several."""
 
-    def __init__(self, tree: Tree) -> None:
-        files = (node for _, node in tree.walk() if isinstance(node, RegularFile))
-        self._several = {
-            one for one, other in pairwise(sorted(map(_identity, files))) if one == other
-        }
+    def __init__(self, tree: Tree, contents: Mapping[int, Records]) -> None:
+        """`contents` are those of layers. One has several names, too, if the image has its layer
+        several times."""
+        self._several = {_identity(node) for node in tree.linked if isinstance(node, RegularFile)}
         self._first: dict[tuple[int, int], bytes] = {}
+        seen = {layer: bytearray(len(records)) for layer, records in contents.items()}
+        for _, node in tree.walk():
+            if isinstance(node, RegularFile) and node.size:
+                position = contents[node.layer].position(node.offset)
+                if seen[node.layer][position]:
+                    self._several.add(node.place)
+                seen[node.layer][position] = True
 
     def first(self, file: RegularFile, path: bytes) -> bytes:
         """Return the name under which a file has been written; `path` if it has not been."""

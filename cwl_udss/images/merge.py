@@ -41,7 +41,7 @@ def merge_layers(layers: Sequence[LayerIndex]) -> Tree:
         merger.add(layer)
     count = merger.leave_out_special_files()
     notes = (f"{count} device nodes, pipes and other special files left out",) if count else ()
-    return Tree(root=merger.root, notes=notes)
+    return Tree(root=merger.root, linked=frozenset(merger.linked), notes=notes)
 
 
 def regular_file(member: Member, layer: int) -> RegularFile:
@@ -77,6 +77,7 @@ class _Merger:
 
     def __init__(self, root: Directory | None = None) -> None:
         self.root = root or Directory()
+        self.linked: set[Node] = set()
         self._special_files: list[tuple[Directory, bytes]] = []
         self._layer = 0
         self._is_oldest = True
@@ -122,6 +123,7 @@ class _Merger:
             self._update(node, member)
         elif member.kind is Kind.HARD_LINK:
             node = self._link_target(member)
+            self.linked.add(node)
         elif member.kind is Kind.SYMBOLIC_LINK:
             if not 0 < len(member.link) <= LONGEST_PATH or b"\0" in member.link:
                 raise _invalid(member.path, "a symbolic link to what can be no path")

@@ -21,6 +21,7 @@ def read_directory(root: Path) -> tuple[Tree, Iterator[tuple[RegularFile, Iterat
     directories = {b"": Directory(mode=stat.S_IMODE(root.stat().st_mode))}
     files: dict[tuple[int, int], RegularFile] = {}
     locations: dict[RegularFile, bytes] = {}
+    linked: set[RegularFile] = set()
     offset = 0
     for path, location, status in walk(os.fsencode(root)):
         parent, _, name = path.rpartition(b"/")
@@ -32,7 +33,9 @@ def read_directory(root: Path) -> tuple[Tree, Iterator[tuple[RegularFile, Iterat
             directories[parent].entries[name] = SymbolicLink(os.readlink(location), mtime)
         elif stat.S_ISREG(status.st_mode):
             identity = (status.st_dev, status.st_ino)
-            if identity not in files:
+            if identity in files:
+                linked.add(files[identity])
+            else:
                 files[identity] = RegularFile(
                     mode=mode,
                     mtime=mtime,
@@ -46,7 +49,7 @@ def read_directory(root: Path) -> tuple[Tree, Iterator[tuple[RegularFile, Iterat
                 offset += status.st_size
             directories[parent].entries[name] = files[identity]
     contents = ((file, _content(location, file.size)) for file, location in locations.items())
-    return Tree(root=directories[b""], notes=()), contents
+    return Tree(root=directories[b""], linked=frozenset(linked)), contents
 
 
 def _content(location: bytes, size: int) -> Iterator[bytes]:

@@ -12,7 +12,7 @@ import struct
 import sys
 import threading
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -45,7 +45,7 @@ from cwl_udss.images.squashfs_tables import (
     TreeTables,
     number_inodes,
 )
-from cwl_udss.images.tree import Node, RegularFile, Tree
+from cwl_udss.images.tree import RegularFile, Tree
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -160,7 +160,7 @@ class SquashfsSink:
     def finish(self, tree: Tree) -> Written:
         """See Sink."""
         numbering = number_inodes(tree)
-        stream, data = self._write_contents(_files_by_layer(numbering.numbers))
+        stream, data = self._write_contents(_files_by_layer(numbering))
         stream.flush()
         # Only a help for whoever syncs the whole file: most of it is on its way then.
         syncing = self._pool.submit(os.fdatasync, stream.fileno())
@@ -218,12 +218,13 @@ class SquashfsSink:
         )
 
 
-def _files_by_layer(nodes: Iterable[Node]) -> Mapping[int, Sequence[RegularFile]]:
+def _files_by_layer(numbering: Numbering) -> Mapping[int, Sequence[RegularFile]]:
     """The files with content, each content once, in the order of their offsets."""
     layers: defaultdict[int, list[RegularFile]] = defaultdict(list)
-    for node in nodes:
-        if isinstance(node, RegularFile) and node.size:
-            layers[node.layer].append(node)
+    for directory in numbering.directories:
+        for node in directory.node.entries.values():
+            if isinstance(node, RegularFile) and node.size:
+                layers[node.layer].append(node)
     by_offset = attrgetter("offset")
     return {
         number: [next(same) for _, same in groupby(sorted(files, key=by_offset), by_offset)]
@@ -249,7 +250,7 @@ class _TableWriter:
         id_table = self._append_indexed([struct.pack("<I", 0)])
         attribute_table = self._append_attributes(tables.attributes)
         superblock = Superblock(
-            inodes=len(numbering.numbers),
+            inodes=numbering.inodes,
             block_log=_BLOCK_LOG,
             fragments=len(fragments),
             compressor=self._codec.number,
@@ -264,7 +265,7 @@ class _TableWriter:
         self._stream.write(bytes(-self._stream.tell() % _PADDING))
         self._stream.seek(0)
         self._stream.write(superblock.pack())
-        return sum(len(directory.entries) for directory in numbering.directories)
+        return sum(len(directory.node.entries) for directory in numbering.directories)
 
     def _append(self, table: bytes) -> int:
         """Write a table. Returns where it begins."""

@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from cwl_udss.images.contents import clamped_time
 from cwl_udss.images.squashfs_format import (
@@ -101,39 +102,60 @@ class AttributeTable:
         return self._numbers[packed]
 
 
+class NumberedDirectory(NamedTuple):
+    """A directory, and the numbers of inodes."""
+
+    node: Directory
+    number: int
+    first: int
+    """Of the first inode that gets its number here. The others follow it, by name, so that they fit
+    in one run of the directory's listing."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Numbering:
-    """The inodes of a tree. The number of the root is 1; those in one directory follow each other,
-    so that they fit in one run of its listing."""
+    """The inodes of a tree, the root's first. What has one name only, as nearly all, is not noted
+    here: its number follows from the order."""
 
-    numbers: Mapping[Node, int]
-    links: Mapping[Node, int]
-    """How many names, of what has more than one."""
-    directories: tuple[Directory, ...]
+    inodes: int
+    directories: tuple[NumberedDirectory, ...]
     """Each before those that are in it."""
-    parents: Mapping[Directory, int]
-    """The number of the directory in which it is."""
+    linked: Mapping[Node, int]
+    """The numbers of those that may have several names."""
+    links: Mapping[Node, int]
+    """How many names these have."""
+
+    def entries(self, directory: NumberedDirectory) -> Iterator[tuple[bytes, Node, int]]:
+        """What is in a directory, by name, with its number."""
+        following = directory.first
+        for name in sorted(directory.node.entries):
+            node = directory.node.entries[name]
+            number = self.linked.get(node, following)
+            yield name, node, number
+            if number == following:
+                following += 1
 
 
 def number_inodes(tree: Tree) -> Numbering:
     """Number all inodes."""
-    numbers: dict[Node, int] = {tree.root: 1}
+    last = 1
+    found = [(tree.root, last)]
+    directories = []
+    linked: dict[Node, int] = {}
     links: dict[Node, int] = {}
-    parents: dict[Directory, int] = {}
-    directories = [tree.root]
-    for directory in directories:  # which grows
+    for directory, number in found:  # which grows
+        directories.append(NumberedDirectory(directory, number, last + 1))
         for name in sorted(directory.entries):
             node = directory.entries[name]
-            if node in numbers:
-                links[node] = links.get(node, 1) + 1
-                continue
-            numbers[node] = len(numbers) + 1
+            if node in tree.linked:
+                links[node] = links.get(node, 0) + 1
+                if node in linked:
+                    continue
+                linked[node] = last + 1
+            last += 1
             if isinstance(node, Directory):
-                parents[node] = numbers[directory]
-                directories.append(node)
-    # As mksquashfs: the root's parent is one that is not there.
-    parents[tree.root] = len(numbers) + 1
-    return Numbering(numbers=numbers, links=links, directories=tuple(directories), parents=parents)
+                found.append((node, last))
+    return Numbering(inodes=last, directories=tuple(directories), linked=linked, links=links)
 
 
 class TreeTables:
@@ -157,26 +179,23 @@ class TreeTables:
         # leaves to the root.
         for directory in reversed(numbering.directories):
             entries = [
-                self._entry(name, directory.entries[name]) for name in sorted(directory.entries)
+                Entry(name, _KINDS[type(node)], number, self._position(node, number, directory))
+                for name, node, number in numbering.entries(directory)
             ]
-            self._listings[directory] = self._list(entries)
+            self._listings[directory.node] = self._list(entries)
         root = numbering.directories[0]
-        self.root = self._add_inode(root)
+        # As mksquashfs: the root's parent is one that is not there.
+        self.root = self.inodes.add(self._inode(root.node, root.number, numbering.inodes + 1))
 
-    def _entry(self, name: bytes, node: Node) -> Entry:
-        if node in self._numbering.links:
-            if node not in self._positions:
-                self._positions[node] = self._add_inode(node)
-            position = self._positions[node]
-        else:
-            position = self._add_inode(node)
-        return Entry(name, _KINDS[type(node)], self._numbering.numbers[node], position)
+    def _position(self, node: Node, number: int, parent: NumberedDirectory) -> Position:
+        position = self._positions.get(node)
+        if position is None:
+            position = self.inodes.add(self._inode(node, number, parent.number))
+            if node in self._numbering.linked:
+                self._positions[node] = position
+        return position
 
-    def _add_inode(self, node: Node) -> Position:
-        return self.inodes.add(self._inode(node))
-
-    def _inode(self, node: Node) -> bytes:
-        number = self._numbering.numbers[node]
+    def _inode(self, node: Node, number: int, parent: int) -> bytes:
         links = self._numbering.links.get(node, 1)
         mtime = int(clamped_time(node.mtime, LATEST_TIME))
         if isinstance(node, SymbolicLink):
@@ -191,7 +210,7 @@ class TreeTables:
         # Its name, its own ".", and the ".." of each directory in it.
         links = 2 + sum(1 for x in node.entries.values() if isinstance(x, Directory))
         inode = Inode(number=number, mode=mode, mtime=mtime, links=links, attributes=attributes)
-        return directory_inode(inode, self._listings.pop(node), self._numbering.parents[node])
+        return directory_inode(inode, self._listings.pop(node), parent)
 
     def _list(self, entries: list[Entry]) -> Listing:
         position = self.directories.position

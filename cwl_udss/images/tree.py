@@ -54,7 +54,9 @@ class Tree:
     """An image's root filesystem."""
 
     root: Directory
-    notes: tuple[str, ...]
+    linked: frozenset[Node]
+    """What may have several names; nothing else has."""
+    notes: tuple[str, ...] = ()
     """What was left out, for the log."""
 
     def walk(self) -> Iterator[tuple[bytes, Node]]:

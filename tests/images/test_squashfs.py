@@ -62,7 +62,7 @@ from cwl_udss.images.squashfs_format import (
     storable_attributes,
 )
 from cwl_udss.images.squashfs_tables import number_inodes, readable_by_all
-from cwl_udss.images.tree import Directory, RegularFile, SymbolicLink, Tree
+from cwl_udss.images.tree import Directory, Node, RegularFile, SymbolicLink, Tree
 
 BLOCK = 128 << 10
 SIZES = [
@@ -322,7 +322,7 @@ def test_a_disk_that_is_full(layers: list[bytes], tmp_path: Path) -> None:
 
 
 def one_directory(entries: dict[bytes, RegularFile]) -> Tree:
-    return Tree(root=Directory(entries=dict(entries)), notes=())
+    return Tree(root=Directory(entries=dict(entries)), linked=frozenset(entries.values()))
 
 
 def stored_file(
@@ -349,10 +349,11 @@ def test_numbers_of_inodes() -> None:
     layer = tar(file("b/y"), file("b/a"), directory("b/c"), hardlink("a", "b/y"), file("c"))
     tree = merged([layer])
     numbering = number_inodes(tree)
-    numbers = {path: numbering.numbers[node] for path, node in tree.walk()}
-    assert numbers == {b"a": 2, b"b": 3, b"c": 4, b"b/a": 5, b"b/c": 6, b"b/y": 2}
-    parents = [numbering.parents[found] for found in numbering.directories]
-    assert parents == [7, 1, 3]
+    root, b, c = numbering.directories
+    assert (root.number, b.number, c.number) == (1, 3, 6)
+    found = [{name: x for name, _, x in numbering.entries(each)} for each in (root, b, c)]
+    assert found == [{b"a": 2, b"b": 3, b"c": 4}, {b"a": 5, b"c": 6, b"y": 2}, {}]
+    assert numbering.inodes == 6
     assert list(numbering.links.values()) == [2]
 
 
@@ -590,6 +591,7 @@ def trees(draw: st.DrawFn) -> tuple[Tree, dict[RegularFile, bytes]]:
     root = Directory(mode=0o755, mtime=draw(TIMES))
     directories = [root]
     contents: dict[RegularFile, bytes] = {}
+    linked: set[Node] = set()
     for name in draw(st.lists(NAMES, max_size=12, unique=True)):
         parent = draw(st.sampled_from(directories))
         kind = draw(st.sampled_from(["file", "directory", "link", "hard link"]))
@@ -602,6 +604,7 @@ def trees(draw: st.DrawFn) -> tuple[Tree, dict[RegularFile, bytes]]:
             parent.entries[name] = SymbolicLink(target, draw(TIMES))
         elif kind == "hard link" and contents:
             parent.entries[name] = draw(st.sampled_from(list(contents)))
+            linked.add(parent.entries[name])
         else:
             content = draw(CONTENTS)
             file = RegularFile(
@@ -616,7 +619,7 @@ def trees(draw: st.DrawFn) -> tuple[Tree, dict[RegularFile, bytes]]:
             )
             contents[file] = content
             parent.entries[name] = file
-    return Tree(root=root, notes=()), contents
+    return Tree(root=root, linked=frozenset(linked)), contents
 
 
 @settings(
