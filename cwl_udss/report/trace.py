@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import threading
 import time
@@ -19,33 +20,54 @@ from typing import IO
 
 from cwl_udss.errors import SettingsError
 
+_logger = logging.getLogger(__name__)
+
+_BEGINNING = "[\n"
 _BUFFER_BYTES = 1 << 16
 _nothing = contextlib.nullcontext()
 
 
 class _Trace:
-    """An open file of events, for any number of threads."""
+    """An open file of events, for any number of threads. A full disk ends it, and not the run."""
 
     def __init__(self, stream: IO[str]) -> None:
         self._stream = stream
         self._process = os.getpid()
-        stream.write("[\n")
+        self._is_open = True
+        self._write(_BEGINNING)
 
     def add(self, what: str, step: str, began: float, ended: float) -> None:
         """Add what was done for a step, in a word; times are those of time.perf_counter()."""
         # Written by hand, and _Noted is not a generator: together that halves what an event costs.
         arguments = f', "args": {json.dumps({"step": step})}' if step else ""
         # One write, so that threads do not mix their lines. "X" is a complete event; microseconds.
-        self._stream.write(
+        self._write(
             f'{{"name": "{what}", "cat": "driver", "ph": "X", "ts": {began * 1e6:.1f}, '
             f'"dur": {(ended - began) * 1e6:.1f}, "pid": {self._process}, '
             f'"tid": {threading.get_native_id()}{arguments}}},\n'
         )
 
     def end(self) -> None:
-        """Close the array; its last element is no event."""
+        """Close the array, whose last element is no event, and the file."""
         metadata = {"name": "process_name", "ph": "M", "pid": self._process}
-        self._stream.write(json.dumps({**metadata, "args": {"name": "cwltool --udss"}}) + "\n]\n")
+        self._write(json.dumps({**metadata, "args": {"name": "cwltool --udss"}}) + "\n]\n")
+        if self._is_open:
+            self._close()
+
+    def _write(self, text: str) -> None:
+        if not self._is_open:  # a thread may outlive the run
+            return
+        try:
+            self._stream.write(text)
+        except OSError:
+            self._close()
+
+    def _close(self) -> None:
+        self._is_open = False
+        try:
+            self._stream.close()  # which writes what is left
+        except OSError as error:
+            _logger.warning("the trace %s is not whole: %s", self._stream.name, error.strerror)
 
 
 _current: _Trace | None = None
@@ -58,19 +80,28 @@ def tracing(path: Path | None) -> Iterator[None]:
     if path is None:
         yield
         return
+    _current = _Trace(_open(path))
     try:
-        stream = path.open("w", buffering=_BUFFER_BYTES, encoding="ascii")
+        yield
+    finally:
+        _current.end()
+        _current = None
+
+
+def _open(path: Path) -> IO[str]:
+    try:
+        if path.is_file():
+            # Who has forgotten FILE has named the workflow.
+            with path.open("rb") as existing:
+                if existing.read(len(_BEGINNING)) not in (b"", _BEGINNING.encode()):
+                    raise SettingsError(
+                        f"{path} is no trace, and is not overwritten", "name another file"
+                    )
+        return path.open("w", buffering=_BUFFER_BYTES, encoding="ascii")
     except OSError as error:
         raise SettingsError(
             f"the trace {path} cannot be written: {error.strerror}", "name another file"
         ) from error
-    with stream:
-        _current = _Trace(stream)
-        try:
-            yield
-        finally:
-            _current.end()
-            _current = None
 
 
 def traced(what: str, step: str = "") -> AbstractContextManager[None]:
