@@ -42,15 +42,9 @@ class BatchPlan:
     """An interrupt leaves the jobs running."""
 
 
-def plan_run(options: argparse.Namespace, settings: Settings) -> BatchPlan | None:
-    """Return where the run is; None if its steps are no jobs. Raises BatchError if one is to be
-    resumed that is not there."""
+def plan_run(options: argparse.Namespace, settings: Settings) -> BatchPlan:
+    """Return where the run is. Raises BatchError if one is to be resumed that is not there."""
     detaches = bool(options.udss_detach)
-    if settings.batch is None:
-        for name in ("resume", "detach"):
-            if getattr(options, f"udss_{name}"):
-                raise BatchError(f"--udss-{name} is for steps that are jobs", "add --udss-batch")
-        return None
     if options.udss_resume:
         path = settings.runs / options.udss_resume  # an absolute one stays
         if not (path / "steps").is_dir():

@@ -17,7 +17,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn, cast
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import cwltool.main
 from cwl_utils.sandboxjs import set_js_engine
@@ -30,8 +30,6 @@ from cwltool.utils import DEFAULT_TMP_PREFIX, versionstring
 
 import cwl_udss
 from cwl_udss.config import add_options, load_settings
-from cwl_udss.engine.batch_job import Batch, BatchJob
-from cwl_udss.engine.batch_run import BatchRun, plan_run
 from cwl_udss.engine.job import SandboxedJob
 from cwl_udss.engine.loaders import use_late_loaders
 from cwl_udss.engine.scatter import pace_scatters, straighten_cwltool
@@ -45,7 +43,7 @@ from cwl_udss.engine.tool import (
     stop_host_steps,
 )
 from cwl_udss.engine.workflow import wait_for_running_steps
-from cwl_udss.errors import ImageError, UdssError
+from cwl_udss.errors import ImageError, SettingsError, UdssError
 from cwl_udss.executor import BatchExecutor, ParallelExecutor
 from cwl_udss.images.pull import When
 from cwl_udss.javascript import SandboxedNode
@@ -57,6 +55,9 @@ from cwl_udss.settings import Settings
 from cwl_udss.steps.cache import StepCache, open_cache
 from cwl_udss.steps.key import Contents
 from cwl_udss.steps.shared import Steps
+
+if TYPE_CHECKING:
+    from cwl_udss.engine.batch_run import BatchRun
 
 USAGE_ERROR = 2
 INTERRUPTED = 130  # as a shell reports a process that SIGINT has ended
@@ -148,8 +149,7 @@ def _run_with_udss(arguments: list[str], options: argparse.Namespace) -> int:
         print(f"cwltool: {refused}", file=sys.stderr)
         return USAGE_ERROR
     settings = load_settings(vars(options), os.environ, Path.home())
-    plan = None if options.validate else plan_run(options, settings)
-    batch = None if plan is None else BatchRun(plan, settings, os.environ)
+    batch = _batch_run(options, settings)
     # Left in this order, whatever happens: steps are stopped before their directories go.
     with contextlib.ExitStack() as stack:
         stack.enter_context(tracing(settings.trace))
@@ -271,6 +271,20 @@ def _are_steps_placed_by_us(options: argparse.Namespace) -> bool:
     return not said and options.rm_tmpdir and options.move_outputs != "leave"
 
 
+def _batch_run(options: argparse.Namespace, settings: Settings) -> BatchRun | None:
+    """Return the run of which the steps are jobs; None if they are none."""
+    if options.validate:
+        return None
+    if settings.batch is None:
+        for name in ("resume", "detach"):
+            if getattr(options, f"udss_{name}"):
+                raise SettingsError(f"--udss-{name} is for steps that are jobs", "add --udss-batch")
+        return None
+    from cwl_udss.engine.batch_run import BatchRun, plan_run  # noqa: PLC0415 - a 20th of the start
+
+    return BatchRun(plan_run(options, settings), settings, os.environ)
+
+
 def _executor(
     options: argparse.Namespace,
     steps: Steps,
@@ -309,6 +323,8 @@ def _make_job(
     """Return what makes a job of a tool: one that runs here, or one that runs on a node."""
     if batch is None or not isinstance(executor, BatchExecutor):
         return functools.partial(SandboxedJob, steps, cache)
+    from cwl_udss.engine.batch_job import Batch, BatchJob  # noqa: PLC0415 - as above
+
     shared = Batch(
         steps=batch.steps,
         contents=Contents(None, batch.directory.work) if cache is None else cache.contents,

@@ -23,6 +23,7 @@ FOR_MISSING_IMAGES = {
     *("cwl_udss.images.convert", "cwl_udss.images.registry", "cwl_udss.images.build"),
     *("isal", "PySquashfsImage", "zstandard", "rich.progress", "filelock"),
 }
+FOR_JOBS = {"cwl_udss.batch", "cwl_udss.engine.batch_run", "cwl_udss.engine.batch_job"}
 SELDOM = {"pydot", "prov.model", "dateutil", "asyncio", "galaxy", "networkx"}
 HEAVY = {"cwltool", "schema_salad", "requests", "rich", "psutil"}
 
@@ -41,7 +42,7 @@ def test_our_own_command_imports_what_it_is_asked_for(run_command: Command) -> N
 
 
 @pytest.mark.parametrize("validate", [False, True])
-def test_a_run_whose_images_are_there_imports_nothing_to_get_them(
+def test_a_run_imports_nothing_for_jobs_or_for_images_that_are_missing(
     run_command: Command, tmp_path: Path, validate: bool
 ) -> None:
     tool = {
@@ -59,7 +60,7 @@ def test_a_run_whose_images_are_there_imports_nothing_to_get_them(
     done = run_command(*arguments, PYTHONPROFILEIMPORTTIME="1")
     assert done.returncode == 0, done.stderr
     assert "cwltool.main" in imported(done.stderr)
-    assert imported(done.stderr) & (FOR_MISSING_IMAGES | SELDOM) == set()
+    assert imported(done.stderr) & (FOR_MISSING_IMAGES | FOR_JOBS | SELDOM) == set()
 
 
 def test_without_udss_cwltool_imports_what_it_does_by_itself(run_command: Command) -> None:
