@@ -12,9 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from rich.console import Console
 from rich.filesize import decimal
-from rich.table import Table
 
 from cwl_udss.engine.pure import prefer_python_modules
 from cwl_udss.errors import UdssError
@@ -70,6 +68,10 @@ def _list(options: argparse.Namespace, settings: Settings) -> int:
         print(f"no images in {settings.store}", file=sys.stderr)
         return 0
     titles = ("IMAGE", "DIGEST", "FORMAT", "SIZE", "FILES", "LAST USED")
+    # Most commands print no table.
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+
     table = Table(*titles, box=None, pad_edge=False, header_style="")
     for image in images:
         used = time.localtime(image.last_used) if image.last_used else None
