@@ -13,6 +13,7 @@ from typing import Any
 
 from cwl_udss.errors import SettingsError
 from cwl_udss.settings import SETTINGS, Setting, Settings
+from cwl_udss.user_directories import user_configuration
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -97,8 +98,8 @@ def _files(environment: Mapping[str, str], home: Path, site_file: Path) -> list[
                 f"${FILE_VARIABLE} names {path}, which is no file", "mend or unset it"
             )
         return [path]
-    configuration = Path(environment.get("XDG_CONFIG_HOME") or home / ".config")
-    candidates = [configuration / "cwl-udss" / "config.toml", site_file]
+    own = user_configuration(environment, home) / "cwl-udss" / "config.toml"
+    candidates = [own, site_file]
     return [path for path in candidates if path.exists()]
 
 

@@ -20,6 +20,7 @@ from cwl_udss.quantities import (
     parse_time,
     parse_words,
 )
+from cwl_udss.user_directories import user_cache
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,11 +120,6 @@ class Setting:
     def attribute(self) -> str:
         """As argparse has it."""
         return f"udss_{self.name}"
-
-
-def user_cache(environment: Mapping[str, str], home: Path) -> Path:
-    """Return the directory of what is this user's, and can be made again."""
-    return Path(environment.get("XDG_CACHE_HOME") or home / ".cache") / "cwl-udss"
 
 
 def _default(value: Any) -> Callable[[Mapping[str, str], Path], Any]:

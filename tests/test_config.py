@@ -38,6 +38,7 @@ def test_defaults(home: Path) -> None:
     assert settings.bwrap is None
     assert settings.origins["store"] == "default"
     assert load(home, XDG_CACHE_HOME="/cache").store == Path("/cache/cwl-udss")
+    assert load(home, XDG_CACHE_HOME="cache").store == home / ".cache/cwl-udss"  # as XDG wants it
 
 
 def test_each_source_wins_over_those_after_it(home: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from cwl_udss.errors import RegistryError, SettingsError
 from cwl_udss.images.reference import DOCKER_HUB, DOCKER_HUB_SERVER
+from cwl_udss.user_directories import user_configuration, user_runtime
 
 _HUB_KEY = "https://index.docker.io/v1/"  # docker login's, since its first version
 # docker-credential-helpers: the user name that says that the secret is a token.
@@ -71,12 +72,11 @@ def _files(environment: Mapping[str, str], home: Path) -> list[Path]:
                 f"$REGISTRY_AUTH_FILE names {chosen}, which is no file", "mend or unset it"
             )
         return [Path(chosen)]
-    configuration = Path(environment.get("XDG_CONFIG_HOME") or home / ".config")
     docker = Path(environment.get("DOCKER_CONFIG") or home / ".docker")
-    runtime = environment.get("XDG_RUNTIME_DIR")
+    runtime = user_runtime(environment)
     candidates = [
-        *([Path(runtime) / "containers" / "auth.json"] if runtime else []),
-        configuration / "containers" / "auth.json",
+        *([runtime / "containers" / "auth.json"] if runtime else []),
+        user_configuration(environment, home) / "containers" / "auth.json",
         docker / "config.json",
     ]
     return [path for path in candidates if path.exists()]

@@ -17,6 +17,7 @@ from cwl_udss.images.reference import (
     ImageReference,
     parse_reference,
 )
+from cwl_udss.user_directories import user_configuration
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -153,7 +154,7 @@ def load_registries(
 
 def _files(environment: Mapping[str, str], home: Path, system: Path) -> Iterator[Path]:
     """The main file and the drop-ins, in the order in which containers/image reads them."""
-    configuration = Path(environment.get("XDG_CONFIG_HOME") or home / ".config") / "containers"
+    configuration = user_configuration(environment, home) / "containers"
     user_file = configuration / "registries.conf"
     chosen = environment.get("CONTAINERS_REGISTRIES_CONF")
     chosen_directory = environment.get("CONTAINERS_REGISTRIES_CONF_DIR")
