@@ -179,7 +179,12 @@ class TreeTables:
         # leaves to the root.
         for directory in reversed(numbering.directories):
             entries = [
-                Entry(name, _KINDS[type(node)], number, self._position(node, number, directory))
+                Entry(
+                    name,
+                    _KINDS[type(node)],
+                    number,
+                    self._position(node, number, directory.number),
+                )
                 for name, node, number in numbering.entries(directory)
             ]
             self._listings[directory.node] = self._list(entries)
@@ -187,10 +192,10 @@ class TreeTables:
         # As mksquashfs: the root's parent is one that is not there.
         self.root = self.inodes.add(self._inode(root.node, root.number, numbering.inodes + 1))
 
-    def _position(self, node: Node, number: int, parent: NumberedDirectory) -> Position:
+    def _position(self, node: Node, number: int, parent: int) -> Position:
         position = self._positions.get(node)
         if position is None:
-            position = self.inodes.add(self._inode(node, number, parent.number))
+            position = self.inodes.add(self._inode(node, number, parent))
             if node in self._numbering.linked:
                 self._positions[node] = position
         return position
