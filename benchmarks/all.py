@@ -13,8 +13,9 @@ NAMES = ("start", "steps", "scatter", "driver_time", "sandbox", "image", "batch"
 
 def main(names: list[str]) -> None:
     """Print all tables."""
-    for name in set(names) - set(NAMES):
-        sys.exit(f"there is no benchmark {name}: {', '.join(NAMES)}")
+    unknown = [name for name in names if name not in NAMES]
+    if unknown:
+        sys.exit(f"there is no benchmark {unknown[0]}: {', '.join(NAMES)}")
     findings = [finding for name in names for finding in import_module(name).main()]
     print_findings(findings)
 
