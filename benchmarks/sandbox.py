@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import gzip
+import os
+import random
 import shutil
 import statistics
 import subprocess
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -30,6 +33,7 @@ from cwl_udss.sandbox import (
     Bind,
     RootFilesystem,
     Sandbox,
+    Streams,
 )
 
 YARDSTICK = "bwrap alone"
@@ -38,6 +42,7 @@ LARGE = "sandbox, large image"
 # By how many inputs there are, and how many milliseconds they may take.
 LOADS = {(1000, 150): "sandbox, 1,000 inputs", (3000, 500): "sandbox, 3,000 inputs"}
 SMALL = "docker.io/library/busybox:1.36"
+NOWHERE = Path(os.devnull)
 STARTS = 20
 LARGE_STARTS = INSIDE = 7
 # For busybox ($0), which is one static program: it runs on this machine as it does in the sandbox.
@@ -48,6 +53,12 @@ WORK = {
     "small files": "for i in $($0 seq 30000); do echo $i >$i; done; $0 cat *; $0 rm *",
     "system calls": "$0 dd if=/dev/zero of=/dev/null bs=1 count=4000000",
 }
+# What writes to its standard output: as fast as it can, and as fast as a tool with work to do.
+WRITTEN = {
+    "1 GB": "$0 head -c 1G /dev/zero",
+    "1 GB, unpacked": "$0 zcat packed.gz",
+}
+MEMBERS, MEMBER_BYTES = 16, 64 << 20
 Times = Mapping[str, list[float]]
 
 
@@ -61,9 +72,11 @@ def main() -> list[Finding]:
         started = measured({**starts(here, runtime, roots), **peers}, STARTS, peers)
         loaded = measured(large_starts(here, runtime, roots[SMALL]), LARGE_STARTS)
         worked = measured(work(here, runtime, roots[SMALL]), INSIDE)
+        written = measured(writing(here, runtime, roots[SMALL]), INSIDE)
     print_differences(started)
     print_differences(loaded)
-    print_ratios(worked)
+    print_ratios("the same work inside and outside", WORK, worked)
+    print_ratios("to standard output, captured in a file, inside and outside", WRITTEN, written)
     more = f"ms more than {YARDSTICK}"
     return [
         Finding(f"start of a sandbox: {more}", difference(started, OURS), 5),
@@ -75,6 +88,10 @@ def main() -> list[Finding]:
         *(
             Finding(f"inside: {name}, × outside", ratio(worked, name), 1.02)
             for name in ("processor", "memory", "large files", "small files")
+        ),
+        *(
+            Finding(f"standard output: {name}, × outside", ratio(written, name), 1.03)
+            for name in WRITTEN
         ),
     ]
 
@@ -146,6 +163,24 @@ def work(here: Setting, runtime: Bubblewrap, small: Path) -> dict[str, Callable[
     return contestants
 
 
+def writing(here: Setting, runtime: Bubblewrap, small: Path) -> dict[str, Callable[[], None]]:
+    """The same output through the pipe that a step has, and into the file itself."""
+    given = sandbox(here, small)
+    member = gzip.compress(random.Random(1).randbytes(MEMBER_BYTES // 2).hex().encode(), 1)
+    with open(f"{given.binds[0].source}/packed.gz", "wb") as packed:
+        packed.writelines(MEMBERS * [member])
+    captured = here.scratch / "captured"
+    busybox = str(small / "bin/busybox")
+    contestants: dict[str, Callable[[], None]] = {}
+    for name, script in WRITTEN.items():
+        contestants[f"{name}, native"] = partial(
+            run, [busybox, "sh", "-c", script, busybox], given.binds[0].source, stdout=captured
+        )
+        command = ("/bin/busybox", "sh", "-c", script, "/bin/busybox")
+        contestants[name] = partial(enter, runtime, replace(given, command=command), captured)
+    return contestants
+
+
 def sandbox(here: Setting, small: Path) -> Sandbox:
     """Return what a step without inputs gets."""
     outdir, tmpdir = here.scratch / "outdir", here.scratch / "tmpdir"
@@ -193,27 +228,30 @@ def binds(given: Sandbox) -> list[str]:
 
 
 def run(
-    command: list[str], directory: str | None = None, environment: Mapping[str, str] | None = None
+    command: list[str],
+    directory: str | None = None,
+    environment: Mapping[str, str] | None = None,
+    stdout: Path = NOWHERE,
 ) -> None:
     """Run a command. Raises RuntimeError if it fails."""
-    done = subprocess.run(
-        command,
-        cwd=directory,
-        env=dict(environment or {}),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        check=False,
-    )
+    with stdout.open("wb") as stream:
+        done = subprocess.run(
+            command,
+            cwd=directory,
+            env=dict(environment or {}),
+            stdout=stream,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
     if done.returncode:
         raise RuntimeError(f"{command[0]} failed: {done.stderr[-1000:].decode()}")
 
 
-def enter(runtime: Bubblewrap, given: Sandbox) -> None:
+def enter(runtime: Bubblewrap, given: Sandbox, stdout: Path = NOWHERE) -> None:
     """Run a sandbox's command."""
-    process = runtime.start(
-        given, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    result = process.wait()
+    with stdout.open("wb") as stream, NOWHERE.open("wb") as nowhere:
+        streams = Streams(stdout=stream.fileno(), stderr=nowhere.fileno())
+        result = runtime.start(given, streams).wait()
     if result.exit_code != 0:
         raise RuntimeError(f"{given.command} ended with {result}")
 
@@ -254,13 +292,13 @@ def print_differences(times: Times) -> None:
     print_rows("a sandbox is started and ends", ("", "median ms", "min", "max", "more"), rows)
 
 
-def print_ratios(times: Times) -> None:
+def print_ratios(title: str, names: Iterable[str], times: Times) -> None:
     """Print seconds inside and outside, and their ratio."""
     rows = []
-    for name in WORK:
+    for name in names:
         medians = (statistics.median(times[x]) for x in (name, f"{name}, native"))
         rows.append((name, *(f"{figure:.3f}" for figure in (*medians, ratio(times, name)))))
-    print_rows("the same work inside and outside", ("", "median s inside", "outside", "×"), rows)
+    print_rows(title, ("", "median s inside", "outside", "×"), rows)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from cwl_udss.errors import SandboxError
 from cwl_udss.identity import identity_files
 from cwl_udss.images.manifest import ImageConfig
 from cwl_udss.images.request import ImageRequest
-from cwl_udss.sandbox import TEMPORARY_DIRECTORY, Bind, Ending, Sandbox
+from cwl_udss.sandbox import TEMPORARY_DIRECTORY, Bind, Ending, Sandbox, Streams
 from cwl_udss.settings import Settings
 from cwl_udss.steps.shared import Steps
 
@@ -70,9 +70,7 @@ def run_command(
         result = steps.run(
             reference,
             sandbox,
-            stdin=sys.stdin.buffer,
-            stdout=sys.stdout.buffer,
-            stderr=sys.stderr.buffer,
+            Streams(stdin=0, stdout=1, stderr=2, hands_on_terminals=True),
         )
     if result.ending is Ending.NOT_STARTED:
         print(

@@ -45,3 +45,7 @@ class StoreError(UdssError):
 
 class SandboxError(UdssError):
     """The sandbox could not be made; the tool in it has not run."""
+
+
+class StreamError(UdssError):
+    """What a step reads or says could not be passed on; it has run."""

@@ -103,7 +103,7 @@ class SandboxedNode(NodeJSEngine):
             ),
         )
         started = self._starter.submit(
-            self._bubblewrap().start,
+            self._bubblewrap().start_with,
             sandbox,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -7,7 +7,7 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Protocol
+from typing import Protocol
 
 TEMPORARY_DIRECTORY = "/tmp"  # noqa: S108 - the sandbox's own, a private directory of the step
 # Where steps find their things; conversion makes mount points there. cwltool's traditional paths.
@@ -67,6 +67,21 @@ class Sandbox:
     """Limit of `/dev/shm`; None is the kernel's default, half of the memory."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Streams:
+    """Where a command's standard streams come from and go to: descriptors of the caller.
+
+    The command never has these themselves, but pipes (see runtimes/streams.py).
+    """
+
+    stdin: int | None = None
+    """None is at its end."""
+    stdout: int
+    stderr: int
+    hands_on_terminals: bool = False
+    """A terminal is the command's own, for a person who types at it."""
+
+
 class Ending(enum.Enum):
     """Why a command ended."""
 
@@ -78,23 +93,35 @@ class Ending(enum.Enum):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Usage:
+    """What a command has used, with all that it has started (see runtimes/accounting.py)."""
+
+    processor_seconds: float
+    memory_bytes: int
+    """The most that all of its processes had resident at one time."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Result:
     """How a command ended: its exit code (128 + n for signal n, as shells have it), and why."""
 
     exit_code: int
     ending: Ending
+    usage: Usage | None = field(default=None, compare=False)
+    """None if it could not be found out."""
 
 
 class SandboxProcess(Protocol):
     """A command running in its sandbox."""
 
     def wait(self, time_limit: float | None = None) -> Result:
-        """Wait until the command and all processes it left behind have ended.
+        """Copy the streams until the command and all processes it left behind have ended.
 
         `time_limit` is in seconds; when it has passed all processes are killed.
         Must be called on the thread that started the process, and that thread must live until the
         command has ended: the kernel kills the sandbox with the *thread* that made it
-        (PR_SET_PDEATHSIG in prctl(2)). Raises SandboxError if the sandbox could not be made.
+        (PR_SET_PDEATHSIG in prctl(2)). Raises SandboxError if the sandbox could not be made, and
+        StreamError if something could not be copied.
         """
 
     def kill(self) -> None:
@@ -108,12 +135,5 @@ class Runtime(Protocol):
     def description(self) -> str:
         """What runs, for the log and `cwl-udss doctor`: name, version, path."""
 
-    def start(
-        self,
-        sandbox: Sandbox,
-        *,
-        stdin: IO[bytes] | int,
-        stdout: IO[bytes] | int,
-        stderr: IO[bytes] | int,
-    ) -> SandboxProcess:
+    def start(self, sandbox: Sandbox, streams: Streams) -> SandboxProcess:
         """Start the sandbox's command. Raises SandboxError if the sandbox is impossible."""

@@ -66,7 +66,7 @@ def judge(end: JobEnd, facts: JobFacts) -> Outcome:
     if result is not None and result.ending is StepEnding.REFUSED:
         return Outcome(kind=Kind.REFUSED, message=f"could not be run on {result.problem}")
     if result is not None and result.ending is StepEnding.OUT_OF_MEMORY:
-        used = max(result.memory_bytes, 0)
+        used = result.memory_bytes or 0
         return Outcome(kind=Kind.MEMORY, message=_over_memory("the kernel", used, facts.asked))
     if result is not None and result.ending is not StepEnding.TERMINATED:
         return Outcome(kind=Kind.TOOL, result=result)

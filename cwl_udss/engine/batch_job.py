@@ -18,7 +18,7 @@ from cwltool.errors import UnsupportedRequirement, WorkflowException
 from cwl_udss.batch.jobs import BatchSteps, FinishedStep
 from cwl_udss.batch.run_directory import read_end
 from cwl_udss.batch.wishes import HINT, Said, make_wish
-from cwl_udss.engine.job import SandboxedJob, Streams
+from cwl_udss.engine.job import SandboxedJob, StreamPaths
 from cwl_udss.errors import UdssError
 from cwl_udss.images.store import StoredImage
 from cwl_udss.sandbox import TEMPORARY_DIRECTORY, RootFilesystem
@@ -71,7 +71,7 @@ class BatchJob(SandboxedJob):
         """Return what stands for the node's own."""
         return RootFilesystem(path=image.path), {}
 
-    def execute(self, streams: Streams) -> int:
+    def execute(self, streams: StreamPaths) -> int:
         """Have a node run the tool's command line; return its exit code."""
         if self.mpi_procs:
             raise UnsupportedRequirement("cwl-udss does not run MPI programs in containers")
@@ -91,7 +91,7 @@ class BatchJob(SandboxedJob):
         self._collect_where_it_is(finished.outputs)
         return finished.result.exit_code
 
-    def _spec(self, streams: Streams) -> StepSpec:
+    def _spec(self, streams: StreamPaths) -> StepSpec:
         assert self._image is not None
         assert self._sandbox is not None
         own = (self.builder.outdir, TEMPORARY_DIRECTORY)
@@ -157,7 +157,11 @@ class BatchJob(SandboxedJob):
         result, outputs = finished.result, finished.outputs
         for name in (STDOUT, STDERR):
             sys.stderr.write(read_end(finished.directory / name, _RELAYED_BYTES))
-        self.report(result.removed, timed_out=result.ending is StepEnding.TIME_LIMIT)
+        self.report(
+            result.removed,
+            result.memory_bytes,
+            timed_out=result.ending is StepEnding.TIME_LIMIT,
+        )
         if result.ending is StepEnding.NOT_STARTED:
             self.report_not_started()
         elif not self._is_success(result.exit_code):
@@ -169,13 +173,13 @@ class BatchJob(SandboxedJob):
                 result.exit_code,
                 finished.directory,
             )
+        processor = result.processor_seconds
         _logger.info(
-            "[job %s] ran on %s for %.0f s, %.0f s of processors, %d MB",
+            "[job %s] ran on %s for %.0f s%s",
             self.name,
             result.node,
             result.ended - result.started,
-            result.processor_seconds,
-            result.memory_bytes >> 20,
+            "" if processor is None else f", {processor:.0f} s of processors",
         )
         self._batch.note_outputs(str(outputs))
 

@@ -11,7 +11,6 @@ import functools
 import logging
 import os
 import shutil
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Collection, Iterator, MutableMapping
@@ -34,7 +33,14 @@ from cwl_udss.images.request import ImageRequest, parse_request
 from cwl_udss.images.store import StoredImage
 from cwl_udss.outputs import View, confine, restore_access
 from cwl_udss.report.trace import traced
-from cwl_udss.sandbox import TEMPORARY_DIRECTORY, Bind, Ending, RootFilesystem, Sandbox
+from cwl_udss.sandbox import (
+    TEMPORARY_DIRECTORY,
+    Bind,
+    Ending,
+    RootFilesystem,
+    Sandbox,
+    Streams,
+)
 from cwl_udss.steps.cache import StepCache
 from cwl_udss.steps.key import Contents, Step
 from cwl_udss.steps.reuse import StepReuse
@@ -48,14 +54,27 @@ _UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}  # as docker 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Streams:
-    """Where a tool's standard streams come from and go to, by path, and where they go without."""
+class StreamPaths:
+    """Where a tool's standard streams come from and go to, and where they go without a path."""
 
     stdin: str | None
     stdout: str | None
     stderr: str | None
     default_stdout: Any
     default_stderr: Any
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[Streams]:
+        """Open them. A tool's output that CWL does not capture goes to the log, as with cwltool."""
+        with contextlib.ExitStack() as stack:
+            stdin = None if self.stdin is None else stack.enter_context(open(self.stdin, "rb"))
+            stdout = _opened(self.stdout, self.default_stdout, stack)
+            # Of one file for both a second descriptor would begin at its beginning again.
+            is_same = self.stdout is not None and self.stdout == self.stderr
+            stderr = stdout if is_same else _opened(self.stderr, self.default_stderr, stack)
+            yield Streams(
+                stdin=None if stdin is None else stdin.fileno(), stdout=stdout, stderr=stderr
+            )
 
 
 class SandboxedJob(DockerCommandLineJob):
@@ -222,35 +241,35 @@ class SandboxedJob(DockerCommandLineJob):
         )
         self._collect_from(self._view())
 
-    def execute(self, streams: Streams) -> int:
+    def execute(self, streams: StreamPaths) -> int:
         """Run the tool's command line in the sandbox; return its exit code."""
         assert self._sandbox is not None
-        # A tool's standard output that CWL does not capture goes to the log, as with cwltool.
-        with (
-            _opened(streams.stdin, "rb", subprocess.DEVNULL) as stdin,
-            _opened(streams.stdout, "wb", streams.default_stdout or sys.stderr) as stdout,
-            _opened(streams.stderr, "wb", streams.default_stderr or sys.stderr) as stderr,
-        ):
+        with streams.opened() as descriptors:
             try:
                 result = self._steps.run(
-                    self.name,
-                    self._sandbox,
-                    stdin=stdin,
-                    stdout=stdout,
-                    stderr=stderr,
-                    time_limit=self.timelimit or None,
+                    self.name, self._sandbox, descriptors, time_limit=self.timelimit or None
                 )
             except UdssError as error:
                 raise WorkflowException(str(error)) from error
         removed = confine(self.outdir, self.builder.outdir, self._view())
         restore_access(self.tmpdir)
-        self.report(removed, timed_out=result.ending is Ending.TIME_LIMIT)
+        self.report(
+            removed,
+            result.usage.memory_bytes if result.usage else None,
+            timed_out=result.ending is Ending.TIME_LIMIT,
+        )
         if result.ending is Ending.NOT_STARTED:
             self.report_not_started()
         return result.exit_code
 
-    def report(self, removed: Collection[str], *, timed_out: bool) -> None:
-        """Tell the person what was taken out of the output directory, and of the time limit."""
+    def report(
+        self, removed: Collection[str], memory_bytes: int | None, *, timed_out: bool
+    ) -> None:
+        """Tell the person what was taken out of the output directory, of the time limit, and, in
+        cwltool's words for a Docker container, of the memory."""
+        if memory_bytes is not None:
+            mebibytes = round(memory_bytes / (1 << 20))
+            _logger.info("[job %s] Max memory used: %iMiB", self.name, mebibytes)
         for line in removed:
             _logger.warning("[job %s] removed %s", self.name, line)
         if timed_out:
@@ -376,7 +395,7 @@ def start_tool(
     if exit_code is not None:
         return exit_code
     return job.execute(
-        Streams(
+        StreamPaths(
             stdin=stdin_path,
             stdout=stdout_path,
             stderr=stderr_path,
@@ -386,14 +405,14 @@ def start_tool(
     )
 
 
-@contextlib.contextmanager
-def _opened(path: str | None, mode: str, otherwise: Any) -> Iterator[Any]:
-    """A file by path, closed at the end; without a path something else, which stays open."""
-    if path is None:
-        yield otherwise
-    else:
-        with open(path, mode) as stream:
-            yield stream
+def _opened(path: str | None, otherwise: Any, stack: contextlib.ExitStack) -> int:
+    """A descriptor of a file by path, open as long as the stack; without a path of something else,
+    which stays open."""
+    if path is not None:
+        return stack.enter_context(open(path, "wb")).fileno()
+    stream = otherwise or sys.stderr
+    stream.flush()  # what was said before comes before
+    return int(stream.fileno())
 
 
 def _record_checksum(contents: Contents, directory: str, file: MutableMapping[str, Any]) -> None:

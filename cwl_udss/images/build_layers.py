@@ -207,13 +207,15 @@ class BuildRoots:
         process = self._runtime.launch(
             arguments,
             command,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )
         last: deque[str] = deque(maxlen=_LINES_OF_AN_ERROR)
-        output = process.process.stdout
+        nothing, output = process.process.stdin, process.process.stdout
+        assert nothing is not None
         assert output is not None
+        nothing.close()
         try:
             for line in output:
                 text = line.decode(errors="replace").rstrip()

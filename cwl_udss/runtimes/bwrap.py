@@ -12,9 +12,9 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import IO
 
 from cwl_udss.errors import SandboxError
+from cwl_udss.runtimes.accounting import adopt_orphans
 from cwl_udss.runtimes.mounts import (
     MakeSymlink,
     MountBind,
@@ -27,9 +27,10 @@ from cwl_udss.runtimes.mounts import (
 )
 from cwl_udss.runtimes.process import BubblewrapProcess
 from cwl_udss.runtimes.seccomp import seccomp_program
+from cwl_udss.runtimes.streams import Relay
 from cwl_udss.runtimes.trees import Instruction, MountTree, plan_trees, tree_command
 from cwl_udss.runtimes.words import encode_words, memory_file
-from cwl_udss.sandbox import HOST_NAME, Sandbox
+from cwl_udss.sandbox import HOST_NAME, Sandbox, Streams
 
 # Which of /proc are read-only in Docker's containers.
 _KERNEL_SETTINGS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
@@ -53,15 +54,37 @@ class Bubblewrap:
         """For the log and `cwl-udss doctor`."""
         return f"{self.version} ({self.path})"
 
-    def start(
+    def start(self, sandbox: Sandbox, streams: Streams) -> BubblewrapProcess:
+        """Start the sandbox's command (see sandbox.Runtime)."""
+        try:
+            relay = Relay(streams)
+        except OSError as error:  # closed descriptors, or too many of them
+            raise SandboxError("the standard streams cannot be used", str(error)) from error
+        try:
+            return self.start_with(
+                sandbox,
+                stdin=relay.stdin,
+                stdout=relay.stdout,
+                stderr=relay.stderr,
+                relay=relay,
+            )
+        except BaseException:
+            relay.close()
+            raise
+        finally:
+            relay.close_inside()
+
+    def start_with(
         self,
         sandbox: Sandbox,
         *,
-        stdin: IO[bytes] | int,
-        stdout: IO[bytes] | int,
-        stderr: IO[bytes] | int,
+        stdin: int,
+        stdout: int,
+        stderr: int,
+        relay: Relay | None = None,
     ) -> BubblewrapProcess:
-        """Start the sandbox's command (see sandbox.Runtime)."""
+        """Start it with streams that are no files of the host's, as subprocess.Popen takes them:
+        pipes that the caller, or else the relay, reads and writes."""
         try:
             operations = plan_mounts(sandbox)
         except OSError as error:
@@ -74,6 +97,7 @@ class Bubblewrap:
             stdin=stdin,
             stdout=stdout,
             stderr=stderr,
+            relay=relay,
             inside=sandbox.root.mounted_by,
             instructions=plan.instructions,
         )
@@ -83,9 +107,10 @@ class Bubblewrap:
         arguments: list[Argument],
         command: tuple[str, ...],
         *,
-        stdin: IO[bytes] | int,
-        stdout: IO[bytes] | int,
-        stderr: IO[bytes] | int,
+        stdin: int,
+        stdout: int,
+        stderr: int,
+        relay: Relay | None = None,
         inside: int | None = None,
         instructions: tuple[Instruction, ...] = (),
     ) -> BubblewrapProcess:
@@ -93,6 +118,7 @@ class Bubblewrap:
         following the instructions for trees. Raises SandboxError if that cannot be done."""
         kept: list[int] = []
         passed: list[int] = []
+        adopt_orphans()
         try:
             numbered = list(_with_descriptors(arguments, passed))
             _check_number(len(numbered) + len(command))
@@ -127,7 +153,7 @@ class Bubblewrap:
             raise
         finally:
             _close(passed)
-        return BubblewrapProcess(process, *kept)
+        return BubblewrapProcess(process, relay, *kept)
 
 
 def _pipe(kept: list[int], passed: list[int], flags: int = os.O_WRONLY) -> str:

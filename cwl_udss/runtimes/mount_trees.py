@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Mounts directories with many binds in them, then becomes the program that it is told.
+"""Mounts directories with many binds in them, then runs the program that it is told.
 
 Run as a program, in a user and a mount namespace that are one step's own (see trees.py). Its
 arguments are a descriptor with instructions, another that somebody reads from while the step is
@@ -22,7 +22,7 @@ _BIND, _RECURSIVE, _UNBINDABLE = 4096, 16384, 1 << 17
 _FLAGS = {b"ro": _READ_ONLY, b"nosuid": _NO_SETUID, b"nodev": _NO_DEVICES}
 _FLAGS |= {b"noexec": 8, b"nosymfollow": 256}
 
-_AMBIENT_CAPABILITIES, _CLEAR_ALL = 47, 4  # linux/prctl.h
+_SET_CHILD_SUBREAPER, _AMBIENT_CAPABILITIES, _CLEAR_ALL = 36, 47, 4  # linux/prctl.h
 _BROKEN_PIPE, _FILE_TOO_LARGE = 13, 25  # signal(7); to import `signal` takes 5 ms
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -32,7 +32,7 @@ _libc.signal.argtypes = (ctypes.c_int, ctypes.c_void_p)
 
 
 def main() -> None:
-    """Follow the instructions, then execute the command line."""
+    """Follow the instructions, then run the command line, and end as it does."""
     place = os.path.dirname(os.path.realpath(os.fsencode(__file__)))
     instructions, reader, *command = sys.argv[1:]
     with open(int(instructions), "rb") as stream:
@@ -48,9 +48,31 @@ def main() -> None:
     _libc.prctl(_AMBIENT_CAPABILITIES, _CLEAR_ALL, 0, 0, 0)
     if not _has_reader(int(reader)):  # who started this died before the kernel was asked to kill it
         sys.exit(1)
-    for number in (_BROKEN_PIPE, _FILE_TOO_LARGE):  # Python ignores them; the tool would, too
-        _libc.signal(number, None)
-    os.execve(command[0], command, {})  # noqa: S606 - no shell is wanted
+    # Waits for what bwrap leaves unwaited for, so that it is counted (see accounting.py).
+    _libc.prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    bwrap = os.fork()  # posix_spawn(3) of glibc has the new program ignore signals 32 and 33
+    if bwrap == 0:
+        for number in (_BROKEN_PIPE, _FILE_TOO_LARGE):  # Python ignores them; the tool would, too
+            _libc.signal(number, None)
+        os.execve(command[0], command, {})  # noqa: S606 - no shell is wanted
+    os.close(int(reader))  # bwrap's is then the only one
+    try:
+        sys.exit(_wait_for_all(bwrap))
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _wait_for_all(process: int) -> int:
+    """Wait for a child and all orphans; return its exit code, 128 + n for signal n."""
+    code = 0
+    while True:
+        try:
+            ended, status = os.wait()
+        except ChildProcessError:
+            return code
+        if ended == process:
+            code = os.waitstatus_to_exitcode(status)
+            code = code if code >= 0 else 128 - code
 
 
 def _has_reader(descriptor: int) -> bool:

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The process of a sandbox: waiting for its end, and ending it with all that it has started."""
+"""The process of a sandbox: its streams, its end, and ending it with all that it has started."""
 
 from __future__ import annotations
 
 import contextlib
 import io
+import math
 import os
 import re
 import select
@@ -12,76 +13,185 @@ import signal
 import subprocess
 import threading
 import time
+from dataclasses import replace
+from resource import struct_rusage
 
 from cwl_udss.errors import SandboxError
-from cwl_udss.sandbox import SIGNAL_OFFSET, Ending, Result
+from cwl_udss.runtimes.accounting import Watch
+from cwl_udss.runtimes.streams import Relay
+from cwl_udss.sandbox import SIGNAL_OFFSET, Ending, Result, Usage
 
 # What the kernel needs to end a killed sandbox's processes; far more than it ever took.
 END_OF_PROCESSES_SECONDS = 30.0
 _WORDS_SECONDS = 2.0  # for what bwrap says of itself; it takes one or two milliseconds
-_STATUS = re.compile(rb'"(child-pid|exit-code)": (\d+)')
+# A number is whole if something comes after it.
+_STATUS = re.compile(rb'"(child-pid|exit-code)": (\d+)(?=\D)')
+# Below bwrap's own first process, which only waits: mount_trees.py, a bwrap, and its first process.
+_OWN_GENERATIONS, _GENERATIONS_AROUND = 1, 4
+
+
+class Words:
+    """What a bwrap says of itself: JSON objects, in several writes (bwrap(1), --json-status-fd).
+    The last may be incomplete if it was killed."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        self.have_ended = False
+        """So has their bwrap; its child closes its end before it does anything."""
+        self._said = b""
+
+    @property
+    def facts(self) -> dict[str, int]:
+        """What was said so far."""
+        return {name.decode(): int(value) for name, value in _STATUS.findall(self._said)}
+
+    def read(self) -> None:
+        """Add what can be read now."""
+        part = os.read(self.descriptor, io.DEFAULT_BUFFER_SIZE)
+        self._said += part
+        self.have_ended = not part
+
+    def read_until(self, name: str | None, seconds: float) -> None:
+        """Read until a fact was said, or to the end; not for ever, as a bwrap that was killed
+        before it had told its child to go on has left one that waits and may have the other end."""
+        while not self.have_ended and name not in self.facts:
+            if not _is_readable(self.descriptor, seconds):
+                return
+            self.read()
 
 
 class BubblewrapProcess:
-    """A command running in its sandbox (see sandbox.SandboxProcess)."""
+    """A command running in its sandbox (see sandbox.SandboxProcess).
+
+    All is done by the thread that waits, so that nothing has to be shared with others; they wake
+    it.
+    """
 
     def __init__(
-        self, process: subprocess.Popen[bytes], status: int, around: int | None = None
+        self,
+        process: subprocess.Popen[bytes],
+        relay: Relay | None,
+        status: int,
+        around: int | None = None,
     ) -> None:
         """`status` is the descriptor from which to read what bwrap says, `around` that of the one
         in which it runs, if trees are made for it."""
         self.process = process
-        self._status = status
-        self._around = around
+        self._relay = relay
+        self._words = Words(status)
+        self._around = None if around is None else Words(around)
+        # Of the one that we have started, which is the outermost.
+        self._outermost = self._around or self._words
+        self._generations = _OWN_GENERATIONS if around is None else _GENERATIONS_AROUND
+        self._watch: Watch | None = None
         self._killed: Ending | None = None
+        self._lock = threading.Lock()
+        self._is_unwanted = False
+        self._wakener: int | None = None
 
     def wait(self, time_limit: float | None = None) -> Result:
         """Wait for the end of the command and of all it started (see sandbox.SandboxProcess)."""
-        timer = None
-        if time_limit is not None:
-            timer = threading.Timer(time_limit, self._kill, (Ending.TIME_LIMIT,))
-            timer.daemon = True
-            timer.start()
+        give_up = math.inf if time_limit is None else time.monotonic() + time_limit
+        with self._lock:
+            self._wakener = os.eventfd(0)
         try:
-            return_code = self.process.wait()
-        except BaseException:  # a signal's handler raised: the step must not outlive us
-            self.kill()
-            self.process.wait()
-            raise
+            try:
+                self._attend(give_up)
+            except BaseException:  # a signal's handler raised: the step must not outlive us
+                self._end(Ending.KILLED)
+                raise
+            finally:
+                usage = self._wait_for_the_rest()
+            self._copy_the_rest()
         finally:
-            if timer is not None:
-                timer.cancel()
-            status = self._wait_for_the_rest()
-        return self._result(return_code, status)
+            with self._lock:
+                os.close(self._wakener)
+                self._wakener = None
+            if self._relay is not None:
+                self._relay.close()
+        result = replace(self._result(), usage=usage)
+        if self._relay is not None and self._killed is None:
+            self._relay.check()
+        return result
 
     def kill(self) -> None:
-        """Kill all processes of the sandbox."""
-        self._kill(Ending.KILLED)
+        """Have the thread that waits, or is going to, kill all processes of the sandbox."""
+        with self._lock:
+            self._is_unwanted = True
+            if self._wakener is not None:
+                os.eventfd_write(self._wakener, 1)
 
-    def _kill(self, ending: Ending) -> None:
-        if self.process.poll() is None:
-            self._killed = self._killed or ending
-            # Before it has said which process the sandbox's first is, nobody could end that one.
-            first_words = self._status if self._around is None else self._around
-            _is_readable(first_words, _WORDS_SECONDS)
-            self.process.kill()  # --die-with-parent takes the rest
+    def _attend(self, give_up: float) -> None:
+        """Copy the streams, and look at the processes, until bwrap has ended or must."""
+        while not self._outermost.have_ended:
+            if self._is_unwanted:
+                return self._end(Ending.KILLED)
+            now = time.monotonic()
+            if now >= give_up:
+                return self._end(Ending.TIME_LIMIT)
+            if self._watch is None and "child-pid" in self._outermost.facts:
+                self._watch = Watch(self._outermost.facts["child-pid"], self._generations)
+            if self._watch is not None and now >= self._watch.next:
+                self._watch.look()
+            until = give_up if self._watch is None else min(give_up, self._watch.next)
+            self._wait_for_news(until)
+        return None
 
-    def _wait_for_the_rest(self) -> dict[str, int]:
-        """Wait until there is none of the sandbox's processes any more; return what bwrap said."""
-        was_killed = self.process.returncode < 0
-        around = {} if self._around is None else _read_status(self._around)
-        if was_killed:
-            _kill_namespace(around.get("child-pid"))
-        status = _read_status(self._status)
-        first = (around or status).get("child-pid")
-        if was_killed:
-            _kill_namespace(first)
+    def _wait_for_news(self, until: float) -> None:
+        """Wait until there is something to be read, copied or done, and do the former two."""
+        words = [words for words in (self._words, self._around) if words and not words.have_ended]
+        channels = [] if self._relay is None else self._relay.open_channels()
+        poll = select.poll()
+        poll.register(self._wakener or 0, select.POLLIN)
+        for reader in words:
+            poll.register(reader.descriptor, select.POLLIN)
+        for channel in channels:
+            poll.register(*channel.awaited)
+        seconds = max(0.0, until - time.monotonic())
+        ready = {number for number, _ in poll.poll(None if until == math.inf else seconds * 1000)}
+        for reader in words:
+            if reader.descriptor in ready:
+                reader.read()
+        for channel in channels:
+            if channel.awaited[0] in ready:
+                channel.advance()
+
+    def _copy_the_rest(self) -> None:
+        """Copy what the processes have left in their pipes. Whoever still has an end of one, by
+        whatever way, is not waited for; who reads what we write is, unless nobody wants it."""
+        if self._relay is None:
+            return
+        self._relay.close_input()
+        while self._relay.has_output() and not self._is_unwanted:
+            self._wait_for_news(math.inf)
+
+    def _end(self, ending: Ending) -> None:
+        self._killed = self._killed or ending
+        # Before it has said which process the sandbox's first is, nobody could end that one.
+        self._outermost.read_until("child-pid", _WORDS_SECONDS)
+        os.kill(self.process.pid, signal.SIGKILL)  # --die-with-parent takes the rest
+
+    def _wait_for_the_rest(self) -> Usage | None:
+        """Wait until there is none of the sandbox's processes any more; return what they used."""
+        # Popen.wait() does not tell what was used.
+        _, status, runtime = os.wait4(self.process.pid, 0)
+        self.process.returncode = os.waitstatus_to_exitcode(status)
+        for words in filter(None, (self._around, self._words)):
+            words.read_until(None, _WORDS_SECONDS)
+            os.close(words.descriptor)
+            if self.process.returncode < 0:
+                _kill_namespace(words.facts.get("child-pid"))
         # bwrap ends with its command; processes that the command left behind are being
         # killed at that moment, and could still write to the output directory.
+        first = self._outermost.facts.get("child-pid")
+        if first is None:
+            return None
         _wait_for_end(first)
-        return status
+        watch = self._watch or Watch(first, self._generations)
+        return watch.usage(_adopted(first), runtime)
 
-    def _result(self, return_code: int, status: dict[str, int]) -> Result:
+    def _result(self) -> Result:
+        return_code, status = self.process.returncode, self._words.facts
         if self._killed:
             return Result(exit_code=SIGNAL_OFFSET + signal.SIGKILL, ending=self._killed)
         if return_code < 0:  # bwrap itself was killed, and the sandbox with it
@@ -96,21 +206,6 @@ class BubblewrapProcess:
                 "its message is above, or in the step's standard error; try `cwl-udss doctor`",
             )
         return Result(exit_code=127, ending=Ending.NOT_STARTED)
-
-
-def _read_status(descriptor: int) -> dict[str, int]:
-    """What bwrap said of itself: JSON objects, one a line (bwrap(1), --json-status-fd). The last
-    may be incomplete if it was killed."""
-    said = b""
-    with open(descriptor, "rb", buffering=0) as stream:
-        # Not for ever: a bwrap that was killed before it had told its child to go on has left one
-        # that waits for that, and may have the other end.
-        while _is_readable(descriptor, _WORDS_SECONDS):
-            part = stream.read(io.DEFAULT_BUFFER_SIZE)
-            if not part:
-                break
-            said += part
-    return {name.decode(): int(value) for name, value in _STATUS.findall(said)}
 
 
 def _is_readable(descriptor: int, seconds: float) -> bool:
@@ -150,6 +245,16 @@ def _wait_for_end(process_id: int | None) -> None:
             f"processes of the step still run, {END_OF_PROCESSES_SECONDS:.0f} s after it ended",
             f"look at process {process_id} and its children: a file system may hang",
         )
+
+
+def _adopted(process_id: int) -> struct_rusage | None:
+    """What a process has used that has become our child and has ended; None if it has not: its
+    bwrap has waited for it."""
+    try:
+        number, _, usage = os.wait4(process_id, os.WNOHANG)
+    except ChildProcessError:
+        return None
+    return usage if number else None
 
 
 def _wait_by_descriptor(process_id: int) -> bool:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import resource
 import signal
 import socket
 import sys
@@ -19,7 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import IO, NoReturn
+from typing import NoReturn
 
 from cwl_udss import copies
 from cwl_udss.errors import SandboxError, UdssError
@@ -37,6 +36,7 @@ from cwl_udss.sandbox import (
     Result,
     RootFilesystem,
     Sandbox,
+    Streams,
 )
 from cwl_udss.scratch import batch_job, free_bytes, local_directories, run_directory
 from cwl_udss.staging import publish_directory, publish_file, work_directory
@@ -79,30 +79,20 @@ class _Run:
 
     result: Result
     started: float
-    processor_seconds: float
-    memory_bytes: int
     memory_kills: int
 
 
 def run_submitted(directories: Sequence[Path]) -> int:
     """Run steps one after the other, as their job. Returns an exit code for the batch system: that
     of the last step that has not ended well, else 0."""
-    if len(directories) == 1:
-        return _run_submitted(directories[0])
     code = 0
     for directory in directories:
-        # A process for each, so that what the kernel counts is that of one step.
-        process = os.fork()
-        if process == 0:
-            os._exit(_run_submitted(directory))
-        with _raising_terminated():
-            try:
-                _, status = os.waitpid(process, 0)
-            except _Terminated:
-                os.kill(process, signal.SIGTERM)
-                os.waitpid(process, 0)
-                return _EXIT_TERMINATED
-        code = os.waitstatus_to_exitcode(status) or code
+        result = _run_submitted(directory)
+        if result is None:
+            continue
+        code = result.exit_code or code
+        if result.ending is StepEnding.TERMINATED:
+            break
     return code
 
 
@@ -117,9 +107,7 @@ def run_by_hand(directory: Path, environment: Mapping[str, str]) -> int:
         for number in range(1, sys.maxsize)
         if not (path := directory / f"again.{number}").exists()
     )
-    streams = _Streams(
-        stdin=spec.stdin, stdout=spec.stdout or sys.stdout, stderr=spec.stderr or sys.stderr
-    )
+    streams = _StreamPaths(stdin=spec.stdin, stdout=spec.stdout, stderr=spec.stderr)
     with _work(spec, directory, environment) as work:
         run = _run(spec, work, streams, environment)
         for line in _put_outputs(spec, work / OUTPUTS, outputs):
@@ -151,15 +139,14 @@ def run_once(directory: Path, environment: Mapping[str, str]) -> StepResult | No
     return result
 
 
-def _run_submitted(directory: Path) -> int:
+def _run_submitted(directory: Path) -> StepResult | None:
     with _raising_terminated():
         result = run_once(directory, os.environ)
     if result is None:
         _logger.warning("another job has run %s", directory)
-        return 0
-    if result.problem:
+    elif result.problem:
         print(f"cwl-udss: {result.problem}", file=sys.stderr)
-    return result.exit_code
+    return result
 
 
 def _start(directory: Path, environment: Mapping[str, str]) -> Started | None:
@@ -189,7 +176,7 @@ def _start(directory: Path, environment: Mapping[str, str]) -> Started | None:
 
 def _result(directory: Path, started: Started, environment: Mapping[str, str]) -> StepResult:
     spec = read_spec(directory)
-    streams = _Streams(
+    streams = _StreamPaths(
         stdin=spec.stdin,
         stdout=spec.stdout or str(directory / STDOUT),
         stderr=spec.stderr or str(directory / STDERR),
@@ -198,7 +185,7 @@ def _result(directory: Path, started: Started, environment: Mapping[str, str]) -
         run = _run(spec, work, streams, environment)
         with _ignoring_terminated():
             removed = _put_outputs(spec, work / OUTPUTS, directory / OUTPUTS)
-    ending = _ENDINGS[run.result.ending]
+    ending, usage = _ENDINGS[run.result.ending], run.result.usage
     if run.memory_kills and run.result.exit_code == _KILLED:
         ending = StepEnding.OUT_OF_MEMORY
     return StepResult(
@@ -207,8 +194,8 @@ def _result(directory: Path, started: Started, environment: Mapping[str, str]) -
         node=started.node,
         started=run.started,
         ended=time.time(),
-        processor_seconds=run.processor_seconds,
-        memory_bytes=run.memory_bytes,
+        processor_seconds=usage.processor_seconds if usage else None,
+        memory_bytes=usage.memory_bytes if usage else None,
         outputs=list_outputs(directory / OUTPUTS),
         removed=tuple(removed),
     )
@@ -221,8 +208,8 @@ def _ended_early(started: Started, ending: StepEnding, problem: str) -> StepResu
         node=started.node,
         started=started.time,
         ended=time.time(),
-        processor_seconds=0.0,
-        memory_bytes=0,
+        processor_seconds=None,
+        memory_bytes=None,
         outputs={},
         problem=f"{started.node}: {problem}" if problem else "",
     )
@@ -254,19 +241,35 @@ def _work(spec: StepSpec, directory: Path, environment: Mapping[str, str]) -> It
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Streams:
-    """Where the standard streams come from and go to: paths, relative ones in the output
-    directory, or what is open already."""
+class _StreamPaths:
+    """Where the standard streams come from and go to; relative paths are in the output directory.
+    Without a path input is at its end, and output the caller's."""
 
     stdin: str | None
-    stdout: str | IO[str]
-    stderr: str | IO[str]
+    stdout: str | None
+    stderr: str | None
+
+    @contextlib.contextmanager
+    def opened(self, outputs: Path) -> Iterator[Streams]:
+        """Open them."""
+        with contextlib.ExitStack() as stack:
+            stdin = None if self.stdin is None else stack.enter_context(open(self.stdin, "rb"))
+            descriptors: dict[str | None, int] = {}
+            for path, own in ((self.stdout, sys.stdout), (self.stderr, sys.stderr)):
+                if path is None:
+                    own.flush()
+                elif path not in descriptors:  # a second one would begin at the file's beginning
+                    descriptors[path] = _opened(outputs / path, stack)  # an absolute one stays
+            yield Streams(
+                stdin=None if stdin is None else stdin.fileno(),
+                stdout=descriptors.get(self.stdout, sys.stdout.fileno()),
+                stderr=descriptors.get(self.stderr, sys.stderr.fileno()),
+            )
 
 
-def _run(spec: StepSpec, work: Path, streams: _Streams, environment: Mapping[str, str]) -> _Run:
+def _run(spec: StepSpec, work: Path, streams: _StreamPaths, environment: Mapping[str, str]) -> _Run:
     settings = spec.settings
-    before, kills = resource.getrusage(resource.RUSAGE_CHILDREN), memory_kills()
-    started = time.time()
+    started, kills = time.time(), memory_kills()
     with contextlib.ExitStack() as stack:
         runtime = find_bubblewrap(settings.bwrap, environment.get("PATH"))
         store = Store(Path(settings.store), libraries=tuple(map(Path, settings.library)))
@@ -280,24 +283,12 @@ def _run(spec: StepSpec, work: Path, streams: _Streams, environment: Mapping[str
             )
         )
         sandbox = _sandbox(spec, _root(spec, store, images), work)
-        process = runtime.start(
-            sandbox,
-            stdin=stack.enter_context(open(streams.stdin or os.devnull, "rb")),
-            stdout=_opened(streams.stdout, work, stack),
-            stderr=_opened(streams.stderr, work, stack),
-        )
-        result = process.wait(spec.time_limit)
+        descriptors = stack.enter_context(streams.opened(work / OUTPUTS))
+        result = runtime.start(sandbox, descriptors).wait(spec.time_limit)
     if result.exit_code > SIGNAL_OFFSET:
         # Who ends a job signals its processes one after the other: our turn may be about to come.
         time.sleep(_SIGNALS_SECONDS)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return _Run(
-        result=result,
-        started=started,
-        processor_seconds=sum(after[:2]) - sum(before[:2]),
-        memory_bytes=after.ru_maxrss << 10,  # getrusage(2) has KiB
-        memory_kills=memory_kills() - kills,
-    )
+    return _Run(result=result, started=started, memory_kills=memory_kills() - kills)
 
 
 def _root(spec: StepSpec, store: Store, images: NodeImages) -> RootFilesystem:
@@ -331,12 +322,9 @@ def _sandbox(spec: StepSpec, root: RootFilesystem, work: Path) -> Sandbox:
     )
 
 
-def _opened(stream: str | IO[str], work: Path, stack: contextlib.ExitStack) -> IO[bytes]:
-    if not isinstance(stream, str):
-        return stream.buffer  # type: ignore[attr-defined, no-any-return]
-    path = work / OUTPUTS / stream  # an absolute one stays
+def _opened(path: Path, stack: contextlib.ExitStack) -> int:
     path.parent.mkdir(parents=True, exist_ok=True)
-    return stack.enter_context(open(path, "wb"))
+    return stack.enter_context(open(path, "wb")).fileno()
 
 
 def _put_outputs(spec: StepSpec, made: Path, place: Path) -> list[str]:

@@ -8,7 +8,6 @@ import threading
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import IO
 
 from cwl_udss.errors import ImageError
 from cwl_udss.images.node import NodeImages
@@ -18,7 +17,7 @@ from cwl_udss.images.store import Store, StoredImage
 from cwl_udss.report.trace import traced
 from cwl_udss.runtimes.bwrap import Bubblewrap
 from cwl_udss.runtimes.probe import find_bubblewrap
-from cwl_udss.sandbox import Result, RootFilesystem, Sandbox, SandboxProcess
+from cwl_udss.sandbox import Result, RootFilesystem, Sandbox, SandboxProcess, Streams
 from cwl_udss.settings import Settings
 
 _logger = logging.getLogger(__name__)
@@ -132,16 +131,13 @@ class Steps:
         self,
         name: str,
         sandbox: Sandbox,
-        *,
-        stdin: IO[bytes] | int,
-        stdout: IO[bytes] | int,
-        stderr: IO[bytes] | int,
+        streams: Streams,
         time_limit: float | None = None,
     ) -> Result:
         """Run a sandbox's command to its end, on this thread (see sandbox.SandboxProcess). `name`
         is for the trace."""
         with traced("sandbox start", name):
-            process = self.runtime().start(sandbox, stdin=stdin, stdout=stdout, stderr=stderr)
+            process = self.runtime().start(sandbox, streams)
         with self._lock:
             self._running.add(process)
             if self._stopped:

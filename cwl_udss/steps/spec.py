@@ -103,9 +103,10 @@ class StepResult:
     started: float
     """In seconds since 1970, by the node's clock; so is `ended`."""
     ended: float
-    processor_seconds: float
-    memory_bytes: int
-    """The most that one of its processes had resident."""
+    processor_seconds: float | None
+    """Absent if it could not be found out; so is `memory_bytes`."""
+    memory_bytes: int | None
+    """The most that all of its processes had resident at one time."""
     outputs: Mapping[str, int | None]
     """All that is in the output directory, by relative path; the size if it is a file."""
     removed: tuple[str, ...] = ()

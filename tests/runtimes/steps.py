@@ -4,13 +4,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from cwl_udss.runtimes.bwrap import Bubblewrap
-from cwl_udss.sandbox import Result, Sandbox
+from cwl_udss.sandbox import Result, Sandbox, Streams
 
 
 @dataclass(frozen=True)
@@ -40,9 +39,8 @@ class Step:
             (self.tmpdir.parent / "stdout").open("w+b") as stdout,
             (self.tmpdir.parent / "stderr").open("w+b") as stderr,
         ):
-            result = self.runtime.start(
-                sandbox, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr
-            ).wait(time_limit)
+            streams = Streams(stdout=stdout.fileno(), stderr=stderr.fileno())
+            result = self.runtime.start(sandbox, streams).wait(time_limit)
             stdout.seek(0)
             stderr.seek(0)
             return Outcome(result, os.fsdecode(stdout.read()), os.fsdecode(stderr.read()))

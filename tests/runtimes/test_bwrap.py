@@ -21,7 +21,9 @@ from steps import Step
 
 from cwl_udss.errors import SandboxError
 from cwl_udss.runtimes.process import BubblewrapProcess
-from cwl_udss.sandbox import Ending, Result, RootFilesystem
+from cwl_udss.sandbox import Ending, Result, RootFilesystem, Streams
+
+TO_THE_LOG = Streams(stdout=1, stderr=2)
 
 
 @pytest.mark.parametrize("place", ["/out", "/tmp", "/dev/shm"])
@@ -196,9 +198,7 @@ def test_nor_on_a_kernel_without_pidfd_open(step: Step, monkeypatch: pytest.Monk
 def test_a_step_can_be_killed_from_another_thread(step: Step) -> None:
     process = step.runtime.start(
         replace(step.sandbox, command=("sleep", "60")),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        TO_THE_LOG,
     )
     threading.Timer(0.2, process.kill).start()
     assert process.wait().ending is Ending.KILLED
@@ -210,9 +210,7 @@ def test_a_step_that_is_killed_while_it_starts_leaves_nothing(
 ) -> None:
     process = step.runtime.start(
         replace(step.sandbox, command=("sh", "-c", "sleep 60; true", str(tmp_path))),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        TO_THE_LOG,
     )
     time.sleep(milliseconds / 1000)
     process.kill()
@@ -231,11 +229,11 @@ def processes_with(argument: str) -> list[Path]:
 
 
 DRIVER = """
-import pickle, subprocess, sys
+import pickle, sys
 from cwl_udss.runtimes.probe import find_bubblewrap
+from cwl_udss.sandbox import Streams
 find_bubblewrap(None).start(
-    pickle.load(sys.stdin.buffer),
-    stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    pickle.load(sys.stdin.buffer), Streams(stdout=1, stderr=2)
 ).wait()
 """
 
@@ -329,9 +327,7 @@ def descendants(number: int) -> Iterator[Process]:
 def start_sleep(step: Step) -> BubblewrapProcess:
     started = step.runtime.start(
         replace(step.sandbox, command=("sh", "-c", "touch /out/ready; sleep 60")),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        TO_THE_LOG,
     )
     wait_until((step.outdir / "ready").exists)
     return started

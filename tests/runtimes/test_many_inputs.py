@@ -205,8 +205,9 @@ def test_a_mount_within_an_input_is_read_only_too(large_step: Step, sources: Pat
 DRIVER = """
 import pickle, sys
 from cwl_udss.runtimes.probe import find_bubblewrap
+from cwl_udss.sandbox import Streams
 find_bubblewrap(None).start(
-    pickle.load(sys.stdin.buffer), stdin=0, stdout=sys.stdout, stderr=sys.stderr
+    pickle.load(sys.stdin.buffer), Streams(stdin=0, stdout=1, stderr=2)
 ).wait()
 """
 

@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the processes of a sandbox use: counted by the kernel, and looked at while they run.
+
+bubblewrap mostly ends without having waited for the first process of its PID namespace, so that
+what that one and all below it have used is in no getrusage(2) of bubblewrap's. Orphans become
+children of the nearest *subreaper* (prctl(2)), which can wait for them in its stead: wait4(2) then
+has the time of all that was waited for inside, and the size of the largest process. How much they
+had together only looking tells.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import resource
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from resource import struct_rusage
+
+from cwl_udss.sandbox import Usage
+
+_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+_TICKS = os.sysconf("SC_CLK_TCK")
+_PAGE = resource.getpagesize()
+_libc = ctypes.CDLL(None)
+
+# A look takes some 0.1 ms for one process.
+_FIRST_SECONDS, _LONGEST_SECONDS = 0.004, 0.2
+# Pages that processes share are counted once by the kernel only if it walks through all of them, in
+# some 20 ms a GB: so much of the time may that take.
+_SHARE, _CREDIT_SECONDS = 0.01, 0.05
+_SECONDS_PER_BYTE = 2e-11
+_MORE = 1.02
+
+
+def adopt_orphans() -> None:
+    """Have the orphans below this process become its children."""
+    _libc.prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+@dataclass(frozen=True)
+class _Process:
+    number: str
+    seconds: float
+    """Of it, and of the children that it has waited for."""
+    resident_bytes: int
+    has_threads: bool
+
+
+class Watch:
+    """Looks at a tree of processes now and then, and says in the end what they have used."""
+
+    def __init__(self, first: int, own_generations: int) -> None:
+        """`first` is the first process of a PID namespace; it and so many generations from it on
+        are the runtime's own, and not the step's."""
+        self._first = first
+        self._own_generations = own_generations
+        self._began = time.monotonic()
+        self._pause = _FIRST_SECONDS
+        self.next = self._began + self._pause
+        """When to look again, by time.monotonic()."""
+        self._seconds = 0.0
+        self._together = 0
+        """The most that was seen, with what processes share counted once."""
+        self._rough = 0
+        """The same with that counted for each, where looking closer would have cost too much."""
+        self._shrinks_to = 1.0
+        """What part of a rough figure a close look leaves."""
+        self._spent = 0.0
+
+    def look(self) -> None:
+        """Note what the processes have used, and what they have now."""
+        found = list(_tree(self._first))
+        self._seconds = max(self._seconds, sum(process.seconds for _, process in found))
+        steps = [process for depth, process in found if depth >= self._own_generations]
+        rough = sum(process.resident_bytes for process in steps)
+        if len(steps) == 1:
+            self._together = max(self._together, rough)
+        elif rough > self._together * _MORE:
+            self._look_closer(steps, rough)
+        self._pause = min(2 * self._pause, _LONGEST_SECONDS)
+        self.next = time.monotonic() + self._pause
+
+    def usage(self, adopted: struct_rusage | None, runtime: struct_rusage) -> Usage | None:
+        """Return what was used, given what wait4(2) has said of the first process, if that became
+        our child, and of the runtime itself; None if that is too little to tell."""
+        counted = runtime.ru_utime + runtime.ru_stime
+        largest = 0
+        if adopted is not None:
+            counted += adopted.ru_utime + adopted.ru_stime
+            largest = adopted.ru_maxrss << 10  # getrusage(2) has KiB
+        memory = max(self._together, int(self._rough * self._shrinks_to), largest)
+        if not memory:
+            return None
+        # What was left running at the end has been killed, and nobody has waited for it.
+        return Usage(processor_seconds=max(self._seconds, counted), memory_bytes=memory)
+
+    def _look_closer(self, processes: list[_Process], rough: int) -> None:
+        began = time.monotonic()
+        allowed = _CREDIT_SECONDS + _SHARE * (began - self._began)
+        if self._spent + rough * _SECONDS_PER_BYTE > allowed:
+            self._rough = max(self._rough, rough)
+            return
+        exact = sum(_proportional_bytes(process.number) for process in processes)
+        self._together = max(self._together, exact)
+        self._shrinks_to = exact / rough
+        self._spent += time.monotonic() - began
+
+
+def _tree(first: int) -> Iterator[tuple[int, _Process]]:
+    """A process and all that come from it, each with its generation; in a PID namespace that is
+    all of them, as orphans come to its first process."""
+    pending = [(0, str(first))]
+    while pending:
+        generation, number = pending.pop()
+        process = _process(number)
+        if process is not None:
+            yield generation, process
+            pending += ((generation + 1, child) for child in _children(process))
+
+
+def _process(number: str) -> _Process | None:
+    """Read proc_pid_stat(5), whose second field may have blanks; None if there is no such process
+    any more."""
+    fields = _read(f"/proc/{number}/stat").rpartition(b")")[2].split()
+    if not fields:
+        return None
+    return _Process(
+        number=number,
+        seconds=sum(map(int, fields[11:15])) / _TICKS,
+        resident_bytes=int(fields[21]) * _PAGE,
+        has_threads=fields[17] != b"1",
+    )
+
+
+def _children(process: _Process) -> list[str]:
+    number, threads = process.number, [process.number]
+    if process.has_threads:
+        with contextlib.suppress(OSError):
+            threads = os.listdir(f"/proc/{number}/task")
+    lists = (_read(f"/proc/{number}/task/{thread}/children") for thread in threads)
+    return [child.decode() for children in lists for child in children.split()]
+
+
+def _proportional_bytes(number: str) -> int:
+    """What a process has resident, each page divided by the number of processes that have it
+    (proc_pid_smaps(5))."""
+    for line in _read(f"/proc/{number}/smaps_rollup").splitlines():
+        if line.startswith(b"Pss:"):
+            return int(line.split()[1]) << 10
+    return 0
+
+
+def _read(path: str) -> bytes:
+    """A file of /proc; nothing if its process has ended."""
+    try:
+        with open(path, "rb", buffering=0) as stream:
+            return stream.read()
+    except OSError:
+        return b""
