@@ -56,6 +56,54 @@ def test_run_works_in_the_current_directory_only(run_command: Command, tmp_path:
     assert (tmp_path / "output").read_text() == "x\n"
 
 
+def test_run_only_adds_to_the_callers_files(environment: dict[str, str], tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text("a line of last week\n")
+    with log.open("a") as stream:
+        subprocess.run(
+            [
+                *(COMMANDS / "cwl-udss", "run", DEBIAN, "--", "sh", "-c"),
+                "echo one > /dev/stdout; echo two > /dev/stderr; cat /dev/stdout",
+            ],
+            cwd=tmp_path,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=stream,
+            check=False,
+            timeout=60,
+        )
+    assert log.read_text().splitlines()[:3] == ["a line of last week", "one", "two"]
+    assert log.read_text().count("last week") == 1
+
+
+def test_run_in_a_shells_loop_leaves_the_loop_its_input(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "list").write_text("1\n2\n3\n")
+    loop = f"while read line; do cwl-udss run {DEBIAN} -- echo got $line; done < list"
+    done = subprocess.run(
+        ["sh", "-c", loop], cwd=tmp_path, env=environment, capture_output=True, check=True
+    )
+    assert done.stdout == b"got 1\ngot 2\ngot 3\n"
+
+
+def test_run_at_a_terminal_has_the_terminal(environment: dict[str, str], tmp_path: Path) -> None:
+    ours, theirs = os.openpty()
+    with subprocess.Popen(
+        [COMMANDS / "cwl-udss", "run", DEBIAN, "--", "sh", "-c", "test -t 0 && test -t 1; exit $?"],
+        cwd=tmp_path,
+        env=environment,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=subprocess.PIPE,
+    ) as process:
+        _, errors = process.communicate(timeout=60)
+    os.close(ours)
+    os.close(theirs)
+    assert process.returncode == 0, errors
+
+
 def test_run_without_a_command_runs_the_images(run_command: Command) -> None:
     done = run_command("cwl-udss", "run", "docker.io/library/entrypoint:1")
     assert (done.returncode, done.stdout) == (0, "the image's own command\n")

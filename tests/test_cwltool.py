@@ -192,6 +192,58 @@ def test_standard_streams(run_tool: Any, tmp_path: Path) -> None:
     assert (tmp_path / "err.txt").read_text() == "complaint\n"
 
 
+def test_streams_opened_by_name_are_added_to(run_tool: Any, tmp_path: Path) -> None:
+    """As in a container of Docker's: many scripts print their errors so."""
+    done, out = run_tool(
+        "echo header; echo body > /dev/stdout; echo tail; "
+        "echo first > /dev/stderr; echo second | tee /dev/stderr >/dev/null",
+        stderr="err.txt",
+        outputs={"out": "stdout", "err": "stderr"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert out == "header\nbody\ntail\n"
+    assert (tmp_path / "err.txt").read_text() == "first\nsecond\n"
+
+
+def test_one_file_for_both_streams_has_all_in_order(run_tool: Any) -> None:
+    done, out = run_tool(
+        "for i in 1 2 3; do echo out $i; echo err $i >&2; done",
+        stderr="out.txt",
+        outputs={"out": "stdout", "err": "stderr"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert out == "out 1\nerr 1\nout 2\nerr 2\nout 3\nerr 3\n"
+
+
+def test_the_log_of_the_run_is_out_of_reach(environment: dict[str, str], tmp_path: Path) -> None:
+    script = "cat /proc/self/fd/2; cat /dev/stderr; echo emptied > /dev/stderr"
+    tool = write_tool(tmp_path / "tool.cwl", script)
+    old = "a line of last week\n"
+    (tmp_path / "log").write_text(old)
+    with (tmp_path / "log").open("a") as log:
+        subprocess.run(
+            [COMMANDS / "cwltool", "--udss", tool],
+            cwd=tmp_path,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=log,
+            check=True,
+            timeout=60,
+        )
+    assert (tmp_path / "out.txt").read_text() == ""
+    said = (tmp_path / "log").read_text()
+    assert said.startswith(old)
+    assert "emptied\n" in said
+    assert "completed success" in plain(said)
+
+
+def test_the_log_says_how_much_memory_a_step_had(run_tool: Any) -> None:
+    done, _ = run_tool("dd if=/dev/zero of=/dev/null bs=300M count=2")
+    found = re.search(r"\[job tool.cwl\] Max memory used: (\d+)MiB", plain(done.stderr))
+    assert found is not None, done.stderr
+    assert 300 <= int(found[1]) <= 315
+
+
 @pytest.mark.parametrize("directory", ["/work", "/usr/share/new/deep", "/tmp/below", "/opt"])
 def test_docker_output_directory(run_tool: Any, tmp_path: Path, directory: str) -> None:
     docker = {"dockerPull": DEBIAN, "dockerOutputDirectory": directory}

@@ -105,7 +105,7 @@ class Watch:
             return
         exact = sum(_proportional_bytes(process.number) for process in processes)
         self._together = max(self._together, exact)
-        self._shrinks_to = exact / rough
+        self._shrinks_to = min(1.0, exact / rough)  # they may have grown in between
         self._spent += time.monotonic() - began
 
 

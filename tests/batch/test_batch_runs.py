@@ -142,6 +142,20 @@ def test_steps_run_on_nodes(runs: Runs) -> None:
     assert [list((run / name).iterdir()) for name in ("work", "ended", "drivers")] == [[], [], []]
 
 
+def test_streams_and_figures_of_a_step_on_a_node(runs: Runs) -> None:
+    script = (
+        "echo out > /dev/stdout; echo err > /dev/stderr; echo out; "
+        "busybox dd if=/dev/zero of=/dev/null bs=200M count=2 2>/dev/null"
+    )
+    done = runs.run(runs.write("tool.cwl", runs.tool(script, stderr="out")))
+    assert done.returncode == 0, done.stderr
+    assert (runs.directory / "out/out").read_text() == "out\nerr\nout\n"
+    (step,) = runs.steps
+    result = json.loads((step / "result.json").read_text())
+    assert 200 <= result["memory_bytes"] >> 20 <= 210
+    assert f"Max memory used: {round(result['memory_bytes'] / (1 << 20))}MiB" in done.stderr
+
+
 def test_a_tool_that_fails_is_named_with_what_runs_it_again(runs: Runs) -> None:
     done = runs.run(runs.write("tool.cwl", runs.tool("echo made >made; exit 3")))
     assert done.returncode == 1
