@@ -165,6 +165,11 @@ def _members(stream: Stream, limits: Limits, take: Take | None) -> Iterator[Memb
         if take is not None and member.kind is Kind.FILE:
             take(member, stream.pieces(member.stored))
         stream.skip_to(end)
+        # Writers that do not end a tar leave out all of the last padding (Go's archive/tar without
+        # Close, so `umoci insert`), and readers in Go take it so.
+        missing = -end % _BLOCK
+        if 0 < len(stream.read(missing)) < missing:
+            raise truncated()
         yield member
 
 
@@ -213,7 +218,7 @@ def _member(stream: Stream, block: bytes, records: dict[bytes, bytes]) -> tuple[
     if flag == b"S":
         extents, size = _old_sparse(stream, block), _number(block[483:495])
     start = stream.offset
-    end = start - (-stored // _BLOCK) * _BLOCK
+    end = start + stored
     if kind is Kind.FILE and flag != b"S" and any(k.startswith(b"GNU.sparse.") for k in records):
         path = records.get(b"GNU.sparse.name") or path
         extents, size = _pax_sparse(stream, records, stored)

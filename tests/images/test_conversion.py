@@ -503,6 +503,16 @@ def test_diff_id_is_that_of_the_uncompressed_layer() -> None:
         assert index_layer(in_chunks(compressed)).diff_id == expected
 
 
+def test_a_tar_that_nobody_has_ended_has_no_padding_after_its_last_file(tmp_path: Path) -> None:
+    # `umoci insert` (0.4.7) writes such layers, and umoci, Docker and Podman read them.
+    whole = tar(file("a"), file("b", "last"), end=b"")
+    end = whole.rindex(b"last") + len(b"last")
+    assert convert(tmp_path, whole[:end]).found == {"a": "x", "b": "last"}
+    for cut in (end - 1, end + 1, len(whole) - 1):
+        with pytest.raises(InvalidImage, match="too early"):
+            index_layer([whole[:cut]])
+
+
 def test_base_256_sizes_and_signed_checksums() -> None:
     block = bytearray(file("\udcff", "x" * 10))
     block[124:136] = b"\x80" + (10).to_bytes(11, "big")
