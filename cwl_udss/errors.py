@@ -39,6 +39,14 @@ class InvalidImage(ImageError):
     """What came is not what was asked for: wrong digest, truncated, malformed or hostile."""
 
 
+class NoContainerImage(InvalidImage):
+    """What came is something else that registries hold."""
+
+
+class MissingPart(RegistryError):
+    """A registry lacks what one of its manifests names."""
+
+
 class StoreError(UdssError):
     """The store cannot be read or written: full, read-only, someone else's."""
 

@@ -42,8 +42,8 @@ class Source:
     """The name in the store: of the platform's manifest, or of the configuration."""
     layers: tuple[Descriptor, ...]
     """The oldest first."""
-    diff_ids: tuple[str, ...]
-    """Digests of the uncompressed layers, as the configuration has them."""
+    diff_ids: tuple[str, ...] | None
+    """Digests of the uncompressed layers, as the configuration has them; None if it has none."""
     config_document: bytes
     read: Callable[[Descriptor], Iterable[bytes]]
     """Gives a layer's bytes once, checked; called from several threads."""
@@ -90,6 +90,7 @@ def convert(source: Source, store: Store) -> None:
                 for chunk in _layer(source, layer, work, store):
                     progress.advance(layer, len(chunk))
                     yield chunk
+                progress.finish(layer)
 
             # Members are many, and not needed any more when the image is written.
             tree = _merge(source, _read_layers(distinct, chunks, sink))
@@ -167,7 +168,8 @@ def _merge(source: Source, read: Mapping[str, LayerIndex]) -> Tree:
     """Merge layers, by digest, into the tree of an image."""
     layers = [read[layer.digest] for layer in source.layers]
     # image-spec config.md, "diff_ids"
-    if tuple(layer.diff_id for layer in layers) != source.diff_ids:
+    found = tuple(layer.diff_id for layer in layers)
+    if source.diff_ids is not None and found != source.diff_ids:
         raise InvalidImage(
             f"the layers of {source.name} are not those that its configuration names",
             "the image is damaged: have it made again",

@@ -18,19 +18,16 @@ from typing import Any
 
 from cwl_udss.errors import ImageError, InvalidImage
 from cwl_udss.images.archive import Kind, LayerIndex, Member, index_layer
+from cwl_udss.images.choice import Documents, choose_from_layout
 from cwl_udss.images.compression import LONGEST_MAGIC, decompress, is_compressed
 from cwl_udss.images.convert import Source
 from cwl_udss.images.manifest import (
     LARGEST_DOCUMENT,
     Descriptor,
-    ImageIndex,
-    ImageManifest,
     Platform,
     check_platform,
-    choose_platform,
     is_digest,
     parse_config,
-    parse_manifest,
 )
 
 _CHUNK_BYTES = 1 << 20
@@ -100,7 +97,8 @@ def archived_image(file: ImageFile, platform: Platform) -> Source:
 
 def imported_image(file: ImageFile, platform: Platform) -> Source:
     """Return an image that is nothing but a root filesystem, as `docker import` makes it."""
-    layer = Descriptor(media_type="", digest=file.index.diff_id, size=file.path.stat().st_size)
+    size = file.path.stat().st_size
+    layer = Descriptor(media_type="", digest=file.index.diff_id, size=size)
     config = {
         "os": platform.os,
         "architecture": platform.architecture,
@@ -114,7 +112,7 @@ def imported_image(file: ImageFile, platform: Platform) -> Source:
         layers=(layer,),
         diff_ids=(layer.digest,),
         config_document=document,
-        read=lambda _: _read_range(file.path, 0, layer.size),
+        read=lambda _: _read_range(file.path, 0, size),
         verb="load",
     )
 
@@ -158,39 +156,26 @@ def _docker_image(file: ImageFile, platform: Platform) -> Source:
 
 
 def _oci_image(file: ImageFile, platform: Platform) -> Source:
-    manifest, digest = _oci_manifest(file, platform)
-    document = _blob(file, manifest.config.digest)
-    config = parse_config(document)
-    check_platform(config, platform)
+    documents = Documents(
+        manifest=lambda digest: _blob(file, digest),
+        config=lambda descriptor: _blob(file, descriptor.digest),
+    )
+    index = _content(file, _OCI_LISTING)
+    try:
+        image = choose_from_layout(index, documents, platform)
+    except ImageError as error:
+        if file.name in error.problem:
+            raise
+        raise type(error)(f"{file.name}: {error.problem}", error.advice) from error
     return Source(
         name=file.name,
-        digest=digest,
-        layers=manifest.layers,
-        diff_ids=config.diff_ids,
-        config_document=document,
+        digest=image.digest,
+        layers=image.layers,
+        diff_ids=image.diff_ids,
+        config_document=image.config_document,
         read=lambda layer: _read_member(file, _member(file, _blob_path(layer.digest))),
         verb="load",
     )
-
-
-def _oci_manifest(file: ImageFile, platform: Platform) -> tuple[ImageManifest, str]:
-    """Follow the layout's index, which has entries without a platform, to the manifest for us."""
-    found = parse_manifest(_content(file, _OCI_LISTING), "")
-    digest = ""
-    for _ in range(3):  # an index in an index; deeper there is nothing honest
-        if isinstance(found, ImageManifest):
-            return found, digest
-        digest = _chosen(file, found, platform).digest
-        found = parse_manifest(_blob(file, digest), "")
-    raise InvalidImage(f"{file.name} is a list of lists of images", "save one of these")
-
-
-def _chosen(file: ImageFile, index: ImageIndex, platform: Platform) -> Descriptor:
-    if len(index.entries) == 1:
-        return index.entries[0][0]
-    if all(not entry.architecture for _, entry in index.entries):
-        raise InvalidImage(f"{file.name} holds {len(index.entries)} images", "save one only")
-    return choose_platform(index, platform)
 
 
 def _blob(file: ImageFile, digest: str) -> bytes:
