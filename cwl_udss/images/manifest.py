@@ -56,6 +56,8 @@ _MACHINES = {
     "armv6l": ("arm", "v6"),
     "i686": ("386", ""),
 }
+# What some tools write instead (containerd's platforms package, "normalizeArch").
+_OTHER_NAMES = {"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64", "i386": "386"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,14 +210,10 @@ def parse_config(document: bytes) -> ImageConfig:
     process = as_object(content.get("config") or {}, "config")
     file_system = as_object(content.get("rootfs") or {}, "rootfs")
     return ImageConfig(
-        platform=Platform(
-            os=text(content, "os"),
-            architecture=text(content, "architecture"),
-            variant=text(content, "variant"),
-        ),
+        platform=_platform(content),
         environment=tuple(e for e in texts(process, "Env") if e.partition("=")[0]),
-        entrypoint=texts(process, "Entrypoint"),
-        command=texts(process, "Cmd"),
+        entrypoint=_words(process, "Entrypoint"),
+        command=_words(process, "Cmd"),
         working_directory=text(process, "WorkingDir"),
         user=text(process, "User"),
         diff_ids=texts(file_system, "diff_ids"),
@@ -244,7 +242,7 @@ def _may_be_image(content: Mapping[str, Any]) -> bool:
     """Tell what an index has beside images: attestations, signatures, artifacts."""
     # That of an image is the type of its configuration (image-spec descriptor.md).
     kind, artifact_type = text(content, "mediaType"), text(content, "artifactType")
-    offered = _platform(content)
+    offered = _platform(as_object(content.get("platform") or {}, "platform"))
     return (
         kind in ("", *MANIFEST_TYPES, *INDEX_TYPES, *SCHEMA_1_TYPES)
         and artifact_type in ("", *CONFIG_TYPES)
@@ -254,16 +252,23 @@ def _may_be_image(content: Mapping[str, Any]) -> bool:
 
 
 def _entry(content: Mapping[str, Any]) -> IndexEntry:
-    return IndexEntry(digest=_descriptor(content).digest, platform=_platform(content))
+    offered = _platform(as_object(content.get("platform") or {}, "platform"))
+    return IndexEntry(digest=_descriptor(content).digest, platform=offered)
 
 
 def _platform(content: Mapping[str, Any]) -> Platform:
-    fields = as_object(content.get("platform") or {}, "platform")
+    architecture = text(content, "architecture").lower()
     return Platform(
-        os=text(fields, "os"),
-        architecture=text(fields, "architecture"),
-        variant=text(fields, "variant"),
+        os=text(content, "os").lower(),
+        architecture=_OTHER_NAMES.get(architecture, architecture),
+        variant=text(content, "variant").lower(),
     )
+
+
+def _words(content: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    """A command; old clients wrote one of a single word as a text (moby's strslice)."""
+    word = content.get(name)
+    return (word,) if isinstance(word, str) and word else texts(content, name)
 
 
 def _descriptor(content: Mapping[str, Any]) -> Descriptor:

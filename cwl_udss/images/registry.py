@@ -6,6 +6,7 @@ https://github.com/opencontainers/distribution-spec/blob/main/spec.md
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import hashlib
 import random
@@ -88,9 +89,11 @@ class RegistryClient:
                 if attempt == _ATTEMPTS:
                     raise self._unreachable(error) from error
                 self._wait(attempt, {})
-        if document.lstrip().startswith(b"<"):
+        beginning = document.removeprefix(codecs.BOM_UTF8).lstrip()[:1]
+        if beginning != b"{":
             raise RegistryError(
-                f"{self._endpoint.registry} answers with a web page where a manifest must be",
+                f"{self._endpoint.registry} answers for {self._endpoint.repository} with "
+                + ("a web page" if beginning == b"<" else "what is no manifest"),
                 "look for a misspelling, or for a proxy that wants a login",
             )
         self._check_digest(document, identifier if ":" in identifier else declared)

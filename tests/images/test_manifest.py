@@ -238,7 +238,9 @@ def test_what_a_list_has_beside_images_is_passed_over(listed: dict[str, Any]) ->
         ({"os": "linux", "architecture": "amd64"}, True),
         ({"os": "linux", "architecture": ""}, True),
         ({}, True),
+        ({"os": "Linux", "architecture": "x86_64"}, True),
         ({"os": "linux", "architecture": "arm64"}, False),
+        ({"os": "linux", "architecture": "aarch64"}, False),
         ({"os": "windows", "architecture": "amd64"}, False),
     ],
 )
@@ -272,6 +274,11 @@ def test_configuration() -> None:
     assert (config.entrypoint, config.command) == (("/e",), ())
     assert (config.working_directory, config.user) == ("/w", "1000")
     assert config.diff_ids == ("sha256:x",)
+
+
+def test_a_command_of_one_word() -> None:
+    config = parse_config(json.dumps({"config": {"Entrypoint": "/e", "Cmd": ""}}).encode())
+    assert (config.entrypoint, config.command) == (("/e",), ())
 
 
 JSON = st.recursive(

@@ -261,10 +261,27 @@ def test_a_manifest_that_is_called_compressed_and_is_not(registry: Registry) -> 
         Client(registry).manifest("1")
 
 
-def test_a_web_page_where_a_manifest_must_be(registry: Registry) -> None:
-    registry.manifests["1"] = (b"\n<!DOCTYPE html><title>Log in</title>", "text/html")
-    with pytest.raises(RegistryError, match=r"a web page .*login"):
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (b"\n<!DOCTYPE html><title>Log in</title>", "with a web page: .*login"),
+        (b"", "with what is no manifest"),
+        (b'["error"]', "with what is no manifest"),
+    ],
+)
+def test_what_is_no_manifest_at_all(registry: Registry, answer: bytes, message: str) -> None:
+    registry.manifests["1"] = (answer, "text/html")
+    with pytest.raises(
+        RegistryError, match=f"127.0.0.1:{registry.port} answers for image {message}"
+    ):
         Client(registry).manifest("1")
+
+
+def test_a_manifest_with_a_byte_order_mark(registry: Registry, find: Any) -> None:
+    registry.add_image("1", gzipped(file("a")))
+    content, media_type = registry.manifests["1"]
+    registry.manifests["1"] = (b"\xef\xbb\xbf" + content, media_type)
+    assert find("{address}/image:1").image.layers
 
 
 @pytest.mark.parametrize("header", ["md5:0", "sha512:", "nothing", ""])
