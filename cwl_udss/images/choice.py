@@ -130,9 +130,8 @@ class _Search:
     def candidates(self, index: ImageIndex) -> list[list[IndexEntry]]:
         """Return the entries to look behind (see there); what the others are for is noted."""
         found = candidates(index, self._wanted)
-        for entry in index.entries:
-            if not any(entry in alike for alike in found):
-                self._offers.add(str(entry.platform))
+        others = set(index.entries).difference(*found)
+        self._offers.update(str(entry.platform) for entry in others)
         return found
 
     def behind(self, entry: IndexEntry, depth: int = 1) -> Iterator[ChosenImage]:

@@ -110,6 +110,27 @@ def test_an_image_in_no_list(library: Library) -> None:
         library.choose(theirs)
 
 
+@pytest.mark.parametrize("actual", ["", "amd64", "arm64"])
+@pytest.mark.parametrize("said", ["", "amd64", "arm64"])
+def test_schema_1_names_the_processor_in_two_places(
+    library: Library, said: str, actual: str
+) -> None:
+    image = {"os": "linux", "architecture": actual}
+    manifest = {
+        "schemaVersion": 1,
+        "architecture": said,
+        "fsLayers": [{"blobSum": f"sha256:{0:064}"}],
+        "history": [{"v1Compatibility": json.dumps(image)}],
+    }
+    document = json.dumps(manifest).encode()
+    if (actual or said) == "arm64":
+        with pytest.raises(ImageError, match="the image is for linux/arm64"):
+            choose_image(document, "x", library.documents, AMD64)
+    else:
+        found = choose_image(document, "x", library.documents, AMD64)
+        assert [(layer.digest, layer.size) for layer in found.layers] == [(f"sha256:{0:064}", None)]
+
+
 @pytest.mark.parametrize("said", [None, "", "linux", "/amd64"])
 def test_where_the_list_does_not_say_the_configuration_does(
     library: Library, said: str | None
