@@ -42,8 +42,8 @@ _LAYER = re.compile(
 )
 _FOREIGN = (".foreign.", ".nondistributable.")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-_NO_CONFIG = "application/vnd.oci.empty.v1+json"  # image-spec manifest.md, "Guidance for an Empty
-# Descriptor": what artifacts have that need none
+# What artifacts have that need none (image-spec manifest.md, "Guidance for an Empty Descriptor").
+_NO_CONFIG = "application/vnd.oci.empty.v1+json"
 _UNKNOWN = "unknown"  # buildkit's platform for entries that are no images
 _ATTESTATION = "vnd.docker.reference.type"  # buildkit, docs/attestations/attestation-storage.md
 _RUNNABLE = "name an image that Docker could run"
@@ -162,7 +162,8 @@ def parse_manifest(document: bytes) -> Manifest:
             _check_digest(digest)
         return image
     # What can be read in two ways may be two images (CVE-2021-41190).
-    if "manifests" in content and ("config" in content or "layers" in content):
+    has_parts = any(content.get(name) is not None for name in ("config", "layers"))
+    if "manifests" in content and has_parts:
         raise InvalidImage("the manifest is both an image and a list", _RUNNABLE)
     kind = text(content, "mediaType")
     if "manifests" in content or kind in INDEX_TYPES:
