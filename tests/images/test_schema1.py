@@ -19,6 +19,8 @@ from needs import need
 from stand_ins import NEEDED, serve_registry
 
 from cwl_udss.errors import InvalidImage
+from cwl_udss.images.convert import convert_in_turn
+from cwl_udss.images.local import read_image_file
 from cwl_udss.images.manifest import parse_manifest, this_platform
 from cwl_udss.images.pull import Images
 from cwl_udss.images.schema1 import Schema1Manifest, signed_payload
@@ -220,3 +222,13 @@ def test_a_real_registry(old_registry: str, tmp_path: Path) -> None:
         assert image.digest == digest
         assert (image.path / "bin/tool").read_text() == "content"
         assert image.config.command == ("tool",)
+
+
+def test_a_directory_that_skopeo_has_written(old_registry: str, tmp_path: Path) -> None:
+    options = ("--quiet", "--src-tls-verify=false")
+    image = (f"docker://{old_registry}/old:1", f"dir:{tmp_path}/image")
+    subprocess.run(["skopeo", "copy", *options, *image], check=True)
+    source = read_image_file("load", tmp_path / "image", "image", this_platform(), tmp_path)
+    served = requests.get(f"http://{old_registry}/v2/old/manifests/1", timeout=10)
+    assert source.digest == served.headers["Docker-Content-Digest"]
+    assert convert_in_turn(source, Store(tmp_path / "store")).entries > 0
