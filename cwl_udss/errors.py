@@ -39,6 +39,10 @@ class InvalidImage(ImageError):
     """What came is not what was asked for: wrong digest, truncated, malformed or hostile."""
 
 
+class DownloadError(UdssError):
+    """A file could not be had by its URL."""
+
+
 class StoreError(UdssError):
     """The store cannot be read or written: full, read-only, someone else's."""
 
