@@ -213,43 +213,43 @@ def _modified(response: requests.Response) -> float | None:
 
 
 def _refused(url: str, response: requests.Response) -> DownloadError:
-    status, shown = response.status_code, without_password(url)
-    yourself = "or download it yourself and name that file"
-    if status in (requests.codes.not_found, requests.codes.gone):
-        return DownloadError(f"{shown} is not there ({status})", "look for a misspelling")
-    if status == requests.codes.unauthorized:
-        return DownloadError(
-            f"{shown} needs a login (401)", f"write one for its server into ~/.netrc, {yourself}"
-        )
-    if status == requests.codes.forbidden:
-        return DownloadError(
-            f"{shown} may not be read (403)", f"look whether the URL has expired, {yourself}"
-        )
-    return DownloadError(
-        f"{shown} cannot be downloaded, the server answers {status} {response.reason}",
-        "try again later",
+    status = response.status_code
+    return _failed(
+        url,
+        f"{status} {response.reason}",
+        _ADVICE.get(status, "try again later, or download it yourself and name that file"),
     )
+
+
+_ADVICE = {
+    401: "it needs a login: write that into ~/.netrc, or download it yourself and name that file",
+    403: "look whether the URL has expired, or download it yourself and name that file",
+    404: "look for a misspelling",
+    410: "look where it is now",
+}
 
 
 def _unreachable(url: str, error: Exception) -> DownloadError:
-    shown, reason = without_password(url), innermost(error)
     if isinstance(error, requests.TooManyRedirects):
-        return DownloadError(
-            f"{shown} cannot be downloaded, the server redirects without end", "look at the URL"
-        )
+        return _failed(url, "the server redirects without end", "look at the URL")
+    reason = innermost(error)
     if isinstance(error, requests.exceptions.SSLError):
-        return DownloadError(
-            f"{shown} cannot be downloaded, its server cannot be trusted: {reason}",
+        return _failed(
+            url,
+            f"its server cannot be trusted, {reason}",
             "REQUESTS_CA_BUNDLE names the authorities that are trusted",
         )
     if isinstance(error, requests.exceptions.ProxyError):
-        return DownloadError(
-            f"{shown} cannot be downloaded, the proxy does not work: {reason}",
+        return _failed(
+            url,
+            f"the proxy does not work, {reason}",
             "look at HTTPS_PROXY, HTTP_PROXY and NO_PROXY",
         )
-    return DownloadError(
-        f"{shown} cannot be downloaded: {reason}", "look at the URL and the network"
-    )
+    return _failed(url, reason, "look at the URL and the network")
+
+
+def _failed(url: str, reason: str, advice: str) -> DownloadError:
+    return DownloadError(f"{without_password(url)} cannot be downloaded: {reason}", advice)
 
 
 def _broken(url: str, error: Exception) -> DownloadError:

@@ -52,14 +52,14 @@ def test_a_file(site: Site, tmp_path: Path, waits: list[float], chunked: bool) -
 @pytest.mark.parametrize(
     ("status", "said"),
     [
-        (404, "is not there (404): look for a misspelling"),
-        (410, "is not there (410)"),
-        (401, "needs a login (401)"),
-        (403, "may not be read (403)"),
-        (400, "the server answers 400 Bad Request"),
-        (204, "the server answers 204 No Content"),
-        (202, "the server answers 202 Accepted"),
-        (304, "the server answers 304 Not Modified"),
+        (404, "404 Not Found: look for a misspelling"),
+        (410, "410 Gone"),
+        (401, "401 Unauthorized: it needs a login"),
+        (403, "403 Forbidden"),
+        (400, "400 Bad Request"),
+        (204, "204 No Content"),
+        (202, "202 Accepted"),
+        (304, "304 Not Modified"),
     ],
 )
 def test_what_is_no_file_is_never_taken_for_one(
