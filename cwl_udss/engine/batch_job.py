@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cwltool.context import RuntimeContext
-from cwltool.errors import UnsupportedRequirement, WorkflowException
+from cwltool.errors import WorkflowException
 
 from cwl_udss.batch.jobs import BatchSteps, FinishedStep
 from cwl_udss.batch.run_directory import read_end
@@ -73,8 +73,6 @@ class BatchJob(SandboxedJob):
 
     def execute(self, streams: Streams) -> int:
         """Have a node run the tool's command line; return its exit code."""
-        if self.mpi_procs:
-            raise UnsupportedRequirement("cwl-udss does not run MPI programs in containers")
         try:
             finished = self._batch.steps().run(
                 self._spec(streams),

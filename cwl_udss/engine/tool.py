@@ -34,6 +34,7 @@ from cwl_udss import copies
 from cwl_udss.engine.bindings import bind_items_alone
 from cwl_udss.engine.file_access import NumberingPathMapper
 from cwl_udss.engine.job import start_tool
+from cwl_udss.engine.mpi import MpiWish, take_mpi_wish
 from cwl_udss.images.request import ImageRequest, parse_request
 from cwl_udss.report.trace import traced
 
@@ -54,6 +55,7 @@ class SandboxedTool(CommandLineTool):
     ) -> None:
         super().__init__(toolpath_object, loading_context)
         self._make_job = make_job
+        self._mpi: MpiWish | None = None
 
     @property
     def updates_inputs(self) -> bool:
@@ -78,21 +80,37 @@ class SandboxedTool(CommandLineTool):
         asked = ((requirement or {}).get(name) for name in ("tmpdirMin", "outdirMin"))
         return sum(math.ceil(size) << 20 for size in asked if isinstance(size, int | float))
 
-    def job(self, *arguments: Any, **keywords: Any) -> Iterator[Any]:  # type: ignore[override]
+    def job(  # type: ignore[override]
+        self, job_order: Any, output_callbacks: Any, runtimeContext: RuntimeContext
+    ) -> Iterator[Any]:
         """Yield the tool's job, its expressions evaluated (cwltool's hook)."""
-        jobs = super().job(*arguments, **keywords)
+        if self._names_image(runtimeContext):
+            self._mpi = self._mpi or take_mpi_wish(self)
+        jobs = super().job(job_order, output_callbacks, runtimeContext)
         done = object()
         while True:
             with traced("evaluate", shortname(self.tool["id"])):
                 job = next(jobs, done)
             if job is done:
                 return
+            if self._mpi is not None and isinstance(job, JobBase):
+                self._mpi.tell(job, runtimeContext)
             yield job
+
+    def _names_image(self, context: RuntimeContext) -> bool:
+        requirement, _ = self.get_requirement("DockerRequirement")
+        return requirement is not None or bool(context.default_container)
 
     def make_job_runner(self, runtimeContext: RuntimeContext) -> type[JobBase]:
         """Return what makes a job (cwltool's hook)."""
+        default = runtimeContext.default_container
+        if default and self.get_requirement("DockerRequirement")[0] is None:
+            # cwltool forgets it where packages are looked for (--beta-conda-dependencies).
+            self.requirements.insert(0, {"class": "DockerRequirement", "dockerPull": default})
         runner = super().make_job_runner(runtimeContext)
         if issubclass(runner, ContainerCommandLineJob):
+            # It may have an image only now (--beta-use-biocontainers).
+            self._mpi = self._mpi or take_mpi_wish(self)
             # cwltool only calls what it gets here.
             directory = _directory(str(self.tool["id"]))
             return cast(type[JobBase], functools.partial(self._make_job, directory))
