@@ -38,6 +38,10 @@ _SLOWEST_RATE = 1 << 10
 _COMPRESSED = (".gz", ".bgz", ".tgz", ".bz2", ".xz", ".zst", ".Z")
 
 
+class Refused(DownloadError):
+    """The server has no such file, or not for us."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Download:
     """A file that has come whole."""
@@ -214,11 +218,10 @@ def _modified(response: requests.Response) -> float | None:
 
 def _refused(url: str, response: requests.Response) -> DownloadError:
     status = response.status_code
-    return _failed(
-        url,
-        f"{status} {response.reason}",
-        _ADVICE.get(status, "try again later, or download it yourself and name that file"),
-    )
+    reason = f"{status} {response.reason}"
+    if status in _ADVICE:
+        return _failed(url, reason, _ADVICE[status], Refused)
+    return _failed(url, reason, "try again later, or download it yourself and name that file")
 
 
 _ADVICE = {
@@ -248,8 +251,10 @@ def _unreachable(url: str, error: Exception) -> DownloadError:
     return _failed(url, reason, "look at the URL and the network")
 
 
-def _failed(url: str, reason: str, advice: str) -> DownloadError:
-    return DownloadError(f"{without_password(url)} cannot be downloaded: {reason}", advice)
+def _failed(
+    url: str, reason: str, advice: str, kind: type[DownloadError] = DownloadError
+) -> DownloadError:
+    return kind(f"{without_password(url)} cannot be downloaded: {reason}", advice)
 
 
 def _broken(url: str, error: Exception) -> DownloadError:

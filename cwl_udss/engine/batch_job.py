@@ -48,10 +48,15 @@ class BatchJob(SandboxedJob):
     """A job that runs on whichever node the batch system chooses."""
 
     def __init__(
-        self, steps: Steps, cache: StepCache | None, batch: Batch, directory: Path, *arguments: Any
+        self,
+        steps: Steps,
+        cache: StepCache | None,
+        batch: Batch,
+        base: Path | str,
+        *arguments: Any,
     ) -> None:
-        """`directory` is that of the tool's document."""
-        super().__init__(steps, cache, directory, *arguments)
+        """`base` is the directory of the tool's document, or its URL."""
+        super().__init__(steps, cache, base, *arguments)
         self._batch = batch
         self._contents = batch.contents
         self._is_secret = False

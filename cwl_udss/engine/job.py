@@ -62,15 +62,15 @@ class SandboxedJob(DockerCommandLineJob):
     """A job in a sandbox, staged as cwltool stages for Docker."""
 
     def __init__(
-        self, steps: Steps, cache: StepCache | None, directory: Path, *arguments: Any
+        self, steps: Steps, cache: StepCache | None, base: Path | str, *arguments: Any
     ) -> None:
-        """`directory` is that of the tool's document."""
+        """`base` is the directory of the tool's document, or its URL."""
         super().__init__(*arguments)
         self._steps = steps
         self._cache = cache
         self._contents = cache.contents if cache is not None else None
         self._reuse: StepReuse | None = None
-        self._directory = directory
+        self._base = base
         self._image: StoredImage | None = None
         self._sandbox: Sandbox | None = None
 
@@ -136,7 +136,7 @@ class SandboxedJob(DockerCommandLineJob):
 
     def _request(self) -> ImageRequest:
         requirement = self.get_requirement("DockerRequirement")[0]
-        return parse_request(requirement or {}, self._directory)
+        return parse_request(requirement or {}, self._base)
 
     def create_runtime(
         self, env: MutableMapping[str, str], runtimeContext: RuntimeContext

@@ -35,13 +35,15 @@ from cwl_udss.engine.bindings import bind_items_alone
 from cwl_udss.engine.file_access import NumberingPathMapper
 from cwl_udss.engine.job import start_tool
 from cwl_udss.engine.mpi import MpiWish, take_mpi_wish
+from cwl_udss.engine.remote_inputs import RemoteAccess, make_literal
 from cwl_udss.images.request import ImageRequest, parse_request
 from cwl_udss.report.trace import traced
+from cwl_udss.web import is_remote
 
 _logger = logging.getLogger(__name__)
 
 MakeJob = Callable[..., JobBase]
-"""Makes a job: of the directory of the tool's document, and what cwltool makes a job of."""
+"""Makes a job: of the directory or URL of the tool's document, and what cwltool makes a job of."""
 
 
 class SandboxedTool(CommandLineTool):
@@ -71,7 +73,7 @@ class SandboxedTool(CommandLineTool):
             requirement = {"dockerPull": default}
         if requirement is None:
             return None
-        return parse_request(requirement, _directory(str(self.tool["id"])))
+        return parse_request(requirement, _base(str(self.tool["id"])))
 
     def needed_bytes(self) -> int:
         """Return how much room the tool's directories need, as far as it does not depend on its
@@ -112,8 +114,8 @@ class SandboxedTool(CommandLineTool):
             # It may have an image only now (--beta-use-biocontainers).
             self._mpi = self._mpi or take_mpi_wish(self)
             # cwltool only calls what it gets here.
-            directory = _directory(str(self.tool["id"]))
-            return cast(type[JobBase], functools.partial(self._make_job, directory))
+            base = _base(str(self.tool["id"]))
+            return cast(type[JobBase], functools.partial(self._make_job, base))
         _logger.warning(
             "%s has no DockerRequirement: it runs on this host, in no sandbox "
             "(--default-container gives it an image)",
@@ -129,7 +131,12 @@ class SandboxedTool(CommandLineTool):
         separateDirs: bool,
     ) -> PathMapper:
         """Return what gives inputs their paths (cwltool's hook)."""
-        return NumberingPathMapper(reffiles, runtimeContext.basedir, stagedir, separateDirs)
+        access = runtimeContext.make_fs_access(runtimeContext.basedir)
+        if isinstance(access, RemoteAccess):
+            access.fetch(reffiles)
+        mapper = NumberingPathMapper(reffiles, runtimeContext.basedir, stagedir, separateDirs)
+        make_literal(mapper)
+        return mapper
 
 
 def make_tool(
@@ -170,9 +177,10 @@ def extend_cwltool() -> None:
         cwltool.job._job_popen = functools.partial(start_tool, original)
 
 
-def _directory(identifier: str) -> Path:
-    """The directory of the document that an identifier is from; the current one if it is not a
-    file of this machine."""
-    if identifier.startswith("file://"):
-        return Path(uri_file_path(urldefrag(identifier)[0])).parent
-    return Path.cwd()
+def _base(identifier: str) -> Path | str:
+    """Where relative paths in the document begin that an identifier is from: its directory, or its
+    URL."""
+    document = urldefrag(identifier)[0]
+    if document.startswith("file://"):
+        return Path(uri_file_path(document)).parent
+    return document if is_remote(document) else Path.cwd()
