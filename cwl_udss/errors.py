@@ -51,6 +51,10 @@ class DamagedImage(InvalidImage):
     """What came breaks off, or contradicts itself."""
 
 
+class DownloadError(UdssError):
+    """A file could not be had by its URL."""
+
+
 class StoreError(UdssError):
     """The store cannot be read or written: full, read-only, someone else's."""
 

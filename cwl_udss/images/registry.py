@@ -9,11 +9,8 @@ from __future__ import annotations
 import codecs
 import contextlib
 import hashlib
-import random
 import time
 from collections.abc import Callable, Iterator, Mapping
-from email.utils import parsedate_to_datetime
-from typing import Any
 from urllib.parse import urlsplit
 
 import requests
@@ -25,16 +22,12 @@ from cwl_udss.images.credentials import Credentials
 from cwl_udss.images.manifest import INDEX_TYPES, LARGEST_DOCUMENT, MANIFEST_TYPES, Descriptor
 from cwl_udss.images.registries import Endpoint
 from cwl_udss.images.schema1 import SCHEMA_1_TYPES, signed_payload
+from cwl_udss.web import ATTEMPTS, NETWORK_ERRORS, TIMEOUTS, answered, innermost, wait
 
-_ATTEMPTS = 5
-_LONGEST_WAIT_SECONDS = 60.0
-_TIMEOUTS = (10, 60)  # to connect, and between two pieces of an answer, in seconds
 _CHUNK_BYTES = 1 << 18
 _LARGEST_LAYER = 1 << 38  # where no manifest says how large it is
 # The old format last: some registries send the first that they can.
 _ACCEPT = ", ".join((*MANIFEST_TYPES, *INDEX_TYPES, *SCHEMA_1_TYPES))
-_PASSING = (408, 429, 500, 502, 503, 504)
-_NETWORK_ERRORS = (requests.RequestException, urllib3.exceptions.HTTPError)
 
 
 class NotFound(RegistryError):
@@ -78,17 +71,17 @@ class RegistryClient:
         return self._manifest(digest, self._lacks(f"the manifest {digest}"))[0]
 
     def _manifest(self, identifier: str, missing: RegistryError) -> tuple[bytes, str]:
-        for attempt in range(1, _ATTEMPTS + 1):
+        for attempt in range(1, ATTEMPTS + 1):
             headers = {"Accept": _ACCEPT}
             try:
                 with self._get(f"manifests/{identifier}", headers, missing) as response:
                     document = _limited(response)
                     declared = response.headers.get("Docker-Content-Digest", "")
                     break
-            except _NETWORK_ERRORS as error:  # in the middle of the answer
-                if attempt == _ATTEMPTS:
+            except NETWORK_ERRORS as error:  # in the middle of the answer
+                if attempt == ATTEMPTS:
                     raise self._unreachable(error) from error
-                self._wait(attempt, {})
+                wait(attempt, {}, self._sleep)
         beginning = document.removeprefix(codecs.BOM_UTF8).lstrip()[:1]
         if beginning != b"{":
             raise RegistryError(
@@ -130,11 +123,11 @@ class RegistryClient:
                     break
                 if received < descriptor.size:
                     raise requests.ConnectionError(f"ended after {received} bytes")
-            except _NETWORK_ERRORS as error:
+            except NETWORK_ERRORS as error:
                 failures += 1
-                if failures == _ATTEMPTS:
+                if failures == ATTEMPTS:
                     raise self._unreachable(error) from error
-                self._wait(failures, {})
+                wait(failures, {}, self._sleep)
         if f"sha256:{checksum.hexdigest()}" != descriptor.digest:
             raise InvalidImage(
                 f"blob {descriptor.digest} does not match its digest",
@@ -165,23 +158,18 @@ class RegistryClient:
     ) -> Iterator[requests.Response]:
         """GET below the repository, repeated while the registry says that it is busy; `missing` is
         raised if it says that there is no such thing."""
-        for attempt in range(1, _ATTEMPTS + 1):
-            try:
-                response = self._request(path, headers)
-            except _NETWORK_ERRORS as error:
-                if attempt == _ATTEMPTS or _is_final(error):
-                    raise self._unreachable(error) from error
-                self._wait(attempt, {})
-                continue
-            with response:
-                if response.ok:
-                    yield response
-                    return
-                if response.status_code == requests.codes.not_found:
-                    raise missing
-                if response.status_code not in _PASSING or attempt == _ATTEMPTS:
-                    raise self._refused(response)
-                self._wait(attempt, response.headers)
+
+        def refused(response: requests.Response) -> RegistryError:
+            is_missing = response.status_code == requests.codes.not_found
+            return missing if is_missing else self._refused(response)
+
+        with answered(
+            lambda: self._request(path, headers),
+            refused=refused,
+            unreachable=self._unreachable,
+            sleep=self._sleep,
+        ) as response:
+            yield response
 
     def _request(self, path: str, headers: Mapping[str, str]) -> requests.Response:
         url = f"{self._base_url()}/{self._endpoint.repository}/{path}"
@@ -192,7 +180,7 @@ class RegistryClient:
                 # requests takes the header away again when a redirect leads to another host.
                 auth=self._authentication,
                 stream=True,
-                timeout=_TIMEOUTS,
+                timeout=TIMEOUTS,
                 verify=self._session.verify,
             )
             if response.status_code != requests.codes.unauthorized or renewed:
@@ -209,19 +197,11 @@ class RegistryClient:
             if self._endpoint.insecure:
                 urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
                 try:
-                    self._session.get(f"{base}/", timeout=_TIMEOUTS, verify=False).close()
+                    self._session.get(f"{base}/", timeout=TIMEOUTS, verify=False).close()
                 except requests.ConnectionError:  # TLS errors are of this kind too
                     base = f"http://{self._endpoint.registry}/v2"
             self._base = base
         return self._base
-
-    def _wait(self, attempt: int, headers: Mapping[str, str]) -> None:
-        """Wait as long as the registry asks, or a while that doubles, with a random part so that
-        a cluster's nodes do not come back all at once."""
-        seconds = _retry_after(headers.get("Retry-After", ""))
-        if seconds is None:
-            seconds = 2.0 ** (attempt - 1) * random.uniform(0.5, 1)  # noqa: S311
-        self._sleep(min(seconds, _LONGEST_WAIT_SECONDS))
 
     def _check_digest(self, document: bytes, named: str) -> None:
         """Refuse a manifest that is not the one of its digest, by whichever kind of that it was
@@ -278,12 +258,12 @@ class RegistryClient:
         registry, repository = self._endpoint.registry, self._endpoint.repository
         if isinstance(error, requests.exceptions.SSLError):
             return RegistryError(
-                f"{registry} cannot be trusted for {repository}: {_innermost(error)}",
+                f"{registry} cannot be trusted for {repository}: {innermost(error)}",
                 "if it is a registry without TLS, say so in registries.conf: insecure = true",
             )
         if isinstance(error, requests.exceptions.ProxyError):
             return RegistryError(
-                f"the proxy to {registry} does not work for {repository}: {_innermost(error)}",
+                f"the proxy to {registry} does not work for {repository}: {innermost(error)}",
                 "look at HTTPS_PROXY and NO_PROXY",
             )
         if isinstance(error, urllib3.exceptions.DecodeError):
@@ -293,11 +273,11 @@ class RegistryClient:
             )
         if isinstance(error, urllib3.exceptions.ProtocolError):
             return RegistryError(
-                f"{registry} does not answer to the end for {repository}: {_innermost(error)}",
+                f"{registry} does not answer to the end for {repository}: {innermost(error)}",
                 "try again later",
             )
         return RegistryError(
-            f"{registry} does not answer for {repository}: {_innermost(error)}",
+            f"{registry} does not answer for {repository}: {innermost(error)}",
             "is there network on this machine? if not, pull the image where there is",
         )
 
@@ -319,31 +299,3 @@ def _wrong_size(descriptor: Descriptor, comparison: str) -> InvalidImage:
         f"blob {descriptor.digest} is {comparison} than its manifest says",
         "the image is damaged: have it pushed again",
     )
-
-
-def _is_final(error: Exception) -> bool:
-    """Tell what another attempt does not change: no such host, nobody listening, no trust."""
-    text = _innermost(error)
-    final = ("Name or service not known", "Connection refused", "No address associated")
-    return isinstance(error, requests.exceptions.SSLError) or any(part in text for part in final)
-
-
-def _innermost(error: BaseException) -> str:
-    """The cause of a failed request, without the addresses of the objects around it."""
-    current: Any = error
-    while True:
-        inner = getattr(current, "reason", None) or current.__cause__
-        if inner is None and current.args and isinstance(current.args[0], BaseException):
-            inner = current.args[0]
-        if not isinstance(inner, BaseException):
-            return str(current).rpartition(">: ")[2] or type(current).__name__
-        current = inner
-
-
-def _retry_after(text: str) -> float | None:
-    """Seconds that a Retry-After header asks for: a number, or a date (RFC 9110)."""
-    if text.isdecimal():
-        return float(text)
-    with contextlib.suppress(ValueError, TypeError):
-        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
-    return None

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
 from cwl_udss.errors import ImageError
 from cwl_udss.images.formats import ImageFormat
@@ -53,8 +53,11 @@ class ImageRequest:
         return self.pull or self.image_id or self.load or self.import_ or "a Dockerfile"
 
 
-def parse_request(requirement: Mapping[str, Any], base: Path) -> ImageRequest:
-    """Read a DockerRequirement. Raises ImageError if it names no image."""
+def parse_request(requirement: Mapping[str, Any], base: Path | str) -> ImageRequest:
+    """Read a DockerRequirement of a document in a directory, or at a URL.
+
+    Raises ImageError if it names no image.
+    """
     fields = {
         ours: str(requirement[theirs])
         for ours, theirs in (
@@ -68,7 +71,12 @@ def parse_request(requirement: Mapping[str, Any], base: Path) -> ImageRequest:
     }
     if not fields:
         raise ImageError("a DockerRequirement names no image", "give it a dockerPull")
-    return ImageRequest(**fields, base=base)
+    if isinstance(base, Path):
+        return ImageRequest(**fields, base=base)
+    for name in {"load", "import_"} & fields.keys():
+        if not fields[name].startswith("/"):
+            fields[name] = urljoin(base, fields[name])
+    return ImageRequest(**fields, base=Path())
 
 
 class RequestedImages:

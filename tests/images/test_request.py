@@ -468,3 +468,15 @@ def test_requirements() -> None:
     assert parse_request({"dockerImport": "x.tar"}, base).name == "x.tar"
     with pytest.raises(ImageError, match="names no image"):
         parse_request({"dockerOutputDirectory": "/out"}, base)
+
+
+@pytest.mark.parametrize("field", ["dockerLoad", "dockerImport"])
+def test_files_of_a_document_at_a_url_are_beside_it(field: str) -> None:
+    base = "https://h.example/wf/tool.cwl?raw=1"
+    for location, expected in (
+        ("images/x.tar", "https://h.example/wf/images/x.tar"),
+        ("../x.tar", "https://h.example/x.tar"),
+        ("http://other.example/x.tar", "http://other.example/x.tar"),
+        ("/shared/x.tar", "/shared/x.tar"),
+    ):
+        assert parse_request({field: location}, base).name == expected
