@@ -39,6 +39,22 @@ class InvalidImage(ImageError):
     """What came is not what was asked for: wrong digest, truncated, malformed or hostile."""
 
 
+class NoContainerImage(InvalidImage):
+    """What came is something else that registries hold."""
+
+
+class MissingPart(RegistryError):
+    """A registry lacks what one of its manifests names."""
+
+
+class DamagedImage(InvalidImage):
+    """What came breaks off, or contradicts itself."""
+
+
+class DownloadError(UdssError):
+    """A file could not be had by its URL."""
+
+
 class StoreError(UdssError):
     """The store cannot be read or written: full, read-only, someone else's."""
 

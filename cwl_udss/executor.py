@@ -116,9 +116,7 @@ class ParallelExecutor(JobExecutor):
                     f"Requested at least {least} {name} but only {whole} available"
                 )
             selected[name] = math.ceil(min(most, whole))
-        selected["tmpdirSize"] = math.ceil(request["tmpdirMin"])
-        selected["outdirSize"] = math.ceil(request["outdirMin"])
-        return selected
+        return {**_least(request), **selected}
 
     def run_jobs(
         self,
@@ -233,8 +231,7 @@ class BatchExecutor(ParallelExecutor):
         self, request: ResourceRequest, runtime_context: RuntimeContext
     ) -> ResourceRequest:
         """Give a step what it asks for at least: that is what its job is going to ask for."""
-        names = {"cores": "cores", "ram": "ram", "tmpdir": "tmpdirSize", "outdir": "outdirSize"}
-        return {theirs: math.ceil(request[f"{name}Min"]) for name, theirs in names.items()}
+        return _least(request)
 
     def _share(self, job: JobBase) -> _Share:
         """One of so many places; of those that run here no more at once than there are cores."""
@@ -243,6 +240,20 @@ class BatchExecutor(ParallelExecutor):
         places = self._resources.cores
         wanted = job.builder.resources["cores"] * places / self._cores_here
         return _Share(cores=min(wanted, places), ram=0)
+
+
+def _least(request: ResourceRequest) -> ResourceRequest:
+    """What a step asks for at least, by the names that cwltool has for what a step gets: those of
+    the directories differ, all others (of CUDARequirement, say) are the same."""
+    asked = {
+        name.removesuffix("Min"): math.ceil(least)
+        for name, least in request.items()
+        if name.endswith("Min")
+    }
+    return {_RECEIVED_AS.get(name, name): least for name, least in asked.items()}
+
+
+_RECEIVED_AS = {"tmpdir": "tmpdirSize", "outdir": "outdirSize"}
 
 
 def _start_provenance(process: Process, context: RuntimeContext) -> None:

@@ -14,7 +14,7 @@ from cwltool.job import JobBase
 from cwltool.process import Process
 from effort import LINEAR, lines
 
-from cwl_udss.executor import ParallelExecutor
+from cwl_udss.executor import BatchExecutor, ParallelExecutor
 from cwl_udss.resources import Resources
 
 
@@ -88,3 +88,15 @@ def test_of_those_that_fit_the_first_starts() -> None:
 def test_each_step_costs_the_same() -> None:
     few, many = (lines(Run(3, [("large", 2)] * size).run) for size in (50, 200))
     assert many < LINEAR * few
+
+
+def test_resources_that_only_cwltool_knows_are_passed_on() -> None:
+    asked = {
+        f"{name}{end}": 1.5
+        for name in ("cores", "ram", "tmpdir", "outdir", "antennas")
+        for end in ("Min", "Max")
+    }
+    got = {"cores": 2, "ram": 2, "tmpdirSize": 2, "outdirSize": 2, "antennas": 2}
+    here = ParallelExecutor(Resources(cores=4, ram=1000), lambda: None)
+    assert here.select_resources(asked, RuntimeContext()) == got
+    assert BatchExecutor(10, 4, lambda: None).select_resources(asked, RuntimeContext()) == got

@@ -20,9 +20,10 @@ from cwl_udss.images.bundle import export_images, import_images
 from cwl_udss.images.maintenance import prune, remove_named, verify
 from cwl_udss.images.manifest import this_platform
 from cwl_udss.images.pull import Images, When
-from cwl_udss.images.request import ImageRequest
+from cwl_udss.images.request import ImageRequest, is_path
 from cwl_udss.settings import Settings
 from cwl_udss.steps.shared import Steps, open_store
+from cwl_udss.web import is_remote
 
 _DOCUMENTS = (".cwl", ".yml", ".yaml", ".json")
 
@@ -36,7 +37,7 @@ def _pull(options: argparse.Namespace, settings: Settings) -> int:
     when = When.NEVER if settings.offline else When.ALWAYS
     failures = 0
     with Steps(settings, os.environ, Path.home(), when) as steps:
-        for request in _requests(options, steps):
+        for request in _requests(options, settings, steps):
             try:
                 print(f"{steps.image(request).digest} {request.name}")
             except UdssError as error:  # the other images are wanted all the same
@@ -45,18 +46,22 @@ def _pull(options: argparse.Namespace, settings: Settings) -> int:
     return 1 if failures else 0
 
 
-def _requests(options: argparse.Namespace, steps: Steps) -> list[ImageRequest]:
+def _requests(options: argparse.Namespace, settings: Settings, steps: Steps) -> list[ImageRequest]:
     """What is asked for, of workflows the images; each once."""
     requests: list[ImageRequest] = []
     for name in options.names:
         path = name.partition("#")[0]
-        if path.endswith(_DOCUMENTS) and os.path.exists(path):
+        if is_remote(name) or (path.endswith(_DOCUMENTS) and os.path.exists(path)):
             prefer_python_modules("cwltool")
             # cwltool takes half a second, and may only be imported after the line above.
             from cwl_udss.engine.driver import load_document  # noqa: PLC0415
 
-            load_document(steps, name, options.overrides)
+            load_document(steps, name, options.overrides, offline=settings.offline)
             requests += steps.expected
+        elif is_path(name):
+            # As it is known to the store, wherever the person is.
+            known = os.path.abspath(name) if os.path.exists(name) else name
+            requests.append(ImageRequest(image_id=known))
         else:
             requests.append(ImageRequest(pull=name))
     return list(dict.fromkeys(requests))
@@ -127,7 +132,7 @@ def _verify(options: argparse.Namespace, settings: Settings) -> int:
 def _export(options: argparse.Namespace, settings: Settings) -> int:
     images = _images(settings)
     named = {}
-    for request in _requests(options, Steps(settings, os.environ, Path.home())):
+    for request in _requests(options, settings, Steps(settings, os.environ, Path.home())):
         image = images.stored(request.name)
         # Every name by which a run may ask for it.
         names = images.references(request.name) & set(image.references) or {request.name}

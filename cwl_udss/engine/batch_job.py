@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cwltool.context import RuntimeContext
-from cwltool.errors import UnsupportedRequirement, WorkflowException
+from cwltool.errors import WorkflowException
 
 from cwl_udss.batch.jobs import BatchSteps, FinishedStep
 from cwl_udss.batch.run_directory import read_end
@@ -48,10 +48,15 @@ class BatchJob(SandboxedJob):
     """A job that runs on whichever node the batch system chooses."""
 
     def __init__(
-        self, steps: Steps, cache: StepCache | None, batch: Batch, directory: Path, *arguments: Any
+        self,
+        steps: Steps,
+        cache: StepCache | None,
+        batch: Batch,
+        base: Path | str,
+        *arguments: Any,
     ) -> None:
-        """`directory` is that of the tool's document."""
-        super().__init__(steps, cache, directory, *arguments)
+        """`base` is the directory of the tool's document, or its URL."""
+        super().__init__(steps, cache, base, *arguments)
         self._batch = batch
         self._contents = batch.contents
         self._is_secret = False
@@ -73,8 +78,6 @@ class BatchJob(SandboxedJob):
 
     def execute(self, streams: StreamPaths) -> int:
         """Have a node run the tool's command line; return its exit code."""
-        if self.mpi_procs:
-            raise UnsupportedRequirement("cwl-udss does not run MPI programs in containers")
         try:
             finished = self._batch.steps().run(
                 self._spec(streams),

@@ -32,6 +32,7 @@ import cwl_udss
 from cwl_udss.config import add_options, load_settings
 from cwl_udss.engine.job import SandboxedJob
 from cwl_udss.engine.loaders import use_late_loaders
+from cwl_udss.engine.remote_inputs import RemoteInputs, remote_inputs
 from cwl_udss.engine.scatter import pace_scatters, straighten_cwltool
 from cwl_udss.engine.schema_cache import keep_schemas
 from cwl_udss.engine.start import given_options
@@ -157,7 +158,7 @@ def _run_with_udss(arguments: list[str], options: argparse.Namespace) -> int:
         steps = stack.enter_context(Steps(settings, os.environ, Path.home(), when))
         extend_cwltool()
         straighten_cwltool()
-        use_late_loaders()
+        use_late_loaders(offline=settings.offline)
         keep_schemas(os.environ, Path.home())
         set_js_engine(SandboxedNode(steps.runtime))
         runtime_context = RuntimeContext(vars(options))
@@ -168,6 +169,10 @@ def _run_with_udss(arguments: list[str], options: argparse.Namespace) -> int:
         if options.cachedir:
             cache = stack.enter_context(open_cache(Path(options.cachedir).absolute()))
             runtime_context.cachedir = None  # cwltool's own is not wanted
+        contents = _contents(cache, batch)
+        remote = stack.enter_context(
+            remote_inputs(runtime_context, offline=settings.offline, contents=contents)
+        )
 
         def prepare(context: RuntimeContext) -> None:
             note_since_start("load")
@@ -188,7 +193,7 @@ def _run_with_udss(arguments: list[str], options: argparse.Namespace) -> int:
                 context.tmp_outdir_prefix = f"{cache.work}/"
 
         executor = _executor(options, steps, batch, runtime_context)
-        make_job = _make_job(steps, cache, batch, executor)
+        make_job = _make_job(steps, cache, batch, contents, executor)
         signal.signal(signal.SIGTERM, _exit_on_signal)
         stack.callback(cwltool.main._terminate_processes)
         stack.callback(steps.stop)
@@ -197,7 +202,7 @@ def _run_with_udss(arguments: list[str], options: argparse.Namespace) -> int:
                 cwltool.main.main(
                     arguments,
                     versionfunc=version_text,
-                    executor=_prepared(executor, prepare),
+                    executor=_prepared(executor, prepare, remote),
                     loadingContext=_loading_context(options, steps, cache, make_job),
                     runtimeContext=runtime_context,
                 )
@@ -210,7 +215,9 @@ def _run_with_udss(arguments: list[str], options: argparse.Namespace) -> int:
             return INTERRUPTED
 
 
-def _prepared(executor: JobExecutor, prepare: Callable[[RuntimeContext], None]) -> JobExecutor:
+def _prepared(
+    executor: JobExecutor, prepare: Callable[[RuntimeContext], None], remote: RemoteInputs
+) -> JobExecutor:
     """Have `prepare` called when main() has read all documents and set all of its context."""
 
     def execute(process: Process, job_order: Any, context: RuntimeContext, logger: Any) -> Any:
@@ -218,17 +225,22 @@ def _prepared(executor: JobExecutor, prepare: Callable[[RuntimeContext], None]) 
             prepare(context)
         except UdssError as error:
             raise WorkflowException(str(error)) from error
+        remote.place(context)
         return executor(process, job_order, context, logger)
 
     return cast(JobExecutor, execute)  # which main() only calls
 
 
-def load_document(steps: Steps, document: str, overrides: str | None) -> None:
-    """Read a CWL document, with all that it names, for Steps.expected. Raises ImageError."""
+def load_document(steps: Steps, document: str, overrides: str | None, *, offline: bool) -> None:
+    """Read a CWL document, a file or at a URL, with all that it names, for Steps.expected.
+
+    Raises ImageError.
+    """
     arguments = ["--quiet", "--validate", "--enable-ext", document]
     if overrides is not None:
         arguments[:0] = ["--overrides", overrides]
     options = extended_parser().parse_args(arguments)
+    use_late_loaders(offline=offline)
     keep_schemas(os.environ, Path.home())
     logging.getLogger("cwltool").setLevel(logging.WARNING)  # before main() heeds --quiet
     code = cwltool.main.main(
@@ -314,20 +326,28 @@ def _executor(
     return executor
 
 
+def _contents(cache: StepCache | None, batch: BatchRun | None) -> Contents | None:
+    """Return what knows the checksums of inputs, if any are needed."""
+    if cache is not None:
+        return cache.contents
+    return None if batch is None else Contents(None, batch.directory.work)
+
+
 def _make_job(
     steps: Steps,
     cache: StepCache | None,
     batch: BatchRun | None,
+    contents: Contents | None,
     executor: JobExecutor,
 ) -> MakeJob:
     """Return what makes a job of a tool: one that runs here, or one that runs on a node."""
-    if batch is None or not isinstance(executor, BatchExecutor):
+    if batch is None or contents is None or not isinstance(executor, BatchExecutor):
         return functools.partial(SandboxedJob, steps, cache)
     from cwl_udss.engine.batch_job import Batch, BatchJob  # noqa: PLC0415 - as above
 
     shared = Batch(
         steps=batch.steps,
-        contents=Contents(None, batch.directory.work) if cache is None else cache.contents,
+        contents=contents,
         settings=batch.step_settings,
         note_outputs=executor.made.add,
     )

@@ -20,14 +20,14 @@ from typing import Any, cast
 
 from cwltool.context import RuntimeContext
 from cwltool.docker import DockerCommandLineJob
-from cwltool.errors import UnsupportedRequirement, WorkflowException
+from cwltool.errors import WorkflowException
 from cwltool.stdfsaccess import StdFsAccess
 from cwltool.utils import adjustFileObjs
 from schema_salad.ref_resolver import uri_file_path
 
 from cwl_udss.container import image_command, image_environment
 from cwl_udss.engine.file_access import CollectingAccess
-from cwl_udss.errors import UdssError
+from cwl_udss.errors import SandboxError, UdssError
 from cwl_udss.identity import identity_files
 from cwl_udss.images.request import ImageRequest, parse_request
 from cwl_udss.images.store import StoredImage
@@ -48,7 +48,7 @@ from cwl_udss.steps.shared import Steps
 
 _logger = logging.getLogger(__name__)
 
-_CUDA_DEVICES = "cudaDeviceCount"
+_CUDA = "http://commonwl.org/cwltool#CUDARequirement"
 _SHARED_MEMORY_SIZE = "http://commonwl.org/cwltool#ShmSize"
 _UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}  # as docker run --shm-size
 
@@ -81,15 +81,15 @@ class SandboxedJob(DockerCommandLineJob):
     """A job in a sandbox, staged as cwltool stages for Docker."""
 
     def __init__(
-        self, steps: Steps, cache: StepCache | None, directory: Path, *arguments: Any
+        self, steps: Steps, cache: StepCache | None, base: Path | str, *arguments: Any
     ) -> None:
-        """`directory` is that of the tool's document."""
+        """`base` is the directory of the tool's document, or its URL."""
         super().__init__(*arguments)
         self._steps = steps
         self._cache = cache
         self._contents = cache.contents if cache is not None else None
         self._reuse: StepReuse | None = None
-        self._directory = directory
+        self._base = base
         self._image: StoredImage | None = None
         self._sandbox: Sandbox | None = None
 
@@ -98,6 +98,7 @@ class SandboxedJob(DockerCommandLineJob):
     ) -> None:
         """Run the job; an image that cannot be had fails it like a tool that fails."""
         try:
+            self._check_wishes()
             with traced("image", self.name):
                 self._image = self._steps.image(self._request())
                 self._get_ready(self._image)
@@ -106,7 +107,22 @@ class SandboxedJob(DockerCommandLineJob):
             return
         if not self._may_be_cached(runtimeContext):
             self._cache = None
+        # What would load the host's packages (SoftwareRequirement): a sandbox does not show them.
+        self.builder.job_script_provider = None
         super().run(runtimeContext, tmpdir_lock)
+
+    def _check_wishes(self) -> None:
+        """Refuse what sandboxes do not have yet, before anything is done for the job."""
+        if self.get_requirement(_CUDA)[0] is not None:
+            raise SandboxError(
+                "GPUs are not shown to steps yet, and the tool asks for one (CUDARequirement)",
+                "run it without --udss",
+            )
+        if self.mpi_procs:
+            raise SandboxError(
+                "MPI programs cannot run in sandboxes yet, and the tool is one (MPIRequirement)",
+                "run it without --udss; it never runs on the host instead of in its image",
+            )
 
     def _setup(self, runtimeContext: RuntimeContext) -> None:
         with traced("stage", self.name):
@@ -139,15 +155,13 @@ class SandboxedJob(DockerCommandLineJob):
 
     def _request(self) -> ImageRequest:
         requirement = self.get_requirement("DockerRequirement")[0]
-        return parse_request(requirement or {}, self._directory)
+        return parse_request(requirement or {}, self._base)
 
     def create_runtime(
         self, env: MutableMapping[str, str], runtimeContext: RuntimeContext
     ) -> tuple[list[str], str | None]:
         """Make the sandbox (cwltool's hook). What is returned only shows in the log."""
         assert self._image is not None
-        if self.builder.resources.get(_CUDA_DEVICES):
-            raise UnsupportedRequirement("cwl-udss does not show GPUs to steps yet")
         with traced("stage", self.name):
             self._make_sandbox(self._image, env, runtimeContext)
         return ["cwl-udss", "run"], None

@@ -34,13 +34,16 @@ from cwl_udss import copies
 from cwl_udss.engine.bindings import bind_items_alone
 from cwl_udss.engine.file_access import NumberingPathMapper
 from cwl_udss.engine.job import start_tool
+from cwl_udss.engine.mpi import MpiWish, take_mpi_wish
+from cwl_udss.engine.remote_inputs import RemoteAccess, make_literal
 from cwl_udss.images.request import ImageRequest, parse_request
 from cwl_udss.report.trace import traced
+from cwl_udss.web import is_remote
 
 _logger = logging.getLogger(__name__)
 
 MakeJob = Callable[..., JobBase]
-"""Makes a job: of the directory of the tool's document, and what cwltool makes a job of."""
+"""Makes a job: of the directory or URL of the tool's document, and what cwltool makes a job of."""
 
 
 class SandboxedTool(CommandLineTool):
@@ -54,6 +57,7 @@ class SandboxedTool(CommandLineTool):
     ) -> None:
         super().__init__(toolpath_object, loading_context)
         self._make_job = make_job
+        self._mpi: MpiWish | None = None
 
     @property
     def updates_inputs(self) -> bool:
@@ -69,7 +73,7 @@ class SandboxedTool(CommandLineTool):
             requirement = {"dockerPull": default}
         if requirement is None:
             return None
-        return parse_request(requirement, _directory(str(self.tool["id"])))
+        return parse_request(requirement, _base(str(self.tool["id"])))
 
     def needed_bytes(self) -> int:
         """Return how much room the tool's directories need, as far as it does not depend on its
@@ -78,24 +82,40 @@ class SandboxedTool(CommandLineTool):
         asked = ((requirement or {}).get(name) for name in ("tmpdirMin", "outdirMin"))
         return sum(math.ceil(size) << 20 for size in asked if isinstance(size, int | float))
 
-    def job(self, *arguments: Any, **keywords: Any) -> Iterator[Any]:  # type: ignore[override]
+    def job(  # type: ignore[override]
+        self, job_order: Any, output_callbacks: Any, runtimeContext: RuntimeContext
+    ) -> Iterator[Any]:
         """Yield the tool's job, its expressions evaluated (cwltool's hook)."""
-        jobs = super().job(*arguments, **keywords)
+        if self._names_image(runtimeContext):
+            self._mpi = self._mpi or take_mpi_wish(self)
+        jobs = super().job(job_order, output_callbacks, runtimeContext)
         done = object()
         while True:
             with traced("evaluate", shortname(self.tool["id"])):
                 job = next(jobs, done)
             if job is done:
                 return
+            if self._mpi is not None and isinstance(job, JobBase):
+                self._mpi.tell(job, runtimeContext)
             yield job
+
+    def _names_image(self, context: RuntimeContext) -> bool:
+        requirement, _ = self.get_requirement("DockerRequirement")
+        return requirement is not None or bool(context.default_container)
 
     def make_job_runner(self, runtimeContext: RuntimeContext) -> type[JobBase]:
         """Return what makes a job (cwltool's hook)."""
+        default = runtimeContext.default_container
+        if default and self.get_requirement("DockerRequirement")[0] is None:
+            # cwltool forgets it where packages are looked for (--beta-conda-dependencies).
+            self.requirements.insert(0, {"class": "DockerRequirement", "dockerPull": default})
         runner = super().make_job_runner(runtimeContext)
         if issubclass(runner, ContainerCommandLineJob):
+            # It may have an image only now (--beta-use-biocontainers).
+            self._mpi = self._mpi or take_mpi_wish(self)
             # cwltool only calls what it gets here.
-            directory = _directory(str(self.tool["id"]))
-            return cast(type[JobBase], functools.partial(self._make_job, directory))
+            base = _base(str(self.tool["id"]))
+            return cast(type[JobBase], functools.partial(self._make_job, base))
         _logger.warning(
             "%s has no DockerRequirement: it runs on this host, in no sandbox "
             "(--default-container gives it an image)",
@@ -111,7 +131,12 @@ class SandboxedTool(CommandLineTool):
         separateDirs: bool,
     ) -> PathMapper:
         """Return what gives inputs their paths (cwltool's hook)."""
-        return NumberingPathMapper(reffiles, runtimeContext.basedir, stagedir, separateDirs)
+        access = runtimeContext.make_fs_access(runtimeContext.basedir)
+        if isinstance(access, RemoteAccess):
+            access.fetch(reffiles)
+        mapper = NumberingPathMapper(reffiles, runtimeContext.basedir, stagedir, separateDirs)
+        make_literal(mapper)
+        return mapper
 
 
 def make_tool(
@@ -152,9 +177,10 @@ def extend_cwltool() -> None:
         cwltool.job._job_popen = functools.partial(start_tool, original)
 
 
-def _directory(identifier: str) -> Path:
-    """The directory of the document that an identifier is from; the current one if it is not a
-    file of this machine."""
-    if identifier.startswith("file://"):
-        return Path(uri_file_path(urldefrag(identifier)[0])).parent
-    return Path.cwd()
+def _base(identifier: str) -> Path | str:
+    """Where relative paths in the document begin that an identifier is from: its directory, or its
+    URL."""
+    document = urldefrag(identifier)[0]
+    if document.startswith("file://"):
+        return Path(uri_file_path(document)).parent
+    return document if is_remote(document) else Path.cwd()

@@ -5,26 +5,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import requests
-
-from cwl_udss.errors import ImageError
-
-_TIMEOUT_SECONDS = 60  # between two pieces
-_CHUNK_BYTES = 1 << 20
+from cwl_udss import web
+from cwl_udss.errors import DownloadError, ImageError
 
 
 def download(url: str, path: Path) -> Path:
     """Download into a new file, and return that. Raises ImageError with the reason."""
     try:
-        with requests.get(url, stream=True, timeout=_TIMEOUT_SECONDS) as response:
-            response.raise_for_status()
-            with path.open("xb") as stream:
-                for chunk in response.iter_content(_CHUNK_BYTES):
-                    stream.write(chunk)
-    except requests.RequestException as error:
-        answer = error.response
-        status = error if answer is None else f"{answer.status_code} {answer.reason}"
-        raise ImageError(
-            f"{url} cannot be downloaded: {status}", "look at the URL and the network"
-        ) from error
-    return path
+        return web.download(url, path).path
+    except DownloadError as error:
+        raise ImageError(error.problem, error.advice) from error

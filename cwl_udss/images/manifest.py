@@ -2,19 +2,28 @@
 """What a registry says of an image: manifests, lists of them by platform, and configurations.
 
 Pure: documents in, values out. The formats: OCI image-spec (manifest.md, image-index.md, config.md)
-and Docker's image manifest version 2, schema 2.
+and Docker's image manifest version 2, schema 2. What is an image is decided by what is in it: there
+are registries and tools that call it otherwise (moby issues 22378, 30083), and whose names are
+those of something else.
 """
 
 from __future__ import annotations
 
-import json
 import platform
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
-from cwl_udss.errors import ImageError, InvalidImage
+from cwl_udss.errors import ImageError, InvalidImage, NoContainerImage
+from cwl_udss.images.artifacts import name_artifact
+from cwl_udss.images.documents import array, as_object, parse_object, text, texts
+from cwl_udss.images.schema1 import (
+    SCHEMA_1_TYPES,
+    Schema1Manifest,
+    is_schema_1,
+    parse_schema_1,
+)
 
 LARGEST_DOCUMENT = 4 << 20  # of manifests: what containers/image and distribution accept
 
@@ -22,13 +31,22 @@ _OCI = "application/vnd.oci.image"
 _DOCKER = "application/vnd.docker.distribution.manifest"
 MANIFEST_TYPES = (f"{_OCI}.manifest.v1+json", f"{_DOCKER}.v2+json")
 INDEX_TYPES = (f"{_OCI}.index.v1+json", f"{_DOCKER}.list.v2+json")
+CONFIG_TYPES = (f"{_OCI}.config.v1+json", "application/vnd.docker.container.image.v1+json")
+# Those of image-spec and Docker, and what stands for no more than a file or a tar. How it is
+# compressed its first bytes say.
 _LAYER = re.compile(
-    r"application/vnd\.(oci\.image\.layer\.v1\.tar|docker\.image\.rootfs\.diff\.tar)"
-    r"(\+gzip|\+zstd|\.gzip|\.zstd)?"
+    r"|application/vnd\.(oci\.image\.layer\.(nondistributable\.)?v1\.tar"
+    r"|docker\.image\.rootfs\.(foreign\.)?diff\.tar|docker\.container\.image\.rootfs\.diff\+x-gtar)"
+    r"([.+](gzip|zstd?|bzip2|xz))?"
+    r"|(application|binary)/(octet-stream|(?!vnd\.)[a-z+.-]*(tar|gzip|tgz|zstd|compressed))"
 )
-_CONFIG_TYPES = (f"{_OCI}.config.v1+json", "application/vnd.docker.container.image.v1+json")
+_FOREIGN = (".foreign.", ".nondistributable.")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-_ATTESTATION = "unknown"  # buildkit's entries, which are no images
+# What artifacts have that need none (image-spec manifest.md, "Guidance for an Empty Descriptor").
+_NO_CONFIG = "application/vnd.oci.empty.v1+json"
+_UNKNOWN = "unknown"  # buildkit's platform for entries that are no images
+_ATTESTATION = "vnd.docker.reference.type"  # buildkit, docs/attestations/attestation-storage.md
+_RUNNABLE = "name an image that Docker could run"
 
 # `uname -m` by the names of Go, which registries use.
 _MACHINES = {
@@ -38,6 +56,8 @@ _MACHINES = {
     "armv6l": ("arm", "v6"),
     "i686": ("386", ""),
 }
+# What some tools write instead (containerd's platforms package, "normalizeArch").
+_OTHER_NAMES = {"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64", "i386": "386"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +67,10 @@ class Platform:
     os: str
     architecture: str
     variant: str = ""
+
+    def may_be(self, wanted: Platform) -> bool:
+        """Say whether it is for such a machine as far as it says; variants are not looked at."""
+        return self.os in ("", wanted.os) and self.architecture in ("", wanted.architecture)
 
     def __str__(self) -> str:
         return "/".join(part for part in (self.os, self.architecture, self.variant) if part)
@@ -58,8 +82,16 @@ class Descriptor:
 
     media_type: str
     digest: str
-    size: int
-    """Bytes."""
+    size: int | None
+    """Bytes; None if nothing says it beforehand."""
+    urls: tuple[str, ...] = ()
+    """Where else it is."""
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether it is a layer that its registry need not have (image-spec layer.md,
+        "Non-Distributable Layers")."""
+        return bool(self.urls) or any(part in self.media_type for part in _FOREIGN)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,13 +101,26 @@ class ImageManifest:
     config: Descriptor
     layers: tuple[Descriptor, ...]
     """The oldest first."""
+    artifact_type: str
+    """What it is if it is no image; "" if it does not say."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexEntry:
+    """A manifest or another index; parts of the platform are empty if nothing says them."""
+
+    digest: str
+    platform: Platform
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageIndex:
-    """Manifests by platform, in the registry's order."""
+    """Images, mostly by platform, in the registry's order; without what is there beside images."""
 
-    entries: tuple[tuple[Descriptor, Platform], ...]
+    entries: tuple[IndexEntry, ...]
+
+
+Manifest = ImageManifest | ImageIndex | Schema1Manifest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,156 +145,148 @@ def this_platform() -> Platform:
     return Platform(os="linux", architecture=architecture, variant=variant)
 
 
-def is_digest(text: str) -> bool:
+def is_digest(digest: str) -> bool:
     """Say whether a text is a digest of the one kind that registries use."""
-    return _DIGEST.fullmatch(text) is not None
+    return _DIGEST.fullmatch(digest) is not None
 
 
-def parse_manifest(document: bytes, media_type: str) -> ImageManifest | ImageIndex:
-    """Parse a manifest or an index; `media_type` is the registry's word for it.
+def parse_manifest(document: bytes) -> Manifest:
+    """Parse a manifest or an index.
 
-    Raises InvalidImage for what is neither, or an image that cannot be run, saying what it is.
+    Raises NoContainerImage for what is something else, saying what it is, and InvalidImage.
     """
-    content = _object(_json(document, "manifest"), "manifest")
-    version = content.get("schemaVersion")
-    if version == 1:
-        raise InvalidImage(
-            "the image has the old manifest format (schema 1)", "have it pushed again by any tool"
-        )
-    kind = str(content.get("mediaType") or media_type.partition(";")[0].strip())
-    if kind in INDEX_TYPES or (kind not in MANIFEST_TYPES and "manifests" in content):
-        entries = (_object(entry, "manifest") for entry in _array(content, "manifests"))
-        return ImageIndex(entries=tuple((_descriptor(e), _entry_platform(e)) for e in entries))
-    config = _descriptor(_object(content.get("config"), "config"))
-    if config.media_type not in _CONFIG_TYPES:
-        raise InvalidImage(
-            f"it is no container image but {config.media_type or 'something else'}",
-            "name an image that Docker could run",
-        )
-    layers = [_object(layer, "layer") for layer in _array(content, "layers")]
-    return ImageManifest(config=config, layers=tuple(_layer(layer) for layer in layers))
+    content = parse_object(document, "manifest")
+    if is_schema_1(content):
+        image = parse_schema_1(content)
+        for digest in image.layers:
+            _check_digest(digest)
+        return image
+    # What can be read in two ways may be two images (CVE-2021-41190).
+    has_parts = any(content.get(name) is not None for name in ("config", "layers"))
+    if "manifests" in content and has_parts:
+        raise InvalidImage("the manifest is both an image and a list", _RUNNABLE)
+    kind = text(content, "mediaType")
+    if "manifests" in content or kind in INDEX_TYPES:
+        listed = (as_object(entry, "manifest") for entry in array(content, "manifests"))
+        return ImageIndex(entries=tuple(_entry(entry) for entry in listed if _may_be_image(entry)))
+    artifact_type = text(content, "artifactType")
+    if "config" not in content and (artifact_type or kind not in (*MANIFEST_TYPES, "")):
+        raise _no_image(artifact_type, kind)
+    config = _descriptor(as_object(content.get("config"), "config"))
+    layers = [_descriptor(as_object(layer, "layer")) for layer in array(content, "layers")]
+    _check_types(config.media_type, artifact_type, [layer.media_type for layer in layers])
+    return ImageManifest(config=config, layers=tuple(layers), artifact_type=artifact_type)
 
 
-def choose_platform(index: ImageIndex, wanted: Platform) -> Descriptor:
-    """Return the manifest for a platform, that of the exact variant first.
+def parse_image_config(document: bytes, manifest: ImageManifest) -> ImageConfig:
+    """Parse the configuration that a manifest names.
 
-    Raises ImageError naming the platforms that there are.
+    Raises NoContainerImage if it is not that of an image, and InvalidImage.
     """
-    images = [entry for entry in index.entries if entry[1].os != _ATTESTATION]
-    for variant in _variants(wanted):
-        for descriptor, offered in images:
-            if offered == Platform(os=wanted.os, architecture=wanted.architecture, variant=variant):
-                return descriptor
-    offers = sorted({str(offered) for _, offered in images})
-    raise ImageError(
-        f"there is no image for {wanted}, only for {', '.join(offers) or 'no platform'}",
-        "run on such a machine, or find a tag for this one",
-    )
+    try:
+        content = parse_object(document, "configuration")
+        file_system = as_object(content.get("rootfs"), "rootfs")
+        is_image = isinstance(file_system.get("diff_ids"), list) or not manifest.layers
+    except InvalidImage:
+        is_image = False
+    if not is_image and manifest.config.media_type in CONFIG_TYPES:
+        raise NoContainerImage("its configuration is not that of an image", _RUNNABLE)
+    if not is_image:
+        raise _no_image(manifest.artifact_type, manifest.config.media_type)
+    return parse_config(document)
 
 
 def check_platform(config: ImageConfig, wanted: Platform) -> None:
     """Raise ImageError if an image is for another platform; one that names none is accepted."""
-    offered = config.platform
-    if (offered.os or wanted.os, offered.architecture or wanted.architecture) != (
-        wanted.os,
-        wanted.architecture,
-    ):
+    if not config.platform.may_be(wanted):
         raise ImageError(
-            f"the image is for {offered}, this machine is {wanted}",
+            f"the image is for {config.platform}, this machine is {wanted}",
             "run on such a machine, or find a tag for this one",
         )
 
 
 def parse_config(document: bytes) -> ImageConfig:
     """Parse an image's configuration. Raises InvalidImage if it is malformed."""
-    content = _object(_json(document, "configuration"), "configuration")
-    process = _object(content.get("config") or {}, "config")
-    file_system = _object(content.get("rootfs") or {}, "rootfs")
+    content = parse_object(document, "configuration")
+    process = as_object(content.get("config") or {}, "config")
+    file_system = as_object(content.get("rootfs") or {}, "rootfs")
     return ImageConfig(
-        platform=Platform(
-            os=_text(content, "os"),
-            architecture=_text(content, "architecture"),
-            variant=_text(content, "variant"),
-        ),
-        environment=tuple(e for e in _texts(process, "Env") if e.partition("=")[0]),
-        entrypoint=_texts(process, "Entrypoint"),
-        command=_texts(process, "Cmd"),
-        working_directory=_text(process, "WorkingDir"),
-        user=_text(process, "User"),
-        diff_ids=_texts(file_system, "diff_ids"),
+        platform=_platform(content),
+        environment=tuple(e for e in texts(process, "Env") if e.partition("=")[0]),
+        entrypoint=_words(process, "Entrypoint"),
+        command=_words(process, "Cmd"),
+        working_directory=text(process, "WorkingDir"),
+        user=text(process, "User"),
+        diff_ids=texts(file_system, "diff_ids"),
     )
 
 
-def _variants(wanted: Platform) -> Sequence[str]:
-    """Variants that run on a machine, the best first (containerd's platforms package)."""
-    if wanted.architecture == "arm" and wanted.variant:
-        newest = int(wanted.variant[1:])
-        return [*(f"v{number}" for number in range(newest, 4, -1)), ""]
-    return (wanted.variant, "") if wanted.variant else ("", "v1")
+def _no_image(*media_types: str) -> NoContainerImage:
+    named = name_artifact(*media_types) or next(filter(None, media_types), "something else")
+    return NoContainerImage(f"it is no container image but {named}", _RUNNABLE)
 
 
-def _layer(content: Mapping[str, Any]) -> Descriptor:
-    descriptor = _descriptor(content)
-    if content.get("urls") or "foreign" in descriptor.media_type:
-        raise InvalidImage(
-            "the image has layers that its registry may not distribute", "such images do not run"
-        )
-    if not _LAYER.fullmatch(descriptor.media_type):
-        raise InvalidImage(
-            f"a layer is no file system but {descriptor.media_type or 'something else'}",
-            "name an image that Docker could run",
-        )
-    return descriptor
+def _check_types(config: str, artifact: str, layers: Sequence[str]) -> None:
+    """Raise what is to be said of an image that is none, or cannot be read, by its media types."""
+    if name_artifact(artifact, config, *layers) or config == _NO_CONFIG:
+        raise _no_image(artifact, config, *layers)
+    for layer in layers:
+        if "encrypted" in layer:
+            raise InvalidImage(f"a layer is encrypted ({layer})", "ask for an image that is not")
+        if not _LAYER.fullmatch(layer):
+            if config not in CONFIG_TYPES:
+                raise _no_image(artifact, config)
+            raise NoContainerImage(f"a layer is no file system but {layer}", _RUNNABLE)
 
 
-def _entry_platform(content: Mapping[str, Any]) -> Platform:
-    fields = _object(content.get("platform") or {}, "platform")
+def _may_be_image(content: Mapping[str, Any]) -> bool:
+    """Tell what an index has beside images: attestations, signatures, artifacts."""
+    # That of an image is the type of its configuration (image-spec descriptor.md).
+    kind, artifact_type = text(content, "mediaType"), text(content, "artifactType")
+    offered = _platform(as_object(content.get("platform") or {}, "platform"))
+    return (
+        kind in ("", *MANIFEST_TYPES, *INDEX_TYPES, *SCHEMA_1_TYPES)
+        and artifact_type in ("", *CONFIG_TYPES)
+        and _ATTESTATION not in as_object(content.get("annotations") or {}, "annotations")
+        and _UNKNOWN not in (offered.os, offered.architecture)
+    )
+
+
+def _entry(content: Mapping[str, Any]) -> IndexEntry:
+    offered = _platform(as_object(content.get("platform") or {}, "platform"))
+    return IndexEntry(digest=_descriptor(content).digest, platform=offered)
+
+
+def _platform(content: Mapping[str, Any]) -> Platform:
+    architecture = text(content, "architecture").lower()
     return Platform(
-        os=_text(fields, "os"),
-        architecture=_text(fields, "architecture"),
-        variant=_text(fields, "variant"),
+        os=text(content, "os").lower(),
+        architecture=_OTHER_NAMES.get(architecture, architecture),
+        variant=text(content, "variant").lower(),
     )
+
+
+def _words(content: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    """A command; old clients wrote one of a single word as a text (moby's strslice)."""
+    word = content.get(name)
+    return (word,) if isinstance(word, str) and word else texts(content, name)
 
 
 def _descriptor(content: Mapping[str, Any]) -> Descriptor:
-    digest, size = _text(content, "digest"), content.get("size")
-    # A digest becomes part of a path in the store, so nothing else may pass.
-    if not is_digest(digest):
-        raise InvalidImage(f"{digest!r} is no sha256 digest", "the manifest is malformed")
+    digest, size = text(content, "digest"), content.get("size")
+    _check_digest(digest)
     if not isinstance(size, int) or isinstance(size, bool) or size < 0:
         raise InvalidImage(f"{size!r} is no size of {digest}", "the manifest is malformed")
-    return Descriptor(media_type=_text(content, "mediaType"), digest=digest, size=size)
+    return Descriptor(
+        media_type=text(content, "mediaType").partition(";")[0].strip().lower(),
+        digest=digest,
+        size=size,
+        urls=texts(content, "urls"),
+    )
 
 
-def _json(document: bytes, what: str) -> Any:
-    try:
-        return json.loads(document)
-    except (ValueError, RecursionError) as error:
-        raise InvalidImage(f"the {what} is not JSON", "the registry is not in order") from error
-
-
-def _object(content: Any, what: str) -> Mapping[str, Any]:
-    if not isinstance(content, dict):
-        raise InvalidImage(f"the {what} is malformed", "the image cannot be used")
-    return content
-
-
-def _array(content: Mapping[str, Any], name: str) -> list[Any]:
-    array = content.get(name) or []
-    if not isinstance(array, list):
-        raise InvalidImage(f"{name} is no list", "the image cannot be used")
-    return array
-
-
-def _text(content: Mapping[str, Any], name: str) -> str:
-    text = content.get(name) or ""
-    if not isinstance(text, str):
-        raise InvalidImage(f"{name} is no text", "the image cannot be used")
-    return text
-
-
-def _texts(content: Mapping[str, Any], name: str) -> tuple[str, ...]:
-    array = _array(content, name)
-    if not all(isinstance(text, str) for text in array):
-        raise InvalidImage(f"{name} is no list of texts", "the image cannot be used")
-    return tuple(cast("list[str]", array))
+def _check_digest(digest: str) -> None:
+    """Refuse all but sha256: a digest becomes part of a path in the store, so no other text may
+    pass, and no registry is known to use another kind."""
+    if not is_digest(digest):
+        raise InvalidImage(f"{digest!r} is no sha256 digest", "the image cannot be used")

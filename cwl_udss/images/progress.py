@@ -7,6 +7,7 @@ import contextlib
 import logging
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
@@ -26,10 +27,14 @@ class PullProgress(Protocol):
     def advance(self, layer: Descriptor, size: int) -> None:
         """`size` more bytes of a layer have come."""
 
+    def finish(self, layer: Descriptor) -> None:
+        """All of a layer has come."""
+
 
 class _Bars:
     def __init__(self, progress: Progress, layers: Sequence[Descriptor]) -> None:
         self._progress = progress
+        # A bar without a total moves to and fro, and is full when it is told one.
         self._tasks = {
             layer.digest: progress.add_task(layer.digest[7:19], total=layer.size)
             for layer in layers
@@ -38,16 +43,32 @@ class _Bars:
     def advance(self, layer: Descriptor, size: int) -> None:
         self._progress.advance(self._tasks[layer.digest], size)
 
+    def finish(self, layer: Descriptor, size: int) -> None:
+        self._progress.update(self._tasks[layer.digest], total=size, completed=size)
 
-class _Lines:
-    def __init__(self) -> None:
-        self._missing: dict[str, int] = {}
+
+class _Count:
+    """What has come of each layer; the size of some nothing says beforehand."""
+
+    def __init__(self, bars: _Bars | None = None) -> None:
+        self._bars = bars
+        self._received: Counter[str] = Counter()
+
+    @property
+    def total(self) -> int:
+        return self._received.total()
 
     def advance(self, layer: Descriptor, size: int) -> None:
-        missing = self._missing.get(layer.digest, layer.size) - size
-        self._missing[layer.digest] = missing
-        if missing == 0:
-            _logger.info("layer %s is here (%s)", layer.digest[7:19], decimal(layer.size))
+        self._received[layer.digest] += size
+        if self._bars:
+            self._bars.advance(layer, size)
+
+    def finish(self, layer: Descriptor) -> None:
+        size = self._received[layer.digest]
+        if self._bars:
+            self._bars.finish(layer, size)
+        else:
+            _logger.info("layer %s is here (%s)", layer.digest[7:19], decimal(size))
 
 
 @contextlib.contextmanager
@@ -55,16 +76,20 @@ def pull_progress(
     name: str, layers: Sequence[Descriptor], verb: str = "pull"
 ) -> Iterator[PullProgress]:
     """Show the download and conversion of an image's layers, and the total at the end."""
-    size = decimal(sum(layer.size for layer in layers))
-    _logger.info("%sing %s: %d layers, %s", verb, name, len(layers), size)
+    sizes = [layer.size for layer in layers if layer.size is not None]
+    known = f", {decimal(sum(sizes))}" if len(sizes) == len(layers) else ""
+    _logger.info("%sing %s: %d layers%s", verb, name, len(layers), known)
     started = time.monotonic()
+    count = _Count()
     # Not in a quiet run, and not where standard error is a file.
     if sys.stderr.isatty() and _logger.isEnabledFor(logging.INFO):
         with _shown_bars(layers) as bars:
-            yield bars
+            count = _Count(bars)
+            yield count
     else:
-        yield _Lines()
-    _logger.info("%sed %s: %s in %.1f s", verb, name, size, time.monotonic() - started)
+        yield count
+    seconds = time.monotonic() - started
+    _logger.info("%sed %s: %s in %.1f s", verb, name, decimal(count.total), seconds)
 
 
 @contextlib.contextmanager

@@ -6,29 +6,28 @@ https://github.com/opencontainers/distribution-spec/blob/main/spec.md
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import hashlib
-import random
 import time
 from collections.abc import Callable, Iterator, Mapping
-from email.utils import parsedate_to_datetime
-from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 import urllib3
 
-from cwl_udss.errors import InvalidImage, RegistryError
+from cwl_udss.errors import InvalidImage, MissingPart, RegistryError
 from cwl_udss.images.authentication import Authentication
 from cwl_udss.images.credentials import Credentials
 from cwl_udss.images.manifest import INDEX_TYPES, LARGEST_DOCUMENT, MANIFEST_TYPES, Descriptor
 from cwl_udss.images.registries import Endpoint
+from cwl_udss.images.schema1 import SCHEMA_1_TYPES, signed_payload
+from cwl_udss.web import ATTEMPTS, NETWORK_ERRORS, TIMEOUTS, answered, innermost, wait
 
-_ATTEMPTS = 5
-_LONGEST_WAIT_SECONDS = 60.0
-_TIMEOUTS = (10, 60)  # to connect, and between two pieces of an answer, in seconds
 _CHUNK_BYTES = 1 << 18
-_PASSING = (408, 429, 500, 502, 503, 504)
-_NETWORK_ERRORS = (requests.RequestException, urllib3.exceptions.HTTPError)
+_LARGEST_LAYER = 1 << 38  # where no manifest says how large it is
+# The old format last: some registries send the first that they can.
+_ACCEPT = ", ".join((*MANIFEST_TYPES, *INDEX_TYPES, *SCHEMA_1_TYPES))
 
 
 class NotFound(RegistryError):
@@ -57,22 +56,46 @@ class RegistryClient:
         self._authentication = Authentication(endpoint, credentials, self._session)
         self._base: str | None = None
 
-    def manifest(self, identifier: str) -> tuple[bytes, str, str]:
-        """Return a manifest's document, media type and digest, by tag or digest.
+    def manifest(self, identifier: str) -> tuple[bytes, str]:
+        """Return a manifest and its digest, by tag or digest.
 
         Raises NotFound, RegistryError, or InvalidImage if it does not match its digest.
         """
-        accept = ", ".join((*MANIFEST_TYPES, *INDEX_TYPES))
-        with self._get(f"manifests/{identifier}", {"Accept": accept}) as response:
-            document = _limited(response)
-            digest = f"sha256:{hashlib.sha256(document).hexdigest()}"
-            named = identifier if ":" in identifier else response.headers.get(_DIGEST_HEADER, "")
-            self._check_digest(document, named or digest)
-            return document, response.headers.get("Content-Type", ""), digest
+        missing = NotFound(
+            f"{self._name} has no such image or tag", "look for a misspelling, or for its tags"
+        )
+        return self._manifest(identifier, missing)
+
+    def listed_manifest(self, digest: str) -> bytes:
+        """Return a manifest that another one lists. Raises as manifest(), but MissingPart."""
+        return self._manifest(digest, self._lacks(f"the manifest {digest}"))[0]
+
+    def _manifest(self, identifier: str, missing: RegistryError) -> tuple[bytes, str]:
+        for attempt in range(1, ATTEMPTS + 1):
+            headers = {"Accept": _ACCEPT}
+            try:
+                with self._get(f"manifests/{identifier}", headers, missing) as response:
+                    document = _limited(response)
+                    declared = response.headers.get("Docker-Content-Digest", "")
+                    break
+            except NETWORK_ERRORS as error:  # in the middle of the answer
+                if attempt == ATTEMPTS:
+                    raise self._unreachable(error) from error
+                wait(attempt, {}, self._sleep)
+        beginning = document.removeprefix(codecs.BOM_UTF8).lstrip()[:1]
+        if beginning != b"{":
+            raise RegistryError(
+                f"{self._endpoint.registry} answers for {self._endpoint.repository} with "
+                + ("a web page" if beginning == b"<" else "what is no manifest"),
+                "look for a misspelling, or for a proxy that wants a login",
+            )
+        self._check_digest(document, identifier if ":" in identifier else declared)
+        payload = signed_payload(document)
+        return payload, f"sha256:{hashlib.sha256(payload).hexdigest()}"
 
     def document(self, descriptor: Descriptor) -> bytes:
         """Return a small blob. Raises RegistryError or InvalidImage."""
-        if descriptor.size > LARGEST_DOCUMENT:
+        if descriptor.size is None or descriptor.size > LARGEST_DOCUMENT:
             raise InvalidImage(
                 f"{descriptor.digest} has {descriptor.size} bytes", "no configuration has that many"
             )
@@ -86,54 +109,67 @@ class RegistryClient:
         checksum = hashlib.sha256()
         received = 0
         failures = 0
-        while received < descriptor.size:
+        limit = _LARGEST_LAYER if descriptor.size is None else descriptor.size
+        while received < limit:
             try:
                 for chunk in self._blob_from(descriptor, received):
                     received += len(chunk)
-                    if received > descriptor.size:
-                        raise _wrong(descriptor, "is longer than its manifest says")
+                    if received > limit:
+                        raise _wrong_size(descriptor, "longer")
                     checksum.update(chunk)
                     yield chunk
                     failures = 0
+                if descriptor.size is None:
+                    break
                 if received < descriptor.size:
                     raise requests.ConnectionError(f"ended after {received} bytes")
-            except _NETWORK_ERRORS as error:
+            except NETWORK_ERRORS as error:
                 failures += 1
-                if failures == _ATTEMPTS:
+                if failures == ATTEMPTS:
                     raise self._unreachable(error) from error
-                self._wait(failures, {})
+                wait(failures, {}, self._sleep)
         if f"sha256:{checksum.hexdigest()}" != descriptor.digest:
-            raise _wrong(descriptor, "does not match its digest")
+            raise InvalidImage(
+                f"blob {descriptor.digest} does not match its digest",
+                f"try again; if it stays so, ask who runs {self._endpoint.registry}",
+            )
 
     def _blob_from(self, descriptor: Descriptor, start: int) -> Iterator[bytes]:
         """The rest of a blob; what a server that knows no ranges sends again is left out."""
         headers = {"Range": f"bytes={start}-"} if start else {}
-        with self._get(f"blobs/{descriptor.digest}", headers) as response:
+        missing = self._lacks_blob(descriptor)
+        received = start
+        with self._get(f"blobs/{descriptor.digest}", headers, missing) as response:
             skip = start if response.status_code != requests.codes.partial_content else 0
             for chunk in response.raw.stream(_CHUNK_BYTES, decode_content=False):
                 rest = chunk[skip:]
                 skip -= len(chunk) - len(rest)
                 if rest:
+                    received += len(rest)
                     yield rest
+            # An answer that says its length and was cut raises a network error before.
+            is_whole = "Content-Length" in response.headers
+            if is_whole and descriptor.size is not None and received < descriptor.size:
+                raise _wrong_size(descriptor, "shorter")
 
     @contextlib.contextmanager
-    def _get(self, path: str, headers: Mapping[str, str]) -> Iterator[requests.Response]:
-        """GET below the repository, repeated while the registry says that it is busy."""
-        for attempt in range(1, _ATTEMPTS + 1):
-            try:
-                response = self._request(path, headers)
-            except _NETWORK_ERRORS as error:
-                if attempt == _ATTEMPTS or _is_final(error):
-                    raise self._unreachable(error) from error
-                self._wait(attempt, {})
-                continue
-            with response:
-                if response.ok:
-                    yield response
-                    return
-                if response.status_code not in _PASSING or attempt == _ATTEMPTS:
-                    raise self._refused(response)
-                self._wait(attempt, response.headers)
+    def _get(
+        self, path: str, headers: Mapping[str, str], missing: RegistryError
+    ) -> Iterator[requests.Response]:
+        """GET below the repository, repeated while the registry says that it is busy; `missing` is
+        raised if it says that there is no such thing."""
+
+        def refused(response: requests.Response) -> RegistryError:
+            is_missing = response.status_code == requests.codes.not_found
+            return missing if is_missing else self._refused(response)
+
+        with answered(
+            lambda: self._request(path, headers),
+            refused=refused,
+            unreachable=self._unreachable,
+            sleep=self._sleep,
+        ) as response:
+            yield response
 
     def _request(self, path: str, headers: Mapping[str, str]) -> requests.Response:
         url = f"{self._base_url()}/{self._endpoint.repository}/{path}"
@@ -144,7 +180,7 @@ class RegistryClient:
                 # requests takes the header away again when a redirect leads to another host.
                 auth=self._authentication,
                 stream=True,
-                timeout=_TIMEOUTS,
+                timeout=TIMEOUTS,
                 verify=self._session.verify,
             )
             if response.status_code != requests.codes.unauthorized or renewed:
@@ -161,29 +197,39 @@ class RegistryClient:
             if self._endpoint.insecure:
                 urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
                 try:
-                    self._session.get(f"{base}/", timeout=_TIMEOUTS, verify=False).close()
+                    self._session.get(f"{base}/", timeout=TIMEOUTS, verify=False).close()
                 except requests.ConnectionError:  # TLS errors are of this kind too
                     base = f"http://{self._endpoint.registry}/v2"
             self._base = base
         return self._base
 
-    def _wait(self, attempt: int, headers: Mapping[str, str]) -> None:
-        """Wait as long as the registry asks, or a while that doubles, with a random part so that
-        a cluster's nodes do not come back all at once."""
-        seconds = _retry_after(headers.get("Retry-After", ""))
-        if seconds is None:
-            seconds = 2.0 ** (attempt - 1) * random.uniform(0.5, 1)  # noqa: S311
-        self._sleep(min(seconds, _LONGEST_WAIT_SECONDS))
-
     def _check_digest(self, document: bytes, named: str) -> None:
+        """Refuse a manifest that is not the one of its digest, by whichever kind of that it was
+        named; the digest of one with signatures is that of what they are of."""
         algorithm, _, expected = named.partition(":")
         if algorithm not in ("sha256", "sha512"):
             return
-        if hashlib.new(algorithm, document).hexdigest() != expected:
+        contents = (document, signed_payload(document))
+        if expected not in (hashlib.new(algorithm, content).hexdigest() for content in contents):
             raise InvalidImage(
                 f"the manifest from {self._name} does not match the digest {named}",
-                "the registry or something before it is not in order",
+                "try again; if it stays so, the registry or a proxy has changed it",
             )
+
+    def _lacks(self, what: str) -> MissingPart:
+        return MissingPart(
+            f"{self._name} lacks {what}, which the image has", "have it pushed again"
+        )
+
+    def _lacks_blob(self, descriptor: Descriptor) -> MissingPart:
+        if not descriptor.is_foreign:
+            return self._lacks(f"the blob {descriptor.digest}")
+        hosts = sorted({urlsplit(url).netloc for url in descriptor.urls})
+        return MissingPart(
+            f"{self._name} lacks the layer {descriptor.digest}, which it may not distribute"
+            + (f" (only {', '.join(hosts)} may)" if hosts else ""),
+            "layers come from the image's registry only: use an image that has all of its own",
+        )
 
     @property
     def _name(self) -> str:
@@ -192,10 +238,6 @@ class RegistryClient:
     def _refused(self, response: requests.Response) -> RegistryError:
         status = response.status_code
         registry = self._endpoint.registry
-        if status == requests.codes.not_found:
-            return NotFound(
-                f"{self._name} has no such image or tag", "look for a misspelling, or for its tags"
-            )
         if status in (requests.codes.unauthorized, requests.codes.forbidden):
             return RegistryError(
                 f"{registry} gives no access to {self._endpoint.repository} ({status})",
@@ -216,21 +258,28 @@ class RegistryClient:
         registry, repository = self._endpoint.registry, self._endpoint.repository
         if isinstance(error, requests.exceptions.SSLError):
             return RegistryError(
-                f"{registry} cannot be trusted for {repository}: {_innermost(error)}",
+                f"{registry} cannot be trusted for {repository}: {innermost(error)}",
                 "if it is a registry without TLS, say so in registries.conf: insecure = true",
             )
         if isinstance(error, requests.exceptions.ProxyError):
             return RegistryError(
-                f"the proxy to {registry} does not work for {repository}: {_innermost(error)}",
+                f"the proxy to {registry} does not work for {repository}: {innermost(error)}",
                 "look at HTTPS_PROXY and NO_PROXY",
             )
+        if isinstance(error, urllib3.exceptions.DecodeError):
+            return RegistryError(
+                f"{registry} sends what cannot be decompressed for {repository}",
+                "try again later; if it stays so, ask who runs it, or a proxy on the way",
+            )
+        if isinstance(error, urllib3.exceptions.ProtocolError):
+            return RegistryError(
+                f"{registry} does not answer to the end for {repository}: {innermost(error)}",
+                "try again later",
+            )
         return RegistryError(
-            f"{registry} does not answer for {repository}: {_innermost(error)}",
+            f"{registry} does not answer for {repository}: {innermost(error)}",
             "is there network on this machine? if not, pull the image where there is",
         )
-
-
-_DIGEST_HEADER = "Docker-Content-Digest"
 
 
 def _limited(response: requests.Response) -> bytes:
@@ -245,35 +294,8 @@ def _limited(response: requests.Response) -> bytes:
     return document
 
 
-def _wrong(descriptor: Descriptor, problem: str) -> InvalidImage:
+def _wrong_size(descriptor: Descriptor, comparison: str) -> InvalidImage:
     return InvalidImage(
-        f"blob {descriptor.digest} {problem}", "try again; then the registry is not in order"
+        f"blob {descriptor.digest} is {comparison} than its manifest says",
+        "the image is damaged: have it pushed again",
     )
-
-
-def _is_final(error: Exception) -> bool:
-    """Tell what another attempt does not change: no such host, nobody listening, no trust."""
-    text = _innermost(error)
-    final = ("Name or service not known", "Connection refused", "No address associated")
-    return isinstance(error, requests.exceptions.SSLError) or any(part in text for part in final)
-
-
-def _innermost(error: BaseException) -> str:
-    """The cause of a failed request, without the addresses of the objects around it."""
-    current: Any = error
-    while True:
-        inner = getattr(current, "reason", None) or current.__cause__
-        if inner is None and current.args and isinstance(current.args[0], BaseException):
-            inner = current.args[0]
-        if not isinstance(inner, BaseException):
-            return str(current).rpartition(">: ")[2] or type(current).__name__
-        current = inner
-
-
-def _retry_after(text: str) -> float | None:
-    """Seconds that a Retry-After header asks for: a number, or a date (RFC 9110)."""
-    if text.isdecimal():
-        return float(text)
-    with contextlib.suppress(ValueError, TypeError):
-        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
-    return None

@@ -7,19 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from cwl_udss.errors import ImageError, InvalidImage, RegistryError
+from cwl_udss.errors import ImageError, RegistryError
+from cwl_udss.images.choice import ChosenImage, Documents, choose_image
 from cwl_udss.images.convert import Source
 from cwl_udss.images.credentials import find_credentials
-from cwl_udss.images.manifest import (
-    ImageConfig,
-    ImageIndex,
-    ImageManifest,
-    Platform,
-    check_platform,
-    choose_platform,
-    parse_config,
-    parse_manifest,
-)
+from cwl_udss.images.manifest import Platform
 from cwl_udss.images.reference import ImageReference
 from cwl_udss.images.registries import Registries
 from cwl_udss.images.registry import NotFound, RegistryClient
@@ -31,22 +23,23 @@ class RemoteImage:
 
     reference: ImageReference
     """Qualified."""
-    digest: str
-    """Of the manifest for this platform."""
-    manifest: ImageManifest
-    config: ImageConfig
-    config_document: bytes
+    image: ChosenImage
     client: RegistryClient
+
+    @property
+    def digest(self) -> str:
+        """Of the manifest for this platform."""
+        return self.image.digest
 
     @property
     def source(self) -> Source:
         """What it is converted from."""
         return Source(
             name=str(self.reference),
-            digest=self.digest,
-            layers=self.manifest.layers,
-            diff_ids=self.config.diff_ids,
-            config_document=self.config_document,
+            digest=self.image.digest,
+            layers=self.image.layers,
+            diff_ids=self.image.diff_ids,
+            config_document=self.image.config_document,
             read=self.client.blob,
         )
 
@@ -80,30 +73,15 @@ def find_image(
 
 
 def _image(reference: ImageReference, client: RegistryClient, platform: Platform) -> RemoteImage:
+    documents = Documents(manifest=client.listed_manifest, config=client.document)
     try:
-        document, media_type, digest = client.manifest(reference.identifier)
-        manifest = parse_manifest(document, media_type)
-        if isinstance(manifest, ImageIndex):
-            digest = choose_platform(manifest, platform).digest
-            document, media_type, digest = client.manifest(digest)
-            manifest = parse_manifest(document, media_type)
-        if isinstance(manifest, ImageIndex):
-            raise InvalidImage("it is a list of lists of images", "name one of these")
-        config_document = client.document(manifest.config)
-        config = parse_config(config_document)
-        check_platform(config, platform)
+        document, digest = client.manifest(reference.identifier)
+        image = choose_image(document, digest, documents, platform)
     except RegistryError:
         raise
     except ImageError as error:
         raise type(error)(f"{reference}: {error.problem}", error.advice) from error
-    return RemoteImage(
-        reference=reference,
-        digest=digest,
-        manifest=manifest,
-        config=config,
-        config_document=config_document,
-        client=client,
-    )
+    return RemoteImage(reference=reference, image=image, client=client)
 
 
 def _worst(failures: list[RegistryError], tried: list[str]) -> RegistryError:

@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 OCI = "application/vnd.oci.image"
+EMPTY_LAYER = gzip.compress(bytes(1024), mtime=0)
 
 
 @dataclass
@@ -42,7 +43,12 @@ class Registry:
     redirect_to: str | None = None
     says_gzip: bool = False
     """Whether manifests are compressed for the way, and blobs are said to be."""
-    digest_header: str | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    """Further ones of manifests."""
+    cuts: int = 0
+    """How many manifests are cut in the middle."""
+    says_no_length: bool = False
+    """Whether blobs come without their length, ended by the end of the connection."""
     requests: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     port: int = 0
     _token_uses: int = 0
@@ -61,6 +67,36 @@ class Registry:
         content = json.dumps(document).encode()
         digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
         for key in (name, digest):
+            self.manifests[key] = (content, media_type)
+        return digest
+
+    def add_schema_1(
+        self,
+        tag: str,
+        *layers: bytes | None,
+        media_type: str = "application/vnd.docker.distribution.manifest.v1+json",
+        signed: bool = False,
+    ) -> str:
+        """Add an image of the old kind; what has changed no file has an empty layer that is to be
+        thrown away. Returns the digest, which is that of what is signed."""
+        images: list[dict[str, Any]] = [
+            {"id": f"{number:064}", **({"parent": f"{number - 1:064}"} if number else {})}
+            for number in range(len(layers))
+        ]
+        for image, layer in zip(images, layers, strict=True):
+            if layer is None:
+                image["throwaway"] = True
+        images[-1] |= {"os": "linux", "architecture": "amd64", "config": {"Cmd": ["sh"]}}
+        blobs = [self.add_blob(layer or EMPTY_LAYER, "")["digest"] for layer in layers]
+        document = {
+            "schemaVersion": 1,
+            "fsLayers": [{"blobSum": digest} for digest in reversed(blobs)],
+            "history": [{"v1Compatibility": json.dumps(image)} for image in reversed(images)],
+        }
+        payload = json.dumps(document).encode()
+        digest = f"sha256:{hashlib.sha256(payload).hexdigest()}"
+        content = _signed(payload) if signed else payload
+        for key in (tag, digest):
             self.manifests[key] = (content, media_type)
         return digest
 
@@ -117,6 +153,13 @@ class Registry:
         return f"token{self._token_number}"
 
 
+def _signed(payload: bytes) -> bytes:
+    """As a registry keeps it: signed by a key that is not looked at."""
+    protected = json.dumps({"formatLength": len(payload) - 1, "formatTail": "fQ"}).encode()
+    signature = {"protected": base64.urlsafe_b64encode(protected).decode().rstrip("=")}
+    return payload[:-1] + b', "signatures": ' + json.dumps([signature]).encode() + b"}"
+
+
 def _handler(registry: Registry) -> type[http.server.BaseHTTPRequestHandler]:
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -147,12 +190,11 @@ def _handler(registry: Registry) -> type[http.server.BaseHTTPRequestHandler]:
             kind, name = path.split("/")[-2:]
             if kind == "manifests" and name in registry.manifests:
                 content, media_type = registry.manifests[name]
-                extra = {"Content-Type": media_type}
-                if registry.digest_header:
-                    extra["Docker-Content-Digest"] = registry.digest_header
+                extra = {"Content-Type": media_type, **registry.headers}
                 if registry.says_gzip:
                     content, extra["Content-Encoding"] = gzip.compress(content), "gzip"
-                self._answer(200, content, extra)
+                self._answer(200, content, extra, cut=registry.cuts > 0)
+                registry.cuts -= 1
             elif kind == "blobs" and registry.redirect_to:
                 self._answer(307, b"", {"Location": f"{registry.redirect_to}{path}"})
             elif kind == "blobs" and name in registry.blobs:
@@ -165,7 +207,8 @@ def _handler(registry: Registry) -> type[http.server.BaseHTTPRequestHandler]:
             if registry.ranges and "Range" in headers:
                 start = int(headers["Range"].removeprefix("bytes=").rstrip("-"))
             self.send_response(206 if start else 200)
-            self.send_header("Content-Length", str(len(content) - start))
+            if not registry.says_no_length:
+                self.send_header("Content-Length", str(len(content) - start))
             if registry.says_gzip:
                 self.send_header("Content-Encoding", "gzip")
             self.end_headers()
@@ -175,13 +218,20 @@ def _handler(registry: Registry) -> type[http.server.BaseHTTPRequestHandler]:
                 end = start + registry.break_after
             self.wfile.write(content[start:end])
 
-        def _answer(self, status: int, body: bytes, extra: dict[str, str] | None = None) -> None:
+        def _answer(
+            self,
+            status: int,
+            body: bytes,
+            extra: dict[str, str] | None = None,
+            *,
+            cut: bool = False,
+        ) -> None:
             self.send_response(status)
             for name, value in (extra or {}).items():
                 self.send_header(name, value)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            self.wfile.write(body)
+            self.wfile.write(body[: len(body) // 2] if cut else body)
 
         def log_message(self, format: str, *args: object) -> None:
             pass

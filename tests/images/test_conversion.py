@@ -278,7 +278,11 @@ BAD = {
     "truncated content": ([tar(file("a", "x" * 5000))[:2000]], "too early"),
     "truncated header": ([tar(file("a"))[:700]], "too early"),
     "neither gzip nor tar": ([b"<html>not found</html>" * 50], "web page"),
-    "noise": ([b"\x01\x02noise" * 500], "checksum|number"),
+    "noise": ([b"\x01\x02noise" * 500], "no tar"),
+    "a filesystem, which begins with zeros": (
+        [bytes(1080) + b"\x53\xef" + bytes(5000) + b"x"],
+        "ext4 filesystem, and no tar",
+    ),
     "xz": ([b"\xfd7zXZ\0" + bytes(100)], "xz"),
     "corrupt first header": ([b"x" + tar(file("a"))[1:]], "checksum"),
     "corrupt second header": (
@@ -501,6 +505,16 @@ def test_diff_id_is_that_of_the_uncompressed_layer() -> None:
     expected = f"sha256:{hashlib.sha256(layer).hexdigest()}"
     for compressed in (layer, gzip.compress(layer), zstd.compress(layer)):
         assert index_layer(in_chunks(compressed)).diff_id == expected
+
+
+def test_a_tar_that_nobody_has_ended_has_no_padding_after_its_last_file(tmp_path: Path) -> None:
+    # `umoci insert` (0.4.7) writes such layers, and umoci, Docker and Podman read them.
+    whole = tar(file("a"), file("b", "last"), end=b"")
+    end = whole.rindex(b"last") + len(b"last")
+    assert convert(tmp_path, whole[:end]).found == {"a": "x", "b": "last"}
+    for cut in (end - 1, end + 1, len(whole) - 1):
+        with pytest.raises(InvalidImage, match="too early"):
+            index_layer([whole[:cut]])
 
 
 def test_base_256_sizes_and_signed_checksums() -> None:

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,9 @@ from layers import file, gzipped
 from needs import need
 from registry_server import OCI, Registry, serve
 
-from cwl_udss.errors import ImageError, InvalidImage, RegistryError
+from cwl_udss.errors import ImageError, InvalidImage, MissingPart, RegistryError
 from cwl_udss.images.credentials import Credentials
-from cwl_udss.images.manifest import Descriptor, Platform, parse_manifest
+from cwl_udss.images.manifest import Descriptor, Platform
 from cwl_udss.images.reference import parse_reference
 from cwl_udss.images.registries import Endpoint, load_registries
 from cwl_udss.images.registry import NotFound, RegistryClient
@@ -163,27 +165,59 @@ def test_a_download_that_always_breaks(registry: Registry, blob: Descriptor) -> 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (BLOB[:-1] + b"x", "does not match its digest"),
-        (BLOB + b"x", "longer than its manifest says"),
+        (BLOB[:-1] + b"x", "does not match its digest: try again"),
+        (BLOB + b"x", "longer than its manifest says: .*pushed again"),
+        (BLOB[:-1], "shorter than its manifest says: .*pushed again"),
     ],
 )
 def test_a_blob_that_is_not_what_it_should_be(
     registry: Registry, blob: Descriptor, content: bytes, message: str
 ) -> None:
     registry.blobs[blob.digest] = content
+    client = Client(registry)
     with pytest.raises(InvalidImage, match=message):
-        read(Client(registry), blob)
+        read(client, blob)
+    assert client.waits == []
 
 
-def test_a_blob_that_is_too_short(registry: Registry, blob: Descriptor) -> None:
+@pytest.mark.parametrize("says_no_length", [False, True])
+def test_a_blob_whose_size_nothing_says(
+    registry: Registry, blob: Descriptor, says_no_length: bool
+) -> None:
+    unsized = replace(blob, size=None)
+    registry.says_no_length = says_no_length
+    assert read(Client(registry), unsized) == BLOB
     registry.blobs[blob.digest] = BLOB[:-1]
-    with pytest.raises((RegistryError, InvalidImage)):
+    with pytest.raises(InvalidImage, match="does not match its digest"):
+        read(Client(registry), unsized)
+
+
+def test_a_blob_whose_size_nothing_says_is_resumed(registry: Registry, blob: Descriptor) -> None:
+    registry.break_after, registry.breaks = 2_000_000, 2
+    assert read(Client(registry), replace(blob, size=None)) == BLOB
+
+
+def test_a_blob_that_is_not_there(registry: Registry, blob: Descriptor) -> None:
+    registry.blobs.clear()
+    with pytest.raises(MissingPart, match=rf"image lacks the blob {blob.digest}.*pushed again"):
         read(Client(registry), blob)
+
+
+def test_a_foreign_layer_that_is_not_there(registry: Registry, blob: Descriptor) -> None:
+    foreign = replace(blob, urls=("https://layers.example/a", "https://layers.example/b"))
+    assert read(Client(registry), foreign) == BLOB
+    registry.blobs.clear()
+    with pytest.raises(MissingPart, match=r"not distribute \(only layers.example may\)") as raised:
+        read(Client(registry), foreign)
+    assert "damaged" not in str(raised.value)
+    nowhere = replace(blob, media_type="application/vnd.oci.image.layer.nondistributable.v1.tar")
+    with pytest.raises(MissingPart, match="which it may not distribute: "):
+        read(Client(registry), nowhere)
 
 
 def test_manifest_by_digest_must_have_it(registry: Registry) -> None:
     digest = registry.add_image("1", gzipped(file("a")))
-    assert Client(registry).manifest(digest)[2] == digest
+    assert Client(registry).manifest(digest)[1] == digest
     registry.manifests[digest] = (b'{"schemaVersion": 2}', f"{OCI}.manifest.v1+json")
     with pytest.raises(InvalidImage, match="does not match the digest"):
         Client(registry).manifest(digest)
@@ -191,7 +225,7 @@ def test_manifest_by_digest_must_have_it(registry: Registry) -> None:
 
 def test_manifest_by_tag_must_match_the_header(registry: Registry) -> None:
     registry.add_image("1", gzipped(file("a")))
-    registry.digest_header = "sha256:" + "0" * 64
+    registry.headers["Docker-Content-Digest"] = "sha256:" + "0" * 64
     with pytest.raises(InvalidImage, match="does not match the digest"):
         Client(registry).manifest("1")
 
@@ -205,8 +239,71 @@ def test_a_manifest_without_end(registry: Registry) -> None:
 def test_a_manifest_compressed_on_the_way(registry: Registry) -> None:
     digest = registry.add_image("1", gzipped(file("a")))
     registry.says_gzip = True
-    document, _, found = Client(registry).manifest("1")
+    document, found = Client(registry).manifest("1")
     assert (json.loads(document)["schemaVersion"], found) == (2, digest)
+
+
+def test_a_manifest_that_was_cut_is_asked_for_again(registry: Registry) -> None:
+    digest = registry.add_image("1", gzipped(file("a")))
+    registry.cuts = 2
+    client = Client(registry)
+    assert client.manifest("1")[1] == digest
+    assert len(client.waits) == 2
+    registry.cuts = 100
+    with pytest.raises(RegistryError, match="does not answer to the end for image"):
+        client.manifest("1")
+
+
+def test_a_manifest_that_is_called_compressed_and_is_not(registry: Registry) -> None:
+    registry.add_image("1", gzipped(file("a")))
+    registry.headers["Content-Encoding"] = "gzip"
+    with pytest.raises(RegistryError, match="cannot be decompressed"):
+        Client(registry).manifest("1")
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (b"\n<!DOCTYPE html><title>Log in</title>", "with a web page: .*login"),
+        (b"", "with what is no manifest"),
+        (b'["error"]', "with what is no manifest"),
+    ],
+)
+def test_what_is_no_manifest_at_all(registry: Registry, answer: bytes, message: str) -> None:
+    registry.manifests["1"] = (answer, "text/html")
+    with pytest.raises(
+        RegistryError, match=f"127.0.0.1:{registry.port} answers for image {message}"
+    ):
+        Client(registry).manifest("1")
+
+
+def test_a_manifest_with_a_byte_order_mark(registry: Registry, find: Any) -> None:
+    registry.add_image("1", gzipped(file("a")))
+    content, media_type = registry.manifests["1"]
+    registry.manifests["1"] = (b"\xef\xbb\xbf" + content, media_type)
+    assert find("{address}/image:1").image.layers
+
+
+@pytest.mark.parametrize("header", ["md5:0", "sha512:", "nothing", ""])
+def test_a_digest_of_another_kind(registry: Registry, header: str) -> None:
+    digest = registry.add_image("1", gzipped(file("a")))
+    document = registry.manifests["1"][0]
+    whole = hashlib.sha512(document).hexdigest()
+    registry.headers["Docker-Content-Digest"] = f"{header}{whole}"
+    assert Client(registry).manifest("1")[1] == digest
+
+
+def test_the_old_format_is_what_is_asked_for_last(registry: Registry) -> None:
+    registry.add_image("1", gzipped(file("a")))
+    Client(registry).manifest("1")
+    asked = registry.requests[-1][1]["Accept"].split(", ")
+    assert [".v1+" in kind and "docker" in kind for kind in asked] == [False] * 4 + [True] * 2
+
+
+def test_a_manifest_that_another_one_lists_is_no_name_to_look_for(registry: Registry) -> None:
+    digest = f"sha256:{0:064}"
+    with pytest.raises(MissingPart, match=f"image lacks the manifest {digest}"):
+        Client(registry).listed_manifest(digest)
 
 
 def test_a_blob_called_compressed_stays_as_it_is(registry: Registry) -> None:
@@ -298,7 +395,7 @@ def test_the_image_for_this_platform(registry: Registry, find: Any) -> None:
     add_index(registry, "1", (theirs, "linux/arm64"), (ours, "linux/amd64"))
     image = find("{address}/image:1")
     assert image.digest == ours
-    assert image.config.command == ("sh",)
+    assert image.image.config.command == ("sh",)
 
 
 def test_no_image_for_this_platform(registry: Registry, find: Any) -> None:
@@ -310,10 +407,58 @@ def test_no_image_for_this_platform(registry: Registry, find: Any) -> None:
         find("{address}/image:x")
 
 
-def test_a_list_of_lists_is_refused(registry: Registry, find: Any) -> None:
-    inner = add_index(registry, "x")
+def test_a_list_in_a_list(registry: Registry, find: Any) -> None:
+    ours = registry.add_image("x", gzipped(file("a")))
+    inner = add_index(registry, "y", (ours, "linux/amd64"))
     add_index(registry, "1", (inner, "linux/amd64"))
-    with pytest.raises(InvalidImage, match="list of lists"):
+    assert find("{address}/image:1").digest == ours
+
+
+def test_a_list_of_what_the_registry_lacks(registry: Registry, find: Any) -> None:
+    ours = registry.add_image("x", gzipped(file("a")))
+    add_index(registry, "1", (ours, "linux/amd64"))
+    del registry.manifests[ours]
+    with pytest.raises(MissingPart, match=f"lacks the manifest {ours}.*pushed again"):
+        find("{address}/image:1")
+
+
+SCHEMA_1 = "application/vnd.docker.distribution.manifest.v1"
+
+
+@pytest.mark.parametrize("signed", [True, False], ids=["signed", "unsigned"])
+@pytest.mark.parametrize(
+    "media_type", [f"{SCHEMA_1}+prettyjws", f"{SCHEMA_1}+json", "application/json", "text/plain"]
+)
+def test_schema_1(registry: Registry, find: Any, media_type: str, signed: bool) -> None:
+    layers = (gzipped(file("a")), None, gzipped(file("b")))
+    digest = registry.add_schema_1("1", *layers, media_type=media_type, signed=signed)
+    for declared in ({}, {"Docker-Content-Digest": digest}):
+        registry.headers = declared
+        for name in ("{address}/image:1", "{address}/image@" + digest):
+            found = find(name)
+            assert (found.digest, len(found.image.layers)) == (digest, 2)
+            assert (found.image.config.command, found.source.diff_ids) == (("sh",), None)
+
+
+def test_schema_1_in_a_list(registry: Registry, find: Any) -> None:
+    digest = registry.add_schema_1("old", gzipped(file("a")), signed=True)
+    add_index(registry, "1", (digest, "linux/amd64"))
+    assert find("{address}/image:1").digest == digest
+
+
+def test_schema_1_with_another_payload_than_its_digest_is_of(registry: Registry, find: Any) -> None:
+    digest = registry.add_schema_1("1", gzipped(file("a")), signed=True)
+    content, media_type = registry.manifests[digest]
+    registry.manifests[digest] = (content.replace(b"amd64", b"arm64"), media_type)
+    with pytest.raises(InvalidImage, match=f"does not match the digest {digest}"):
+        find("{address}/image@" + digest)
+
+
+def test_schema_1_for_another_machine(registry: Registry, find: Any) -> None:
+    registry.add_schema_1("1", gzipped(file("a")))
+    content, media_type = registry.manifests["1"]
+    registry.manifests["1"] = (content.replace(b"amd64", b"ppc64le"), media_type)
+    with pytest.raises(ImageError, match="is for linux/ppc64le, this machine is linux/amd64"):
         find("{address}/image:1")
 
 
@@ -356,11 +501,3 @@ def test_a_short_name_is_searched(registry: Registry, find: Any) -> None:
     registry.add_image("1", gzipped(file("a")))
     image = find("image:1", 'unqualified-search-registries = ["127.0.0.1:1", "{address}"]')
     assert str(image.reference) == f"{registry.address}/image:1"
-
-
-def test_a_manifest_parses_as_it_was_made(registry: Registry) -> None:
-    registry.add_image("1", gzipped(file("a")))
-    document, media_type, _ = Client(registry).manifest("1")
-    assert json.loads(document)["layers"][0]["digest"] == (
-        parse_manifest(document, media_type).layers[0].digest  # type: ignore[union-attr]
-    )

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import subprocess
 import sys
@@ -14,7 +15,8 @@ from typing import Any
 
 import pytest
 from layers import directory, file, gzipped, hardlink
-from registry_server import Registry, serve
+from registry_server import EMPTY_LAYER, Registry, serve
+from rich.filesize import decimal
 from squashfs_readers import unsquashfs
 
 from cwl_udss.errors import ImageError, InvalidImage, StoreError, UdssError
@@ -64,6 +66,30 @@ def test_an_image_is_pulled_once(registry: Registry, store: Store, tmp_path: Pat
     assert again.path == image.path
     assert len(registry.requests) == asked
     assert left(store) == []
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_an_image_with_a_manifest_of_schema_1(
+    registry: Registry, tmp_path: Path, caplog: pytest.LogCaptureFixture, keeps: bool
+) -> None:
+    caplog.set_level(logging.INFO)
+    upper = gzipped(file("bin/.wh.tool", ""), file("bin/other"))
+    digest = registry.add_schema_1("old", LAYER, None, EMPTY_LAYER, upper, signed=True)
+    for format in ImageFormat:
+        store = Store(tmp_path / format.value, format=format, keeps_layers=keeps)
+        image = images(store, tmp_path).get(f"{registry.address}/image:old")
+        assert (image.digest, image.config.command) == (digest, ("sh",))
+        again = images(store, tmp_path).get(f"{registry.address}/image@{digest}")
+        assert again.path == image.path
+        root = image.path
+        if format is ImageFormat.SQUASHFS:
+            with unsquashfs(image.path, tmp_path) as unpacked:
+                root = unpacked
+        assert [path.name for path in (root / "bin").iterdir()] == ["other"]
+    assert f"pulling {registry.address}/image:old: 3 layers\n" in caplog.text
+    size = decimal(len(LAYER) + len(EMPTY_LAYER) + len(upper))
+    assert f"pulled {registry.address}/image:old: {size} in" in caplog.text
+    assert f"is here ({decimal(len(upper))})" in caplog.text
 
 
 def test_steps_of_one_run_pull_once(registry: Registry, store: Store, tmp_path: Path) -> None:

@@ -1,0 +1,286 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Asks web servers, registries too: again while they are busy, with reasons when they refuse."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import mimetypes
+import os
+import posixpath
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+import urllib3
+from rich.filesize import decimal
+
+from cwl_udss.errors import DownloadError, UdssError
+
+_logger = logging.getLogger(__name__)
+
+ATTEMPTS = 5
+TIMEOUTS = (10, 60)  # to connect, and between two pieces of an answer, in seconds
+NETWORK_ERRORS = (requests.RequestException, urllib3.exceptions.HTTPError)
+_LONGEST_WAIT_SECONDS = 60.0
+_PASSING = (408, 429, 500, 502, 503, 504)
+_CHUNK_BYTES = 1 << 18
+_PATIENCE_SECONDS = 60.0
+_SLOWEST_RATE = 1 << 10
+"""Bytes a second. A server that sends a byte now and then never runs into a time-out."""
+_COMPRESSED = (".gz", ".bgz", ".tgz", ".bz2", ".xz", ".zst", ".Z")
+
+
+class Refused(DownloadError):
+    """The server has no such file, or not for us."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Download:
+    """A file that has come whole."""
+
+    path: Path
+    size: int
+    checksum: str
+    """As CWL has it: "sha1$…"."""
+
+
+@contextlib.contextmanager
+def answered(
+    ask: Callable[[], requests.Response],
+    *,
+    refused: Callable[[requests.Response], UdssError],
+    unreachable: Callable[[Exception], UdssError],
+    sleep: Callable[[float], None],
+) -> Iterator[requests.Response]:
+    """Yield the answer to a request, which is repeated while the server says that it is busy."""
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            response = ask()
+        except NETWORK_ERRORS as error:
+            if attempt == ATTEMPTS or _is_final(error):
+                raise unreachable(error) from error
+            wait(attempt, {}, sleep)
+            continue
+        with response:
+            if 200 <= response.status_code < 300:
+                yield response
+                return
+            if response.status_code not in _PASSING or attempt == ATTEMPTS:
+                raise refused(response)
+            wait(attempt, response.headers, sleep)
+
+
+def wait(attempt: int, headers: Mapping[str, str], sleep: Callable[[float], None]) -> None:
+    """Wait as long as the server asks, or a while that doubles, with a random part so that
+    a cluster's nodes do not come back all at once."""
+    seconds = _retry_after(headers.get("Retry-After", ""))
+    if seconds is None:
+        seconds = 2.0 ** (attempt - 1) * random.uniform(0.5, 1)  # noqa: S311
+    sleep(min(seconds, _LONGEST_WAIT_SECONDS))
+
+
+def innermost(error: BaseException) -> str:
+    """Return the cause of a failed request, without the addresses of the objects around it."""
+    current: Any = error
+    while True:
+        inner = getattr(current, "reason", None) or current.__cause__
+        if inner is None and current.args and isinstance(current.args[0], BaseException):
+            inner = current.args[0]
+        if not isinstance(inner, BaseException):
+            return str(current).rpartition(">: ")[2] or type(current).__name__
+        current = inner
+
+
+def is_remote(location: str) -> bool:
+    """Tell whether a location is on a web server."""
+    return urlsplit(location).scheme in ("http", "https")
+
+
+def without_password(url: str) -> str:
+    """Return a URL as it may be shown to others."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
+def download(
+    url: str,
+    path: Path,
+    *,
+    sleep: Callable[[float], None] = time.sleep,
+    patience: float = _PATIENCE_SECONDS,
+) -> Download:
+    """Download into a new file, which is there when it is whole. Raises DownloadError.
+
+    `patience` is for how many seconds next to nothing may come.
+    """
+    part = path.with_name(f"{path.name}.part")
+    try:
+        size, checksum, modified = _save_whole(url, part, sleep, patience)
+        if modified is not None:
+            os.utime(part, (modified, modified))
+        part.rename(path)
+    except OSError as error:
+        raise DownloadError(
+            f"{without_password(url)} cannot be written to {part.parent}: {error.strerror}",
+            "make room there, or choose another place",
+        ) from error
+    finally:
+        part.unlink(missing_ok=True)
+    return Download(path=path, size=size, checksum=checksum)
+
+
+def _save_whole(
+    url: str, path: Path, sleep: Callable[[float], None], patience: float
+) -> tuple[int, str, float | None]:
+    """Write the file, from its beginning again where it breaks off; return its size, checksum and
+    time."""
+    # Proxies and .netrc are heeded. What is compressed there must come so, and nothing else.
+    headers = {"User-Agent": "cwl-udss", "Accept-Encoding": "identity"}
+    attempt = 0
+    while True:
+        attempt += 1
+        with answered(
+            lambda: requests.get(url, headers=headers, stream=True, timeout=TIMEOUTS),
+            refused=lambda response: _refused(url, response),
+            unreachable=lambda error: _unreachable(url, error),
+            sleep=sleep,
+        ) as response:
+            if response.status_code != requests.codes.ok:  # 202: not ready; 204: nothing
+                raise _refused(url, response)
+            _announce(url, response)
+            try:
+                return *_save(response, path, patience), _modified(response)
+            except NETWORK_ERRORS as error:
+                if attempt == ATTEMPTS:
+                    raise _broken(url, error) from error
+        wait(attempt, {}, sleep)
+
+
+def _announce(url: str, response: requests.Response) -> None:
+    """Say what is coming, and what speaks against its being what was asked for."""
+    shown, length = without_password(url), response.headers.get("Content-Length", "")
+    _logger.info("downloading %s%s", shown, f" ({decimal(int(length))})" if length else "")
+    kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    name = posixpath.basename(urlsplit(url).path)
+    if kind == "text/html" and mimetypes.guess_type(name)[0] != kind and "." in name:
+        _logger.warning(
+            "%s comes as a web page (text/html): is it the file, or a page to log in or to say "
+            "that something is wrong?",
+            shown,
+        )
+
+
+def _save(response: requests.Response, path: Path, patience: float) -> tuple[int, str]:
+    """Write the body; return its size and checksum."""
+    checksum = hashlib.sha1(usedforsecurity=False)
+    size = 0
+    with path.open("wb") as stream:
+        for chunk in _body(response, patience):
+            stream.write(chunk)
+            checksum.update(chunk)
+            size += len(chunk)
+    return size, f"sha1${checksum.hexdigest()}"
+
+
+def _body(response: requests.Response, patience: float) -> Iterator[bytes]:
+    """Yield the bytes of the file. Raises a NETWORK_ERROR if it ends early, or comes in drips."""
+    raw = response.raw
+    # Some servers say of a .gz that it is a text compressed for the way (Apache's AddEncoding);
+    # others do compress, unasked.
+    urls = (response.url, *(earlier.url for earlier in response.history))
+    decode = not any(urlsplit(url).path.endswith(_COMPRESSED) for url in urls)
+    since, before = time.monotonic(), 0
+    while chunk := raw.read1(_CHUNK_BYTES, decode_content=decode):
+        yield chunk
+        seconds = time.monotonic() - since
+        if seconds >= patience:
+            if raw.tell() - before < _SLOWEST_RATE * seconds:
+                raise requests.Timeout(f"{raw.tell() - before} bytes in {seconds:.0f} s")
+            since, before = time.monotonic(), raw.tell()
+    length = response.headers.get("Content-Length", "")
+    if length.isdecimal() and raw.tell() != int(length):
+        raise requests.ConnectionError(f"{raw.tell()} bytes came of {length}")
+
+
+def _modified(response: requests.Response) -> float | None:
+    with contextlib.suppress(ValueError, TypeError):
+        return parsedate_to_datetime(response.headers.get("Last-Modified", "")).timestamp()
+    return None
+
+
+def _refused(url: str, response: requests.Response) -> DownloadError:
+    status = response.status_code
+    reason = f"{status} {response.reason}"
+    if status in _ADVICE:
+        return _failed(url, reason, _ADVICE[status], Refused)
+    return _failed(url, reason, "try again later, or download it yourself and name that file")
+
+
+_ADVICE = {
+    401: "it needs a login: write that into ~/.netrc, or download it yourself and name that file",
+    403: "look whether the URL has expired, or download it yourself and name that file",
+    404: "look for a misspelling",
+    410: "look where it is now",
+}
+
+
+def _unreachable(url: str, error: Exception) -> DownloadError:
+    if isinstance(error, requests.TooManyRedirects):
+        return _failed(url, "the server redirects without end", "look at the URL")
+    reason = innermost(error)
+    if isinstance(error, requests.exceptions.SSLError):
+        return _failed(
+            url,
+            f"its server cannot be trusted, {reason}",
+            "REQUESTS_CA_BUNDLE names the authorities that are trusted",
+        )
+    if isinstance(error, requests.exceptions.ProxyError):
+        return _failed(
+            url,
+            f"the proxy does not work, {reason}",
+            "look at HTTPS_PROXY, HTTP_PROXY and NO_PROXY",
+        )
+    return _failed(url, reason, "look at the URL and the network")
+
+
+def _failed(
+    url: str, reason: str, advice: str, kind: type[DownloadError] = DownloadError
+) -> DownloadError:
+    return kind(f"{without_password(url)} cannot be downloaded: {reason}", advice)
+
+
+def _broken(url: str, error: Exception) -> DownloadError:
+    return DownloadError(
+        f"{without_password(url)} does not come whole in {ATTEMPTS} attempts: {innermost(error)}",
+        "try again later, or download it yourself and name that file",
+    )
+
+
+def _is_final(error: Exception) -> bool:
+    """Tell what another attempt does not change: no such host, nobody listening, no trust."""
+    text = innermost(error)
+    final = ("Name or service not known", "Connection refused", "No address associated")
+    kinds = (
+        requests.exceptions.SSLError,
+        requests.TooManyRedirects,
+        requests.exceptions.InvalidURL,
+        requests.exceptions.InvalidSchema,
+    )
+    return isinstance(error, kinds) or any(part in text for part in final)
+
+
+def _retry_after(text: str) -> float | None:
+    """Seconds that a Retry-After header asks for: a number, or a date (RFC 9110)."""
+    if text.isdecimal():
+        return float(text)
+    with contextlib.suppress(ValueError, TypeError):
+        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
+    return None
