@@ -47,6 +47,10 @@ class MissingPart(RegistryError):
     """A registry lacks what one of its manifests names."""
 
 
+class DamagedImage(InvalidImage):
+    """What came breaks off, or contradicts itself."""
+
+
 class StoreError(UdssError):
     """The store cannot be read or written: full, read-only, someone else's."""
 

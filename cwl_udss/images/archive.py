@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import enum
 import hashlib
+import itertools
 import pickle
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
 from typing import NamedTuple
 
 from isal import isal_zlib
 
-from cwl_udss.errors import InvalidImage
+from cwl_udss.errors import DamagedImage, InvalidImage
 from cwl_udss.images.compression import decompress
+from cwl_udss.images.file_kinds import LONGEST_BEGINNING, FileKind, identify
 from cwl_udss.images.read_ahead import read_ahead
 from cwl_udss.images.stream import Stream, truncated
 
@@ -92,6 +93,18 @@ class LayerIndex:
     number: int
     """Tells it from the others that were read. An image may have the same layer in several places.
     """
+    is_followed: bool
+    """Whether there is anything but zeros behind its end, which tar(1) does not read either."""
+
+
+class NoTar(InvalidImage):
+    """A layer that is something else."""
+
+    def __init__(self, kind: FileKind | None) -> None:
+        """`kind` is None if nobody knows what."""
+        what = f"{kind.name}, and no tar" if kind else "no tar"
+        super().__init__(f"a layer is {what}", "have it made again")
+        self.kind = kind
 
 
 class PackedMembers:
@@ -100,9 +113,14 @@ class PackedMembers:
 
     def __init__(self, members: Iterable[Member]) -> None:
         self._batches: list[bytes] = []
+        self._length = 0
         remaining = iter(members)
-        while batch := list(islice(remaining, _BATCH)):
+        while batch := list(itertools.islice(remaining, _BATCH)):
+            self._length += len(batch)
             self._batches.append(isal_zlib.compress(pickle.dumps(batch), level=0))
+
+    def __len__(self) -> int:
+        return self._length
 
     def __iter__(self) -> Iterator[Member]:
         for batch in self._batches:
@@ -123,20 +141,57 @@ def index_layer(
 ) -> LayerIndex:
     """Read a compressed layer to its end, decompressing, checksum and the rest side by side.
 
-    Raises InvalidImage if it is damaged, or too large, and what `take` raises.
+    Raises InvalidImage if it is no tar (NoTar), damaged, or too large, and what `take` raises.
     """
-    limits = limits or Limits()
-    checksum = hashlib.sha256()
     with (
         read_ahead(chunks) as compressed,
         read_ahead(decompress(compressed)) as uncompressed,
-        read_ahead(_checked(uncompressed, checksum, limits)) as layer,
     ):
-        members = PackedMembers(_members(Stream(layer), limits, take))
-        for _ in layer:  # padding, which is part of the whole
-            pass
-    diff_id = f"sha256:{checksum.hexdigest()}"
-    return LayerIndex(diff_id=diff_id, members=members, number=number)
+        return index_tar(uncompressed, limits, number=number, take=take)
+
+
+def index_tar(
+    chunks: Iterable[bytes],
+    limits: Limits | None = None,
+    *,
+    number: int = 0,
+    take: Take | None = None,
+) -> LayerIndex:
+    """Do the same with what is uncompressed."""
+    limits = limits or Limits()
+    checksum = hashlib.sha256()
+    with read_ahead(_checked(chunks, checksum, limits)) as layer:
+        beginning = _beginning(layer)
+        if not _may_be_tar(beginning):
+            raise NoTar(identify(beginning))
+        stream = Stream(itertools.chain([beginning], layer))
+        members = PackedMembers(_members(stream, limits, take))
+        # Padding is part of the whole, which is read to its end.
+        is_followed = sum(piece.tobytes().strip(b"\0") != b"" for piece in stream.rest()) > 0
+    if is_followed and not len(members):  # filesystems begin with zeros, as an empty tar
+        raise NoTar(identify(beginning))
+    return LayerIndex(
+        diff_id=f"sha256:{checksum.hexdigest()}",
+        members=members,
+        number=number,
+        is_followed=is_followed,
+    )
+
+
+def _beginning(chunks: Iterator[bytes]) -> bytes:
+    """What says what it is, and what has come with it."""
+    beginning = bytearray()
+    while len(beginning) < LONGEST_BEGINNING and (chunk := next(chunks, None)) is not None:
+        beginning += chunk
+    return bytes(beginning)
+
+
+def _may_be_tar(beginning: bytes) -> bool:
+    """Whether there is a header, the end, or nothing at all. A header that looks like one but for
+    its checksum is of a tar that is damaged."""
+    block = beginning[:_BLOCK]
+    is_end = not beginning[: 2 * _BLOCK].strip(b"\0")
+    return is_end or block[257:262] == b"ustar" or _has_right_sum(block)
 
 
 def _checked(chunks: Iterable[bytes], checksum: hashlib._Hash, limits: Limits) -> Iterator[bytes]:
@@ -190,10 +245,16 @@ def _next_header(
             return None
         _check_sum(block)
         flag = block[156:157]
-        if flag not in b"xgLK":
+        if flag in _REFUSED or b"GNU.volume.offset" in records:
+            what = _REFUSED.get(flag, _CONTINUED)
+            raise InvalidImage(f"a layer has {what}", "have it made again as one whole tar")
+        if flag == _LABEL:
+            records = dict(common)
+            continue
+        if flag not in b"xXgLK":
             return block, records
         content = _extended_content(stream, _number(block[124:136]), limits)
-        if flag == b"x":
+        if flag in b"xX":
             records.update(_pax_records(content))
         elif flag == b"g":
             common.update(_pax_records(content))
@@ -247,18 +308,30 @@ _KINDS = {
     b"1": Kind.HARD_LINK,
     b"2": Kind.SYMBOLIC_LINK,
     b"5": Kind.DIRECTORY,
+    b"D": Kind.DIRECTORY,  # of `tar --listed-incremental`: with a list of what was in it
 }
 _HEADER_ONLY = (b"1", b"2", b"3", b"4", b"5", b"6")
+# GNU tar's manual, "Basic Tar Format".
+_LABEL = b"V"  # the name of the whole, with `tar --label`
+_CONTINUED = "the rest of a file of which another volume has the beginning (tar --multi-volume)"
+_REFUSED = {b"M": _CONTINUED, b"N": "names as GNU tar wrote them before 1993"}
 
 
 def _check_sum(block: bytes) -> None:
-    total = sum(block) - sum(block[148:156]) + 8 * ord(" ")
-    stored = _number(block[148:156])
-    if stored == total:
-        return
-    # Some old writers added up signed characters.
-    if stored != total - 256 * sum(1 for byte in block[:148] + block[156:] if byte > 127):
+    if not _has_right_sum(block):
         raise _corrupt("has a header with a wrong checksum")
+
+
+def _has_right_sum(block: bytes) -> bool:
+    total = sum(block) - sum(block[148:156]) + 8 * ord(" ")
+    try:
+        stored = _number(block[148:156])
+    except (InvalidImage, IndexError):  # there is none
+        return False
+    if stored == total:
+        return True
+    # Some old writers added up signed characters.
+    return stored == total - 256 * sum(1 for byte in block[:148] + block[156:] if byte > 127)
 
 
 def _number(field: bytes) -> int:
@@ -402,8 +475,8 @@ def _decimal(text: bytes) -> int:
     return int(text)
 
 
-def _corrupt(problem: str) -> InvalidImage:
-    return InvalidImage(f"a layer {problem}", "the image is damaged: have it pushed again")
+def _corrupt(problem: str) -> DamagedImage:
+    return DamagedImage(f"a layer {problem}", "the image is damaged: have it pushed again")
 
 
 def _too_large() -> InvalidImage:

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Decompresses layers, whatever their media type calls them, in pieces of bounded size."""
+"""Decompresses layers, whatever their media type calls them, in pieces of bounded size.
+
+What a zstd frame refers back to (its window) is in memory, too: nothing for most, up to 2 GiB for
+what `zstd --long=31` has made.
+"""
 
 from __future__ import annotations
 
@@ -8,26 +12,32 @@ import itertools
 import lzma
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Protocol
 
 from isal import igzip_lib
 
-from cwl_udss.errors import InvalidImage
+from cwl_udss.errors import DamagedImage, InvalidImage
 
 if sys.version_info >= (3, 14):
     from compression import zstd
 else:
     from backports import zstd
 
-LONGEST_MAGIC = 4
+LONGEST_MAGIC = 5
 _GZIP = b"\x1f\x8b"
 _ZSTD = b"\x28\xb5\x2f\xfd"
 _ZSTD_SKIPPABLE = b"\x2a\x4d\x18"  # after a byte 0x50 to 0x5f: zstd_compression_format.md
 _XZ = b"\xfd7zX"
 _BZIP2 = b"BZh"
-_OTHERS = {b"<": "a web page", b"{": "JSON"}
+_LZMA = (
+    b"\x5d\0\0"  # lzma-file-format.txt: what all encoders write for lc, lp, pb; a tar has a name
+)
 _PIECE_BYTES = 1 << 20
-_WINDOW_LOG = 27  # what the zstd command accepts without being told otherwise
+# zstd's own limit, of `zstd --long=31`: Docker and Podman take such layers and files, too. Only the
+# command takes no more than 27 without being told.
+_WINDOW_LOG = 31 if sys.maxsize > 1 << 32 else 30
+_DAMAGED_ADVICE = "the image is damaged: have it made again"
 
 
 # bz2 raises OSError; isal's stub declares its exception as an instance.
@@ -53,10 +63,10 @@ class _Decompressor(Protocol):
 
 
 def decompress(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the uncompressed bytes of a tar in gzip, zstd, xz, bzip2 or none of them, told by its
-    first bytes (Docker takes all of these for layers and archives).
+    """Yield the uncompressed bytes of what is in gzip, zstd, xz, lzma, bzip2 or none of them, told
+    by its first bytes (Docker takes nearly all of these for layers and archives).
 
-    All of `chunks` is read. Raises InvalidImage for anything else, and for damaged data.
+    All of `chunks` is read. Raises InvalidImage for damaged data.
     """
     iterator = iter(chunks)
     beginning = b""
@@ -64,17 +74,14 @@ def decompress(chunks: Iterable[bytes]) -> Iterator[bytes]:
         beginning += chunk
     stream = itertools.chain([beginning], iterator)
     compression = _compression(beginning)
-    if compression is not None:
-        return _decompress(stream, *compression)
-    for magic, name in _OTHERS.items():
-        if beginning.startswith(magic):
-            raise InvalidImage(f"a layer is {name}, and no tar", "have it made again")
-    return stream
+    return stream if compression is None else _decompress(stream, *compression)
 
 
-def is_compressed(beginning: bytes) -> bool:
-    """Say whether decompress() would change what begins so (LONGEST_MAGIC bytes are enough)."""
-    return _compression(beginning) is not None
+def compression_name(beginning: bytes) -> str:
+    """Return what decompress() would undo of what begins so (LONGEST_MAGIC bytes are enough), ""
+    for nothing."""
+    compression = _compression(beginning)
+    return "" if compression is None else compression[1]
 
 
 def _compression(beginning: bytes) -> tuple[Callable[[], _Decompressor], str] | None:
@@ -86,6 +93,9 @@ def _compression(beginning: bytes) -> tuple[Callable[[], _Decompressor], str] | 
         return lzma.LZMADecompressor, "xz"
     if beginning.startswith(_BZIP2):
         return bz2.BZ2Decompressor, "bzip2"
+    # The size of the dictionary comes next: at least 4 KiB.
+    if beginning.startswith(_LZMA) and any(beginning[3:LONGEST_MAGIC]):
+        return partial(lzma.LZMADecompressor, lzma.FORMAT_ALONE), "lzma"
     return None
 
 
@@ -116,11 +126,21 @@ def _decompress(
             try:
                 piece = current.decompress(data, _PIECE_BYTES)
             except _DAMAGE as error:
-                raise InvalidImage(f"a layer is damaged {name}", "have it made again") from error
+                raise _unreadable(name, error) from error
             if piece:
                 yield piece
             data = b""
             if current.eof:
                 data, current = current.unused_data, None
     if current is not None:
-        raise InvalidImage(f"a layer ends in the middle of {name}", "have it made again")
+        raise DamagedImage(f"a layer ends in the middle of {name}", _DAMAGED_ADVICE)
+
+
+def _unreadable(name: str, error: Exception) -> InvalidImage:
+    # zstd_errors.h, frameParameter_windowTooLarge: there is no other sign of it in Python.
+    if "too much memory" in str(error):
+        return InvalidImage(
+            f"a layer is {name} with a window of more than {1 << _WINDOW_LOG - 30} GiB",
+            "have it packed with a smaller one, as without --ultra --long",
+        )
+    return DamagedImage(f"a layer is damaged {name}", _DAMAGED_ADVICE)

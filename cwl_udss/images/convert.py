@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from cwl_udss.errors import ImageError, InvalidImage
+from cwl_udss.errors import DamagedImage, ImageError, InvalidImage
 from cwl_udss.images.archive import LayerIndex, Member, index_layer
 from cwl_udss.images.contents import Sink
 from cwl_udss.images.directory import DirectorySink
@@ -49,6 +49,8 @@ class Source:
     """Gives a layer's bytes once, checked; called from several threads."""
     verb: str = "pull"
     """What is done, for the log."""
+    remedy: str = "the image is damaged: have it pushed again"
+    """What to do if a layer is damaged."""
 
 
 def convert_in_turn(source: Source, store: Store) -> StoredImage:
@@ -84,7 +86,7 @@ def convert(source: Source, store: Store) -> None:
     distinct = list({layer.digest: layer for layer in source.layers}.values())
     with store.work() as work, pull_progress(source.name, distinct, source.verb) as progress:
         made = work / "image"
-        with new_root(made, work / "contents", store) as sink:
+        with new_root(made, work / "contents", store) as sink, _explained(source):
 
             def chunks(layer: Descriptor) -> Iterator[bytes]:
                 for chunk in _layer(source, layer, work, store):
@@ -111,6 +113,15 @@ def new_root(made: Path, spool: Path, store: Store) -> Iterator[Sink]:
         sink = SquashfsSink(destination, spool, store.compression)
     with contextlib.closing(sink):
         yield sink
+
+
+@contextlib.contextmanager
+def _explained(source: Source) -> Iterator[None]:
+    """Say of which image a layer is, and what to do about where it has come from."""
+    try:
+        yield
+    except DamagedImage as error:
+        raise DamagedImage(f"{source.name}: {error.problem}", source.remedy) from error
 
 
 def _read_layers(
@@ -172,7 +183,7 @@ def _merge(source: Source, read: Mapping[str, LayerIndex]) -> Tree:
     if source.diff_ids is not None and found != source.diff_ids:
         raise InvalidImage(
             f"the layers of {source.name} are not those that its configuration names",
-            "the image is damaged: have it made again",
+            source.remedy,
         )
     tree = merge_layers(layers)
     ensure_mount_points(tree)

@@ -1,26 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images out of files: what `docker save` and OCI tools write, and root filesystems in a tar.
+"""Images out of files and directories: what `docker save`, OCI tools, skopeo and podman write, and
+root filesystems in a tar.
 
-The formats: OCI image-spec (image-layout.md), and moby's image/spec/v1.2.md, "Combined Image JSON +
-Filesystem Changeset Format". No path in an archive is resolved on the host: its headers are read,
-and contents are cut out of it by their offsets.
+The formats: OCI image-spec (image-layout.md), moby's image/spec/v1.2.md, "Combined Image JSON +
+Filesystem Changeset Format", and containers-transports(5), "dir:".
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-import posixpath
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from cwl_udss.errors import ImageError, InvalidImage
-from cwl_udss.images.archive import Kind, LayerIndex, Member, index_layer
-from cwl_udss.images.choice import Documents, choose_from_layout
-from cwl_udss.images.compression import LONGEST_MAGIC, decompress, is_compressed
+from cwl_udss.errors import DamagedImage, ImageError, InvalidImage
+from cwl_udss.images.choice import ChosenImage, Documents, choose_from_layout, choose_image
 from cwl_udss.images.convert import Source
+from cwl_udss.images.image_files import ImageFile, TarFile, UnpackedFile, open_tar
 from cwl_udss.images.manifest import (
     LARGEST_DOCUMENT,
     Descriptor,
@@ -30,64 +28,47 @@ from cwl_udss.images.manifest import (
     parse_config,
 )
 
-_CHUNK_BYTES = 1 << 20
 _DOCKER_LISTING = "manifest.json"
 _OCI_LISTING = "index.json"
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImageFile:
-    """A tar of an image, uncompressed, and what is in it."""
-
-    name: str
-    """For messages: the path or URL that the person gave."""
-    path: Path
-    index: LayerIndex
-    members: dict[str, Member]
+_OCI_MARK = "oci-layout"
+_TRANSPORT_MARK = ("version", b"Directory Transport Version:")
 
 
 def read_image_file(kind: str, path: Path, name: str, platform: Platform, work: Path) -> Source:
     """Return the image in a file: "load" for an archive, "import" for a root filesystem, or "any".
 
-    `work` is a directory for what has to be unpacked. Raises ImageError if it is none of that kind.
+    `path` may be a directory with what would be in an archive. `work` is a directory for what has
+    to be unpacked. Raises ImageError if it is none of that kind.
     """
-    file = open_image_file(path, name, work)
-    is_archive = is_image_archive(file) if kind == "any" else kind == "load"
-    return (archived_image if is_archive else imported_image)(file, platform)
+    if path.is_dir():
+        return _image_in_directory(kind, UnpackedFile(name=name, path=path), platform)
+    file = open_tar(path, name, work)
+    if kind == "load" or (kind == "any" and is_image(file)):
+        return archived_image(file, platform)
+    return imported_image(file, platform)
 
 
-def open_image_file(path: Path, name: str, work: Path) -> ImageFile:
-    """Read a tar's headers. A compressed one is unpacked into `work`, as its pieces are read out of
-    order. Raises ImageError if it cannot be read, or is no tar."""
-    try:
-        plain = work / "archive.tar"
-        with path.open("rb") as stream, plain.open("xb") as copy:
-            packed = is_compressed(stream.read(LONGEST_MAGIC))
-            stream.seek(0)
-            chunks = decompress(_read(stream))
-            index = index_layer(_copied(chunks, copy) if packed else chunks)
-    except InvalidImage as error:
-        problem = error.problem.replace("a layer", name, 1)
-        raise InvalidImage(problem, error.advice) from error
-    except OSError as error:
-        raise ImageError(f"{name} cannot be read: {error.strerror}", "look at its path") from error
-    members = {_normal(member.path.decode("utf-8", "replace")): member for member in index.members}
-    return ImageFile(name=name, path=plain if packed else path, index=index, members=members)
+def is_image_directory(path: Path) -> bool:
+    """Say whether a directory is an image that some tool has written, and no root filesystem."""
+    return is_image(UnpackedFile(name=str(path), path=path))
 
 
-def is_image_archive(file: ImageFile) -> bool:
-    """Say whether it is one that `docker load` would take, rather than a root filesystem."""
-    return _DOCKER_LISTING in file.members or _OCI_LISTING in file.members
+def is_image(file: ImageFile) -> bool:
+    """Say whether it is an image rather than a root filesystem, which may have files that are
+    called so, too."""
+    return _is_transport(file) or _is_docker_listing(file) or _is_oci_listing(file)
 
 
 def archived_image(file: ImageFile, platform: Platform) -> Source:
-    """Return the image in an archive of `docker save` or in an OCI layout.
+    """Return the image in what `docker save` writes, in an OCI layout, or in skopeo's `dir:`.
 
     Raises InvalidImage if there is none, or several.
     """
-    if _DOCKER_LISTING in file.members:  # which new archives have beside the other
+    if _is_transport(file):
+        return _transport_image(file, platform)
+    if file.size(_DOCKER_LISTING) is not None:  # which new archives have beside the other
         return _docker_image(file, platform)
-    if _OCI_LISTING in file.members:
+    if file.size(_OCI_LISTING) is not None:
         return _oci_image(file, platform)
     raise InvalidImage(
         f"{file.name} is no image: it has neither {_DOCKER_LISTING} nor {_OCI_LISTING}",
@@ -95,10 +76,20 @@ def archived_image(file: ImageFile, platform: Platform) -> Source:
     )
 
 
-def imported_image(file: ImageFile, platform: Platform) -> Source:
+def _image_in_directory(kind: str, directory: UnpackedFile, platform: Platform) -> Source:
+    if is_image(directory) and kind != "import":
+        return archived_image(directory, platform)
+    if is_image(directory):
+        problem, advice = "an image, and no root filesystem", "give it as dockerLoad"
+    else:
+        problem = "a directory, and no image"
+        advice = "a root filesystem goes into dockerImageId, as a path with a / in it"
+    raise InvalidImage(f"{directory.name} is {problem}", advice)
+
+
+def imported_image(file: TarFile, platform: Platform) -> Source:
     """Return an image that is nothing but a root filesystem, as `docker import` makes it."""
-    size = file.path.stat().st_size
-    layer = Descriptor(media_type="", digest=file.index.diff_id, size=size)
+    layer = Descriptor(media_type="", digest=file.index.diff_id, size=file.path.stat().st_size)
     config = {
         "os": platform.os,
         "architecture": platform.architecture,
@@ -112,7 +103,7 @@ def imported_image(file: ImageFile, platform: Platform) -> Source:
         layers=(layer,),
         diff_ids=(layer.digest,),
         config_document=document,
-        read=lambda _: _read_range(file.path, 0, size),
+        read=lambda _: file.read_all(),
         verb="load",
     )
 
@@ -135,115 +126,158 @@ def _docker_image(file: ImageFile, platform: Platform) -> Source:
     if len(layer_paths) != len(config.diff_ids) or not all(map(is_digest, config.diff_ids)):
         raise InvalidImage(
             f"{file.name} has {len(layer_paths)} layers that are not its configuration's",
-            "save it again",
+            file.remedy,
         )
-    layers = {
-        digest: _member(file, path)
-        for digest, path in zip(config.diff_ids, layer_paths, strict=True)
-    }
+    layers = dict(zip(config.diff_ids, layer_paths, strict=True))
     return Source(
         name=file.name,
         digest=_digest(document),
         layers=tuple(
-            Descriptor(media_type="", digest=digest, size=layers[digest].size)
+            Descriptor(media_type="", digest=digest, size=_size(file, layers[digest]))
             for digest in config.diff_ids
         ),
         diff_ids=config.diff_ids,
         config_document=document,
-        read=lambda layer: _read_member(file, layers[layer.digest]),
+        read=lambda layer: file.read(layers[layer.digest]),
         verb="load",
+        remedy=file.remedy,
     )
 
 
 def _oci_image(file: ImageFile, platform: Platform) -> Source:
-    documents = Documents(
-        manifest=lambda digest: _blob(file, digest),
-        config=lambda descriptor: _blob(file, descriptor.digest),
-    )
     index = _content(file, _OCI_LISTING)
-    try:
+    documents = Documents(
+        manifest=lambda digest: _checked_content(file, _blob_path(digest), digest),
+        config=lambda config: _checked_content(file, _blob_path(config.digest), config.digest),
+    )
+    with _named(file):
         image = choose_from_layout(index, documents, platform)
+    return _chosen_image(file, image, _blob_path)
+
+
+def _transport_image(file: ImageFile, platform: Platform) -> Source:
+    """The manifest as a registry had it, and blobs by their bare digests. What a list names (after
+    `skopeo copy --all`) is beside it."""
+    document = _content(file, _DOCKER_LISTING)
+    documents = Documents(
+        manifest=lambda digest: _checked_content(
+            file, f"{_transport_path(digest)}.manifest.json", digest
+        ),
+        config=lambda config: _checked_content(file, _transport_path(config.digest), config.digest),
+    )
+    with _named(file):
+        image = choose_image(document, _digest(document), documents, platform)
+    return _chosen_image(file, image, _transport_path)
+
+
+@contextlib.contextmanager
+def _named(file: ImageFile) -> Iterator[None]:
+    """Say of which file a document is, if that is not said."""
+    try:
+        yield
     except ImageError as error:
         if file.name in error.problem:
             raise
         raise type(error)(f"{file.name}: {error.problem}", error.advice) from error
+
+
+def _chosen_image(file: ImageFile, image: ChosenImage, path: Callable[[str], str]) -> Source:
+    """What to read; `path` says where a blob is."""
+    for layer in image.layers:
+        _size(file, path(layer.digest))
     return Source(
         name=file.name,
         digest=image.digest,
         layers=image.layers,
         diff_ids=image.diff_ids,
         config_document=image.config_document,
-        read=lambda layer: _read_member(file, _member(file, _blob_path(layer.digest))),
+        read=lambda layer: _checked(file, path(layer.digest), layer.digest),
         verb="load",
+        remedy=file.remedy,
     )
-
-
-def _blob(file: ImageFile, digest: str) -> bytes:
-    content = _content(file, _blob_path(digest))
-    if _digest(content) != digest:
-        raise InvalidImage(f"{file.name}: {digest} is not what its name says", "save it again")
-    return content
 
 
 def _blob_path(digest: str) -> str:
     return f"blobs/{digest.replace(':', '/')}"
 
 
+def _transport_path(digest: str) -> str:
+    return digest.partition(":")[2]
+
+
+def _is_transport(file: ImageFile) -> bool:
+    name, beginning = _TRANSPORT_MARK
+    return _content_if_any(file, name).startswith(beginning)
+
+
+def _is_docker_listing(file: ImageFile) -> bool:
+    listing = _json_if_any(file, _DOCKER_LISTING)
+    entries = listing if isinstance(listing, list) else []
+    return any(
+        isinstance(entry, dict) and {"Config", "Layers"} <= entry.keys() for entry in entries
+    )
+
+
+def _is_oci_listing(file: ImageFile) -> bool:
+    if file.size(_OCI_MARK) is not None:
+        return True
+    listing = _json_if_any(file, _OCI_LISTING)
+    return isinstance(listing, dict) and "manifests" in listing
+
+
+def _json_if_any(file: ImageFile, path: str) -> Any:
+    """What a document says; None if it is none."""
+    with contextlib.suppress(ValueError, RecursionError):
+        return json.loads(_content_if_any(file, path))
+    return None
+
+
+def _content_if_any(file: ImageFile, path: str) -> bytes:
+    """What a root filesystem has there may be anything, or not be for everybody to read."""
+    with contextlib.suppress(ImageError):
+        return _content(file, path)
+    return b""
+
+
 def _json(file: ImageFile, path: str) -> Any:
     try:
         return json.loads(_content(file, path))
-    except ValueError as error:
-        raise InvalidImage(f"{file.name}: {path} is no JSON", "save it again") from error
+    except (ValueError, RecursionError) as error:
+        raise InvalidImage(f"{file.name}: {path} is no JSON", file.remedy) from error
 
 
 def _content(file: ImageFile, path: str) -> bytes:
-    member = _member(file, path)
-    if member.size > LARGEST_DOCUMENT:
-        raise InvalidImage(f"{file.name}: {path} is larger than any such file", "save it again")
-    return b"".join(_read_member(file, member))
+    if _size(file, path) > LARGEST_DOCUMENT:
+        raise InvalidImage(f"{file.name}: {path} is larger than any such file", file.remedy)
+    return b"".join(file.read(path))
 
 
-def _member(file: ImageFile, path: str) -> Member:
-    """The file at a path; old archives have links to layers that several images share."""
-    name = _normal(path)
-    for _ in range(2):
-        member = file.members.get(name)
-        if member is None:
-            break
-        if member.kind is Kind.FILE:
-            return member
-        link = member.link.decode("utf-8", "replace")
-        if member.kind is Kind.SYMBOLIC_LINK:
-            link = posixpath.join(posixpath.dirname(name), link)
-        name = _normal(link)
-    raise InvalidImage(f"{file.name} lacks {path}, which it names", "save it again")
+def _checked_content(file: ImageFile, path: str, digest: str) -> bytes:
+    content = _content(file, path)
+    if _digest(content) != digest:
+        raise _wrong(file, digest)
+    return content
 
 
-def _read_member(file: ImageFile, member: Member) -> Iterator[bytes]:
-    return _read_range(file.path, member.offset, member.size)
-
-
-def _read_range(path: Path, offset: int, size: int) -> Iterator[bytes]:
-    with path.open("rb") as stream:
-        stream.seek(offset)
-        while size and (chunk := stream.read(min(size, _CHUNK_BYTES))):
-            size -= len(chunk)
-            yield chunk
-
-
-def _read(stream: Any) -> Iterator[bytes]:
-    while chunk := stream.read(_CHUNK_BYTES):
+def _checked(file: ImageFile, path: str, digest: str) -> Iterator[bytes]:
+    """The content of a blob, which is checked at its end."""
+    checksum = hashlib.sha256()
+    for chunk in file.read(path):
+        checksum.update(chunk)
         yield chunk
+    if f"sha256:{checksum.hexdigest()}" != digest:
+        raise _wrong(file, digest)
 
 
-def _copied(chunks: Iterable[bytes], copy: Any) -> Iterator[bytes]:
-    for chunk in chunks:
-        copy.write(chunk)
-        yield chunk
+def _size(file: ImageFile, path: str) -> int:
+    size = file.size(path)
+    if size is None:
+        raise InvalidImage(f"{file.name} lacks {path}, which it names", file.remedy)
+    return size
 
 
-def _normal(path: str) -> str:
-    return posixpath.normpath(f"/{path}").lstrip("/")
+def _wrong(file: ImageFile, digest: str) -> DamagedImage:
+    return DamagedImage(f"{file.name}: {digest} is not what its name says", file.remedy)
 
 
 def _digest(content: bytes) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from cwl_udss.errors import InvalidImage
+from cwl_udss.errors import DamagedImage
 
 
 class Stream:
@@ -30,7 +30,7 @@ class Stream:
         return data
 
     def pieces(self, size: int) -> Iterator[memoryview]:
-        """The next bytes, uncopied. Raises InvalidImage if the stream ends before."""
+        """The next bytes, uncopied. Raises DamagedImage if the stream ends before."""
         while size:
             piece = memoryview(self._chunk)[self._position : self._position + size]
             if piece:
@@ -42,10 +42,19 @@ class Stream:
                 raise truncated()
 
     def skip_to(self, offset: int) -> None:
-        """Go on without looking. Raises InvalidImage if the stream ends before."""
+        """Go on without looking. Raises DamagedImage if the stream ends before."""
         if offset != self.offset:
             for _ in self.pieces(offset - self.offset):
                 pass
+
+    def rest(self) -> Iterator[memoryview]:
+        """All that is left, uncopied."""
+        while True:
+            piece = memoryview(self._chunk)[self._position :]
+            self.offset += len(piece)
+            yield piece
+            if not self._next():
+                return
 
     def _next(self) -> bool:
         chunk = next(self._chunks, None)
@@ -53,6 +62,6 @@ class Stream:
         return chunk is not None
 
 
-def truncated() -> InvalidImage:
+def truncated() -> DamagedImage:
     """What to raise where more must come."""
-    return InvalidImage("a layer ends too early", "the image is damaged: have it pushed again")
+    return DamagedImage("a layer ends too early", "the image is damaged: have it pushed again")

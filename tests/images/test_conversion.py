@@ -278,7 +278,11 @@ BAD = {
     "truncated content": ([tar(file("a", "x" * 5000))[:2000]], "too early"),
     "truncated header": ([tar(file("a"))[:700]], "too early"),
     "neither gzip nor tar": ([b"<html>not found</html>" * 50], "web page"),
-    "noise": ([b"\x01\x02noise" * 500], "checksum|number"),
+    "noise": ([b"\x01\x02noise" * 500], "no tar"),
+    "a filesystem, which begins with zeros": (
+        [bytes(1080) + b"\x53\xef" + bytes(5000) + b"x"],
+        "ext4 filesystem, and no tar",
+    ),
     "xz": ([b"\xfd7zXZ\0" + bytes(100)], "xz"),
     "corrupt first header": ([b"x" + tar(file("a"))[1:]], "checksum"),
     "corrupt second header": (
