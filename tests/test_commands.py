@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,30 @@ def test_pulling_goes_on_after_one_that_fails(run_command: Command, tmp_path: Pa
     assert done.returncode == 1
     assert "busybox:1.36" in done.stdout
     assert "127.0.0.1:1 does not answer" in done.stderr
+
+
+def test_a_mistyped_path_is_not_pulled(run_command: Command) -> None:
+    names = ("none.cwl", "./none.sif", "none.tar", "dir/none.cwl", "none.cwl#main")
+    done = run_command("cwl-udss", "images", "pull", *names)
+    assert done.returncode == 1
+    paths = [name.partition("#")[0] for name in names]
+    assert done.stderr.splitlines() == [
+        f"cwl-udss: there is no file {path}: look at its path" for path in paths
+    ]
+
+
+def test_an_image_in_a_file_is_pulled_and_exported_by_its_path(
+    run_command: Command, tmp_path: Path
+) -> None:
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root/content").write_text("x")
+    with tarfile.open(tmp_path / "root.tar", "w") as archive:
+        archive.add(tmp_path / "root", ".")
+    store = ("--udss-store", tmp_path / "store")
+    for command in (("pull",), ("export", "bundle.tar")):
+        done = run_command("cwl-udss", "images", *command, *store, "root.tar")
+        assert done.returncode == 0, done.stderr
+    assert (tmp_path / "bundle.tar").exists()
 
 
 def test_an_error_is_one_line(run_command: Command) -> None:

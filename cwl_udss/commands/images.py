@@ -20,7 +20,7 @@ from cwl_udss.images.bundle import export_images, import_images
 from cwl_udss.images.maintenance import prune, remove_named, verify
 from cwl_udss.images.manifest import this_platform
 from cwl_udss.images.pull import Images, When
-from cwl_udss.images.request import ImageRequest
+from cwl_udss.images.request import ImageRequest, is_path
 from cwl_udss.settings import Settings
 from cwl_udss.steps.shared import Steps, open_store
 
@@ -57,6 +57,10 @@ def _requests(options: argparse.Namespace, steps: Steps) -> list[ImageRequest]:
 
             load_document(steps, name, options.overrides)
             requests += steps.expected
+        elif is_path(name):
+            # As it is known to the store, wherever the person is.
+            known = os.path.abspath(name) if os.path.exists(name) else name
+            requests.append(ImageRequest(image_id=known))
         else:
             requests.append(ImageRequest(pull=name))
     return list(dict.fromkeys(requests))

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import stat
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Mapping
@@ -13,11 +16,19 @@ from urllib.parse import unquote, urlsplit
 
 from cwl_udss.errors import ImageError
 from cwl_udss.images.formats import ImageFormat
+from cwl_udss.images.listing import walk
 from cwl_udss.images.manifest import ImageConfig, Platform, this_platform
 from cwl_udss.images.node import NodeImages
 from cwl_udss.images.pull import Images, When
 from cwl_udss.images.store import Store, StoredImage
 from cwl_udss.runtimes.bwrap import Bubblewrap
+
+# Of documents, and of what is tried as an image.
+_ENDINGS = (
+    *(".cwl", ".yml", ".yaml", ".json", ".sif", ".simg", ".img", ".sqfs", ".sqsh", ".squashfs"),
+    *(".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.lzma", ".tar.zst"),
+    *(".tzst", ".tar.lz4", ".zip", ".ext3", ".ext4", ".iso", ".oci"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,10 +138,19 @@ class RequestedImages:
         # A bare word is a name, even where a file is called so.
         path = _local_path(name, request.base) if "/" in name else None
         if path is None or not path.exists():
-            return self._images.get(name, self._when)
+            return self._known(name)
         if path.is_dir():
-            return _directory_image(path, self._platform)
+            from cwl_udss.images.local import is_image_directory
+
+            if not is_image_directory(path):
+                return _directory_image(path, self._platform)
         return self._from_file("any", name, request.base)
+
+    def _known(self, name: str) -> StoredImage:
+        """An image by its name, which may be any that somebody has given it."""
+        if is_path(name) and self._store.find(name, self._platform) is None:
+            raise _no_file(name)
+        return self._images.get(name, self._when)
 
     def _from_file(self, kind: str, location: str, base: Path) -> StoredImage:
         """An image in a file or at a URL; neither is read again while it is the same."""
@@ -138,7 +158,7 @@ class RequestedImages:
         name = location if path is None else str(path)
         try:
             # What is at a URL now nobody knows without asking: as with a tag, what was there holds.
-            facts = () if path is None else (path.stat().st_size, path.stat().st_mtime_ns)
+            facts = () if path is None else (_stamp(path),)
         except OSError as error:
             raise ImageError(
                 f"the image {location} cannot be read: {error.strerror}", "look at its path"
@@ -173,6 +193,36 @@ def _local_path(location: str, base: Path) -> Path | None:
     path = Path(unquote(parts.path)) if parts.scheme == "file" else Path(location)
     # Relative to the document; else to where the person is, as with cwltool.
     return base / path if (base / path).exists() else path.absolute()
+
+
+def is_path(text: str) -> bool:
+    """Say whether a text can only be meant as a file's or directory's path, not as an image's name.
+    Names of images may have slashes and dots in them, too."""
+    if "://" in text:
+        return text.startswith("file://")
+    if text.startswith(("/", "./", "../", "~")) or "#" in text or text in (".", ".."):
+        return True
+    has_tag_or_digest = "@" in text or ":" in text.rpartition("/")[2]
+    return not has_tag_or_digest and text.lower().endswith(_ENDINGS)
+
+
+def _no_file(text: str) -> ImageError:
+    """What to raise for a path at which there is nothing."""
+    path = text.partition("#")[0]
+    if os.path.exists(path):
+        return ImageError(f"{text} is no name of an image", f"for the file, write ./{path}")
+    return ImageError(f"there is no file {path}", "look at its path")
+
+
+def _stamp(path: Path) -> str:
+    """What is another as soon as a file has changed, or one in a directory."""
+    status = path.stat()
+    if not stat.S_ISDIR(status.st_mode):
+        return f"{status.st_size} {status.st_mtime_ns}"
+    checksum = hashlib.sha256()
+    for name, _, found in walk(os.fsencode(path)):
+        checksum.update(b"%s\0%d %d\n" % (name, found.st_size, found.st_mtime_ns))
+    return checksum.hexdigest()
 
 
 def _directory_image(path: Path, platform: Platform) -> StoredImage:

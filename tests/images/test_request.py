@@ -9,6 +9,8 @@ import hashlib
 import http.server
 import json
 import lzma
+import shutil
+import subprocess
 import tarfile
 import threading
 from collections.abc import Callable, Iterator
@@ -18,12 +20,13 @@ from typing import Any
 import pytest
 from backports import zstd
 from layers import Entry, describe, directory, entry, file, symlink, tar
+from needs import need
 from node_images import node
 
 from cwl_udss.errors import ImageError, InvalidImage
 from cwl_udss.images.manifest import this_platform
 from cwl_udss.images.pull import Images, When
-from cwl_udss.images.request import ImageRequest, RequestedImages, parse_request
+from cwl_udss.images.request import ImageRequest, RequestedImages, is_path, parse_request
 from cwl_udss.images.store import Store, StoredImage
 
 LOWER = tar(directory("bin"), file("bin/tool", "old"), file("bin/gone"))
@@ -240,6 +243,221 @@ def test_one_image_of_several_is_not_guessed(get: Any, tmp_path: Path) -> None:
     (tmp_path / "image.tar").write_bytes(oci_archive(images=2))
     with pytest.raises(InvalidImage, match="holds 2 images"):
         get(load="image.tar")
+
+
+def unpacked(archive: bytes, path: Path) -> Path:
+    """The directory with what is in an archive."""
+    path.mkdir()
+    subprocess.run(["tar", "-C", path, "-xf", "-"], input=archive, check=True)
+    return path
+
+
+def transport_directory(path: Path, document: bytes = b"", name: str = "manifest.json") -> Path:
+    """As `skopeo copy … dir:PATH` and `podman save --format docker-dir` write them."""
+    layout = unpacked(oci_archive(), path.with_name(f"{path.name}.layout"))
+    (entry,) = json.loads((layout / "index.json").read_bytes())["manifests"]
+    path.mkdir()
+    for content in (layout / "blobs/sha256").iterdir():
+        shutil.copy(content, path / content.name)
+    (path / entry["digest"].partition(":")[2]).rename(path / name)
+    if document:
+        (path / "manifest.json").write_bytes(document)
+    (path / "version").write_text("Directory Transport Version: 1.1\n")
+    shutil.rmtree(layout)
+    return path
+
+
+DIRECTORIES = {
+    "OCI layout": lambda path: unpacked(oci_archive(), path),
+    "unpacked docker save": lambda path: unpacked(docker_archive(), path),
+    "dir:": transport_directory,
+}
+
+
+@pytest.mark.parametrize("make", DIRECTORIES.values(), ids=DIRECTORIES.keys())
+def test_directories_that_are_images(
+    get: Any, tmp_path: Path, make: Callable[[Path], Path]
+) -> None:
+    made = make(tmp_path / "made")
+    image = get(load="made")
+    assert (image.path / "bin/tool").read_text() == "new"
+    assert not (image.path / "bin/gone").exists()
+    assert image.config.command == ("tool",)
+    for name in ("./made", str(made), f"file://{made}"):
+        assert get(image_id=name).digest == image.digest
+    assert get(load=f"file://{made}").digest == image.digest
+    with pytest.raises(InvalidImage, match=r"made is an image, and no root .* dockerLoad"):
+        get(import_="made")
+
+
+def test_the_same_image_has_one_digest(get: Any, tmp_path: Path) -> None:
+    (tmp_path / "oci.tar").write_bytes(oci_archive())
+    unpacked(oci_archive(), tmp_path / "layout")
+    transport_directory(tmp_path / "transport")
+    found = {get(load=name).digest for name in ("oci.tar", "layout", "transport")}
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize("transport", ["oci", "dir", "docker-archive", "oci-archive"])
+def test_what_skopeo_writes(get: Any, tmp_path: Path, transport: str) -> None:
+    if shutil.which("skopeo") is None:
+        need("needs the Debian package skopeo")
+    unpacked(oci_archive(), tmp_path / "layout")
+    name = f"{transport}:made" if transport != "docker-archive" else f"{transport}:made:a:1"
+    command = ["skopeo", "--insecure-policy", "copy", "-q", "oci:layout", name]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    assert (get(image_id="./made").path / "bin/tool").read_text() == "new"
+
+
+def test_a_directory_is_read_again_when_something_in_it_has_changed(
+    get: Any, tmp_path: Path
+) -> None:
+    made = unpacked(oci_archive(), tmp_path / "made")
+    first = get(load="made")
+    assert get(load="made").digest == first.digest
+    changed = config(LOWER, UPPER, config={"Cmd": ["other"]})
+    (made / "manifest.json").write_text(json.dumps([{"Config": "c", "Layers": ["1", "2"]}]))
+    for name, content in (("c", changed), ("1", LOWER), ("2", UPPER)):
+        (made / name).write_bytes(content)
+    assert get(load="made").config.command == ("other",)
+
+
+def test_of_a_list_in_a_directory_the_one_for_this_machine_is_taken(
+    get: Any, tmp_path: Path
+) -> None:
+    """As `skopeo copy --all` writes them."""
+    single = transport_directory(tmp_path / "single")
+    manifest = (single / "manifest.json").read_bytes()
+    found = this_platform()
+    platforms = [
+        {"os": found.os, "architecture": "mips"},
+        {"os": found.os, "architecture": found.architecture},
+    ]
+    entries = [
+        {"digest": digest(content), "size": len(content), "platform": platform}
+        for content, platform in zip((b"other", manifest), platforms, strict=True)
+    ]
+    listing = {
+        "mediaType": "application/vnd.oci.image.index.v1+json",
+        "manifests": entries,
+    }
+    name = f"{digest(manifest).partition(':')[2]}.manifest.json"
+    transport_directory(tmp_path / "made", json.dumps(listing).encode(), name)
+    assert get(load="made").digest == digest(manifest) == get(load="single").digest
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"manifest.json": '{"name": "an application of the web"}'},
+        {"manifest.json": "[]", "index.json": "[1]"},
+        {"manifest.json": '[{"Config": "x"}]', "version": "1.2"},
+        {"index.json": '{"pages": []}', "manifest.json": "no JSON"},
+        {"manifest.json": "[" * 100_000},
+    ],
+)
+def test_a_root_filesystem_may_have_files_that_are_called_so(
+    get: Any, tmp_path: Path, files: dict[str, str]
+) -> None:
+    root = tmp_path / "root"
+    (root / "bin").mkdir(parents=True)
+    (root / "version").symlink_to("/etc/hostname")
+    for name, content in files.items():
+        (root / name).unlink(missing_ok=True)
+        (root / name).write_text(content)
+    assert get(image_id="./root").path == root
+    (tmp_path / "root.tar").write_bytes(tar(*(file(name, files[name]) for name in files)))
+    assert (get(image_id="./root.tar").path / next(iter(files))).exists()
+
+
+def test_what_a_root_filesystem_keeps_to_itself_is_no_sign(get: Any, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "manifest.json").write_text("[]")
+    (root / "manifest.json").chmod(0)
+    assert get(image_id="./root").path == root
+
+
+def test_a_directory_that_is_no_image(get: Any, tmp_path: Path) -> None:
+    (tmp_path / "root/bin").mkdir(parents=True)
+    for fields in ({"load": "root"}, {"import_": "root"}):
+        with pytest.raises(
+            InvalidImage, match=r"root is a directory, and no image: .*dockerImageId"
+        ):
+            get(**fields)
+
+
+def test_no_link_is_followed_out_of_a_directory(get: Any, tmp_path: Path) -> None:
+    made = unpacked(oci_archive(), tmp_path / "made")
+    blobs = made / "blobs/sha256"
+    blobs.rename(tmp_path / "elsewhere")
+    blobs.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(InvalidImage, match=r"made lacks blobs/sha256/.* \(cp -rL\)"):
+        get(load="made")
+    blobs.unlink()
+    (tmp_path / "elsewhere").rename(made / "inside")
+    blobs.symlink_to("../inside")
+    assert (get(load="made").path / "bin/tool").read_text() == "new"
+
+
+def test_a_blob_that_is_another(get: Any, tmp_path: Path) -> None:
+    for name in ("layout", "transport"):
+        made = DIRECTORIES["OCI layout" if name == "layout" else "dir:"](tmp_path / name)
+        layer = gzip.compress(UPPER, mtime=0)
+        (path,) = made.rglob(digest(layer).partition(":")[2])
+        for content in (b"x" + layer[1:], layer[:-10], gzip.compress(LOWER, mtime=0)):
+            path.write_bytes(content)
+            with pytest.raises(InvalidImage, match=f"{digest(layer)} is not what its name says"):
+                get(load=name)
+        path.unlink()
+        with pytest.raises(InvalidImage, match=f"{name} lacks .*, which it names: save it again"):
+            get(load=name)
+
+
+def test_a_damaged_layer_in_an_archive_was_not_pushed(get: Any, tmp_path: Path) -> None:
+    damaged = gzip.compress(LOWER)[:-20]
+    (tmp_path / "image.tar").write_bytes(
+        tar(
+            file("c.json", config(LOWER).decode()),
+            entry("1", tarfile.REGTYPE, damaged),
+            file("manifest.json", json.dumps([{"Config": "c.json", "Layers": ["1"]}])),
+        )
+    )
+    message = "image.tar: a layer ends in the middle of gzip: save it again"
+    with pytest.raises(InvalidImage, match=message):
+        get(load="image.tar")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("/x/y", "./x", "../x", "~/x", ".", "file:///x", "wf.cwl", "dir/wf.cwl", "wf.cwl#main"),
+        *("a/b.tar", "x.TAR.GZ", "image.sif", "quay.io/no-such/wf.cwl", "x#y"),
+    ],
+)
+def test_what_can_only_be_a_path(text: str) -> None:
+    assert is_path(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("busybox", "busybox:1.36", "foo/bar:1", "localhost:5000/a/b", "quay.io/a/b:1.tar"),
+        *("a/b.tar:1", f"x.sif@sha256:{'0' * 64}", "docker.io/library/cwl", "a/tar", "sha256:abc"),
+        *("https://example.org/wf.cwl", "docker://busybox"),
+    ],
+)
+def test_what_may_be_the_name_of_an_image(text: str) -> None:
+    assert not is_path(text)
+
+
+def test_a_mistyped_path_is_not_asked_for_at_a_registry(get: Any, tmp_path: Path) -> None:
+    for name in ("./none.sif", "none.tar", "none/x.tar.gz", "/nowhere/image"):
+        with pytest.raises(ImageError, match=f"there is no file {name}: look at its path"):
+            get(image_id=name)
+    (tmp_path / "image.tar").write_bytes(docker_archive())
+    image = get(load="image.tar", image_id="named.tar")
+    assert get(image_id="named.tar").digest == image.digest
 
 
 def test_requirements() -> None:
