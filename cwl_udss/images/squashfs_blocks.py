@@ -6,6 +6,7 @@ Nothing of it is trusted: what is read, and what it becomes, is of bounded size.
 
 from __future__ import annotations
 
+import os
 import struct
 import sys
 import zlib
@@ -31,7 +32,6 @@ else:
     from backports import zstd
 
 _LARGEST_BLOCK = 1 << 20  # the format's limit
-_LARGEST_FILE = 1 << 50
 _USER_ATTRIBUTE = 0
 _GZIP, _ZSTD = 1, 6
 
@@ -44,6 +44,7 @@ class Image:
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
+        self._size = stream.seek(0, os.SEEK_END)
         fields = struct.unpack("<5I6H8Q", self.bytes_at(0, SUPERBLOCK_BYTES))
         magic, _, _, self.block_bytes, fragments, self._compressor, *_ = fields
         root, _, _, attributes, self._inodes, self._directories, fragment_table, _ = fields[11:]
@@ -111,13 +112,12 @@ class Image:
 
     def bytes_at(self, start: int, size: int) -> bytes:
         """Return bytes of the file."""
-        if size > _LARGEST_BLOCK or start > _LARGEST_FILE:
+        if size > _LARGEST_BLOCK:
             raise ValueError
-        self._stream.seek(start)
-        content = self._stream.read(size)
-        if len(content) != size:
+        if start + size > self._size:
             raise EOFError
-        return content
+        self._stream.seek(start)
+        return self._stream.read(size)
 
     def _data(self, start: int, size: int, length: int) -> bytes:
         content = self.bytes_at(start, size & ~STORED_AS_IT_IS)
