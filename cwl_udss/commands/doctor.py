@@ -23,6 +23,7 @@ from cwl_udss.images.formats import ImageFormat
 from cwl_udss.images.manifest import this_platform
 from cwl_udss.images.node import NodeImages
 from cwl_udss.images.registries import load_registries
+from cwl_udss.images.store import Store
 from cwl_udss.javascript import SandboxedNode
 from cwl_udss.resources import available_resources
 from cwl_udss.runtimes.probe import find_bubblewrap
@@ -88,7 +89,33 @@ def examine(settings: Settings, environment: Mapping[str, str], home: Path) -> I
             yield Finding(subject=subject, text=check())
         except UdssError as error:
             yield Finding(subject=subject, text=str(error), well=False)
+    yield from examine_programs(settings, environment)
     yield from examine_filesystems(settings, environment)
+
+
+def examine_programs(settings: Settings, environment: Mapping[str, str]) -> Iterator[Finding]:
+    """See whether programs of images can be executed where the images are; says nothing of places
+    where they can."""
+    store = open_store(settings)
+    for place in (settings.store, *settings.library):
+        try:
+            is_concerned = look_at(place).forbids_programs and (
+                store.format is ImageFormat.DIRECTORY
+                if place == settings.store
+                else any(image.format is ImageFormat.DIRECTORY for image in Store(place).images())
+            )
+            if not is_concerned:
+                continue
+            with _node_images(settings, environment) as node:
+                copies = f"images are copied to {node.unpacked_directory} on each node"
+        except (OSError, UdssError) as error:
+            yield Finding(subject="programs of images", text=str(error), well=False)
+            continue
+        yield Finding(
+            subject="programs of images",
+            text=f"they cannot be executed in {place} (mounted noexec): {copies}",
+            advice="keep images elsewhere (--udss-store), or as files (--udss-format squashfs)",
+        )
 
 
 def examine_filesystems(settings: Settings, environment: Mapping[str, str]) -> Iterator[Finding]:
@@ -158,16 +185,19 @@ def _scratch_advice(found: Filesystem) -> str:
 
 
 def _node(settings: Settings, environment: Mapping[str, str]) -> str:
-    store = open_store(settings)
-    with NodeImages(
-        store,
+    with _node_images(settings, environment) as node:
+        new = f"new images are kept as {_KEPT_AS[open_store(settings).format]}"
+        return f"{new}; SquashFS files are {node.describe()}"
+
+
+def _node_images(settings: Settings, environment: Mapping[str, str]) -> NodeImages:
+    return NodeImages(
+        open_store(settings),
         lambda: find_bubblewrap(settings.bwrap, environment.get("PATH")),
         scratch=settings.scratch,
         scratch_bytes=settings.scratch_images,
         environment=environment,
-    ) as node:
-        new = f"new images are kept as {_KEPT_AS[store.format]}"
-        return f"{new}; SquashFS files are {node.describe()}"
+    )
 
 
 def _versions() -> str:

@@ -17,14 +17,15 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from cwl_udss.errors import ImageError
+from cwl_udss.errors import ImageError, InvalidImage
 from cwl_udss.images.contents import Written, write_tree
-from cwl_udss.images.convert import make_in_turn
+from cwl_udss.images.convert import make_in_turn, new_root
 from cwl_udss.images.formats import ImageFormat
 from cwl_udss.images.listing import file_digest
 from cwl_udss.images.manifest import Platform, is_digest, parse_config
 from cwl_udss.images.snapshot import read_directory
 from cwl_udss.images.squashfs import SquashfsSink
+from cwl_udss.images.squashfs_reader import read_squashfs
 from cwl_udss.images.store import ROOT_NAMES, Store, StoredImage
 from cwl_udss.staging import remove_tree
 
@@ -58,7 +59,7 @@ def import_images(bundle: Path, store: Store) -> Iterator[StoredImage]:
             for member in archive.getmembers():
                 if member.isfile() and member.name.endswith(f"/{_FACTS}"):
                     yield _import(archive, member.name.rpartition("/")[0], store)
-    except (tarfile.TarError, KeyError, ValueError, TypeError, EOFError) as error:
+    except (InvalidImage, tarfile.TarError, KeyError, ValueError, TypeError, EOFError) as error:
         raise ImageError(
             f"{bundle} is no whole bundle of images ({error})", "export the images again"
         ) from error
@@ -95,15 +96,21 @@ def _import(archive: tarfile.TarFile, place: str, store: Store) -> StoredImage:
 
     def make() -> None:
         with store.work() as work:
+            taken = work / _ROOT
+            _extract(archive, f"{place}/{_ROOT}", taken, facts)
             made = work / "image"
-            made.mkdir()
-            _extract(archive, f"{place}/{_ROOT}", made / _ROOT, facts)
-            written = Written(
-                entries=int(facts["entries"]),
-                bytes=(made / _ROOT).stat().st_size,
-                digest=str(facts["content"]),
-            )
-            store.publish(made, digest, document, written, ImageFormat.SQUASHFS)
+            if store.format is ImageFormat.SQUASHFS:  # it is one already, however it is packed
+                made.mkdir()
+                taken.rename(made / _ROOT)
+                written = Written(
+                    entries=int(facts["entries"]),
+                    bytes=(made / _ROOT).stat().st_size,
+                    digest=str(facts["content"]),
+                )
+            else:
+                with new_root(made, work / "contents", store) as sink:
+                    written = write_tree(*read_squashfs(taken), sink)
+            store.publish(made, digest, document, written)
 
     names = [str(name) for name in facts["names"]]
     image = make_in_turn(digest, store, make, ", ".join(names))

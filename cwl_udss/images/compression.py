@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Decompresses layers, whatever their media type calls them, in pieces of bounded size.
 
-What a zstd frame refers back to (its window) is in memory, too: nothing for most, up to 2 GiB for
-what `zstd --long=31` has made.
+What the data refer back to is in memory, too: some MiB for most, up to 2 GiB for what `zstd
+--long=31` has made.
 """
 
 from __future__ import annotations
@@ -37,6 +37,9 @@ _PIECE_BYTES = 1 << 20
 # zstd's own limit, of `zstd --long=31`: Docker and Podman take such layers and files, too. Only the
 # command takes no more than 27 without being told.
 _WINDOW_LOG = 31 if sys.maxsize > 1 << 32 else 30
+_MOST_MEMORY = 1 << _WINDOW_LOG  # of xz and lzma, which have no such limit; 65 MiB at their best
+# zstd_errors.h, frameParameter_windowTooLarge; CPython's _lzmamodule.c: there is no other sign.
+_TOO_LARGE = ("requires too much memory", "Memory usage limit exceeded")
 _DAMAGED_ADVICE = "the image is damaged: have it made again"
 
 
@@ -90,12 +93,12 @@ def _compression(beginning: bytes) -> tuple[Callable[[], _Decompressor], str] | 
     if beginning.startswith(_ZSTD) or beginning[1:4] == _ZSTD_SKIPPABLE:
         return _zstd_frame, "zstd"
     if beginning.startswith(_XZ):
-        return lzma.LZMADecompressor, "xz"
+        return partial(lzma.LZMADecompressor, lzma.FORMAT_XZ, _MOST_MEMORY), "xz"
     if beginning.startswith(_BZIP2):
         return bz2.BZ2Decompressor, "bzip2"
     # The size of the dictionary comes next: at least 4 KiB.
     if beginning.startswith(_LZMA) and any(beginning[3:LONGEST_MAGIC]):
-        return partial(lzma.LZMADecompressor, lzma.FORMAT_ALONE), "lzma"
+        return partial(lzma.LZMADecompressor, lzma.FORMAT_ALONE, _MOST_MEMORY), "lzma"
     return None
 
 
@@ -137,10 +140,9 @@ def _decompress(
 
 
 def _unreadable(name: str, error: Exception) -> InvalidImage:
-    # zstd_errors.h, frameParameter_windowTooLarge: there is no other sign of it in Python.
-    if "too much memory" in str(error):
+    if any(sign in str(error) for sign in _TOO_LARGE):
         return InvalidImage(
-            f"a layer is {name} with a window of more than {1 << _WINDOW_LOG - 30} GiB",
-            "have it packed with a smaller one, as without --ultra --long",
+            f"a layer is {name} that needs more than {_MOST_MEMORY >> 30} GiB of memory",
+            "have it packed with a smaller window or dictionary",
         )
     return DamagedImage(f"a layer is damaged {name}", _DAMAGED_ADVICE)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cwl_udss.errors import DamagedImage, ImageError, InvalidImage
-from cwl_udss.images.archive import LayerIndex, Member, index_layer
+from cwl_udss.images.archive import LayerIndex, Member, NoTar, index_layer
 from cwl_udss.images.contents import Sink
 from cwl_udss.images.directory import DirectorySink
 from cwl_udss.images.formats import ImageFormat
@@ -120,8 +120,9 @@ def _explained(source: Source) -> Iterator[None]:
     """Say of which image a layer is, and what to do about where it has come from."""
     try:
         yield
-    except DamagedImage as error:
-        raise DamagedImage(f"{source.name}: {error.problem}", source.remedy) from error
+    except (DamagedImage, NoTar) as error:
+        advice = source.remedy if isinstance(error, DamagedImage) else error.advice
+        raise InvalidImage(f"{source.name}: {error.problem}", advice) from error
 
 
 def _read_layers(

@@ -27,7 +27,6 @@ from cwl_udss.images.manifest import (
     is_digest,
     parse_config,
 )
-from cwl_udss.images.schema1 import signed_payload
 
 _DOCKER_LISTING = "manifest.json"
 _OCI_LISTING = "index.json"
@@ -90,8 +89,7 @@ def _image_in_directory(kind: str, directory: UnpackedFile, platform: Platform) 
 
 def imported_image(file: TarFile, platform: Platform) -> Source:
     """Return an image that is nothing but a root filesystem, as `docker import` makes it."""
-    size = file.path.stat().st_size
-    layer = Descriptor(media_type="", digest=file.index.diff_id, size=size)
+    layer = Descriptor(media_type="", digest=file.index.diff_id, size=file.path.stat().st_size)
     config = {
         "os": platform.os,
         "architecture": platform.architecture,
@@ -147,55 +145,53 @@ def _docker_image(file: ImageFile, platform: Platform) -> Source:
 
 
 def _oci_image(file: ImageFile, platform: Platform) -> Source:
-    _json(file, _OCI_LISTING)  # raises what says more than parse_manifest()
     index = _content(file, _OCI_LISTING)
-
-    def choose(documents: Documents) -> ChosenImage:
-        return choose_from_layout(index, documents, platform)
-
-    return _manifest_image(file, choose, _blob_path, _blob_path)
+    documents = Documents(
+        manifest=lambda digest: _checked_content(file, _blob_path(digest), digest),
+        config=lambda config: _checked_content(file, _blob_path(config.digest), config.digest),
+    )
+    with _named(file):
+        image = choose_from_layout(index, documents, platform)
+    return _chosen_image(file, image, _blob_path)
 
 
 def _transport_image(file: ImageFile, platform: Platform) -> Source:
-    """The manifest as a registry had it, and blobs by their bare digests."""
-    _json(file, _DOCKER_LISTING)
-    document = signed_payload(_content(file, _DOCKER_LISTING))
-
-    def choose(documents: Documents) -> ChosenImage:
-        return choose_image(document, _digest(document), documents, platform)
-
-    def listed(digest: str) -> str:  # by `skopeo copy --all`
-        return f"{_transport_path(digest)}.manifest.json"
-
-    return _manifest_image(file, choose, listed, _transport_path)
-
-
-def _manifest_image(
-    file: ImageFile,
-    choose: Callable[[Documents], ChosenImage],
-    manifest: Callable[[str], str],
-    blob: Callable[[str], str],
-) -> Source:
-    """The image that is chosen by its manifest; `manifest` and `blob` say where they are."""
+    """The manifest as a registry had it, and blobs by their bare digests. What a list names (after
+    `skopeo copy --all`) is beside it."""
+    document = _content(file, _DOCKER_LISTING)
     documents = Documents(
-        manifest=lambda digest: _checked_content(file, manifest(digest), digest),
-        config=lambda config: _checked_content(file, blob(config.digest), config.digest),
+        manifest=lambda digest: _checked_content(
+            file, f"{_transport_path(digest)}.manifest.json", digest
+        ),
+        config=lambda config: _checked_content(file, _transport_path(config.digest), config.digest),
     )
+    with _named(file):
+        image = choose_image(document, _digest(document), documents, platform)
+    return _chosen_image(file, image, _transport_path)
+
+
+@contextlib.contextmanager
+def _named(file: ImageFile) -> Iterator[None]:
+    """Say of which file a document is, if that is not said."""
     try:
-        image = choose(documents)
+        yield
     except ImageError as error:
         if file.name in error.problem:
             raise
         raise type(error)(f"{file.name}: {error.problem}", error.advice) from error
+
+
+def _chosen_image(file: ImageFile, image: ChosenImage, path: Callable[[str], str]) -> Source:
+    """What to read; `path` says where a blob is."""
     for layer in image.layers:
-        _size(file, blob(layer.digest))
+        _size(file, path(layer.digest))
     return Source(
         name=file.name,
         digest=image.digest,
         layers=image.layers,
         diff_ids=image.diff_ids,
         config_document=image.config_document,
-        read=lambda layer: _checked(file, blob(layer.digest), layer.digest),
+        read=lambda layer: _checked(file, path(layer.digest), layer.digest),
         verb="load",
         remedy=file.remedy,
     )

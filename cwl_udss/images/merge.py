@@ -55,7 +55,7 @@ def regular_file(member: Member, layer: int) -> RegularFile:
         layer=layer,
         offset=member.offset,
         extents=member.extents,
-        attributes=_kept(member.attributes),
+        attributes=kept_attributes(member.attributes),
     )
 
 
@@ -149,7 +149,7 @@ class _Merger:
         # The owner must be able to read, change and delete what is in it.
         node.mode = member.mode & 0o1775 | 0o700
         node.mtime = member.mtime
-        node.attributes = _kept(member.attributes)
+        node.attributes = kept_attributes(member.attributes)
 
     def _white_out(self, parents: list[bytes], name: bytes, member: Member) -> None:
         if name != _OPAQUE and name.startswith(_AUFS):
@@ -261,9 +261,9 @@ def _components(path: bytes) -> list[bytes]:
     return components
 
 
-def _kept(attributes: Mapping[str, bytes]) -> Mapping[str, bytes]:
-    """The extended attributes that mean something to an ordinary user; overlayfs would take its
-    own (user.overlay.) for instructions."""
+def kept_attributes(attributes: Mapping[str, bytes]) -> Mapping[str, bytes]:
+    """Return the extended attributes that mean something to an ordinary user; overlayfs would take
+    its own (user.overlay.) for instructions."""
     return attributes and {
         name: value
         for name, value in attributes.items()

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Makes stored images usable on this node.
 
-A directory is used where it is. A SquashFS file is mounted, once for all steps of the node, if
-/dev/fuse may be used; else it is unpacked, once, to a directory of this node whose size is bounded.
+A directory is used where it is, if programs may be executed there. A SquashFS file is mounted, once
+for all steps of the node, if /dev/fuse may be used. Else an image is unpacked (copied), once, to a
+directory of this node whose size is bounded.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from cwl_udss.images.store import Store, StoredImage
 from cwl_udss.leases import living, presence, presence_name
 from cwl_udss.runtimes.bwrap import Bubblewrap
 from cwl_udss.sandbox import RootFilesystem
-from cwl_udss.scratch import batch_job, node_directory
+from cwl_udss.scratch import batch_job, local_directories, node_directory
 from cwl_udss.staging import publish_directory, remove_tree, work_directory
 
 _logger = logging.getLogger(__name__)
@@ -91,13 +92,30 @@ class NodeImages:
         """Return a store of this node's own, for what a build makes on its way."""
         return Store(self._directory / "store", format=ImageFormat.DIRECTORY)
 
+    @cached_property
+    def unpacked_directory(self) -> Path:
+        """Where images are unpacked: programs may be executed there. Raises StoreError if there is
+        no such place."""
+        places = local_directories(self._scratch, self._environment)
+        for place in places:
+            if not forbids_programs(place):
+                return node_directory(place, self._environment)
+        if not places:
+            return self._directory  # which says what is missing
+        raise StoreError(
+            f"programs cannot be executed in {' or '.join(map(str, places))} (mounted noexec), "
+            "where images are to be unpacked",
+            "name another directory of this node with --udss-scratch",
+        )
+
     def describe(self) -> str:
-        """Say how SquashFS images are going to be used on this node, for `cwl-udss doctor`."""
+        """Say how SquashFS images are going to be used on this node, for `cwl-udss doctor`. Raises
+        StoreError if they cannot."""
         mounter = find_mounter(self._environment)
         if mounter is None:
-            return f"unpacked to {self._directory} (there is no {_MOUNTER} on PATH)"
+            return f"unpacked to {self.unpacked_directory} (there is no {_MOUNTER} on PATH)"
         if not os.access("/dev/fuse", os.R_OK | os.W_OK):
-            return f"unpacked to {self._directory} (you may not use /dev/fuse)"
+            return f"unpacked to {self.unpacked_directory} (you may not use /dev/fuse)"
         return f"mounted by {mounter}"
 
     def _root(self, image: StoredImage) -> RootFilesystem:
@@ -105,9 +123,16 @@ class NodeImages:
             self._held.enter_context(self._store.use(image))
         if not image.path.exists():
             raise StoreError(f"{image.path} has been removed just now", "try again")
-        if image.format is ImageFormat.DIRECTORY:
+        if image.format is ImageFormat.SQUASHFS:
+            return self._mounted(image) or RootFilesystem(path=self._unpacked(image))
+        if not forbids_programs(image.path):
             return RootFilesystem(path=image.path)
-        return self._mounted(image) or RootFilesystem(path=self._unpacked(image))
+        if not image.digest:
+            raise StoreError(
+                f"programs in {image.path} cannot be executed: its filesystem is mounted noexec",
+                "copy it to another one, or make a tar of it and name that",
+            )
+        return RootFilesystem(path=self._unpacked(image))
 
     @cached_property
     def _directory(self) -> Path:
@@ -165,33 +190,42 @@ class NodeImages:
 
     def _unpacked(self, image: StoredImage) -> Path:
         """The image unpacked on this node, by whoever needs it first."""
-        place = self._directory / "unpacked" / image.path.parent.name
+        directory = self.unpacked_directory
+        place = directory / "unpacked" / image.path.parent.name
         place.mkdir(parents=True, exist_ok=True)
         self._held.enter_context(presence(place / presence_name()))
         with _alone(place / "start"):
             if not (place / "root").exists():
-                self._make_room(image)
-                _logger.info("unpacking %s to %s", image.path, place)
-                with work_directory(self._directory / "work") as work:
-                    _unpack(image.path, work / "root", self._environment)
+                self._make_room(directory, image)
+                if image.format is ImageFormat.DIRECTORY:
+                    reason = ": programs cannot be executed in the store (mounted noexec)"
+                    _logger.info("copying %s to %s%s", image.path, place, reason)
+                else:
+                    _logger.info("unpacking %s to %s", image.path, place)
+                with work_directory(directory / "work") as work:
+                    _unpack(image, work, self._environment)
                     publish_directory(work / "root", place / "root")
         os.utime(place)
         return place / "root"
 
-    def _make_room(self, image: StoredImage) -> None:
+    def _make_room(self, directory: Path, image: StoredImage) -> None:
         """Remove unpacked images that nobody uses, the least recently used first."""
-        places = sorted(
-            (self._directory / "unpacked").iterdir(), key=lambda place: place.stat().st_mtime
-        )
+        places = sorted((directory / "unpacked").iterdir(), key=lambda place: place.stat().st_mtime)
         sizes = {place: _size(place / "root") for place in places}
         for place in places:
             if sum(sizes.values()) + image.size <= self._scratch_bytes:
                 return
             users = {path for path in place.iterdir() if path.name not in ("root", "start")}
             if not living(users, patience=0) and (place / "root").exists():
-                with work_directory(self._directory / "work") as work:
+                with work_directory(directory / "work") as work:
                     (place / "root").rename(work / "removed")
                 sizes[place] = 0
+
+
+def forbids_programs(path: Path) -> bool:
+    """Say whether nothing at a path can be executed, whatever its mode (mount(8), "noexec"). Asked
+    anew each time: it may be mounted otherwise on each machine."""
+    return bool(os.statvfs(path).f_flag & os.ST_NOEXEC)
 
 
 def find_mounter(environment: Mapping[str, str]) -> str | None:
@@ -220,25 +254,37 @@ def _mount_command(bwrap: str, mounter: str, image: Path, place: Path) -> list[s
     ]
 
 
-def _unpack(image: Path, destination: Path, environment: Mapping[str, str]) -> None:
+def _unpack(image: StoredImage, work: Path, environment: Mapping[str, str]) -> None:
+    """Make the directory work/root of an image."""
+    # Most runs unpack nothing.
+    from cwl_udss.images.contents import write_tree
+    from cwl_udss.images.directory import DirectorySink
+    from cwl_udss.images.snapshot import read_directory
+    from cwl_udss.images.squashfs_reader import read_squashfs
+
+    if image.format is ImageFormat.SQUASHFS and _unsquash(image.path, work / "root", environment):
+        return
+    read = read_directory if image.format is ImageFormat.DIRECTORY else read_squashfs
+    with contextlib.closing(DirectorySink(work / "root", work / "contents")) as sink:
+        write_tree(*read(image.path), sink)
+
+
+def _unsquash(image: Path, destination: Path, environment: Mapping[str, str]) -> bool:
+    """Let squashfs-tools do it, which are faster, if they are there. Says whether they have."""
     program = shutil.which("unsquashfs", path=environment.get("PATH"))
-    if program is not None:
-        done = subprocess.run(
-            [program, "-no-progress", "-quiet", "-user-xattrs", "-dest", destination, image],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            check=False,
-        )
-        if done.returncode == 0:
-            return
+    if program is None:
+        return False
+    done = subprocess.run(
+        [program, "-no-progress", "-quiet", "-user-xattrs", "-dest", destination, image],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+    )
+    if done.returncode != 0:
         lines = done.stderr.decode(errors="replace").strip().splitlines()
         _logger.warning("%s cannot unpack %s: %s", program, image, lines[-1] if lines else "")
         remove_tree(destination)
-    from PySquashfsImage import SquashFsImage
-    from PySquashfsImage.extract import extract_dir
-
-    with SquashFsImage.from_file(str(image)) as opened:
-        extract_dir(opened.select("/"), str(destination))
+    return done.returncode == 0
 
 
 @contextlib.contextmanager

@@ -22,17 +22,19 @@ STORED_AS_IT_IS = 1 << 24
 LATEST_TIME = (1 << 32) - 1
 
 DIRECTORY, FILE, SYMBOLIC_LINK = 1, 2, 3
-_EXTENDED = 7  # from a basic type of inode to its extended one
+EXTENDED = 7
+"""From a basic type of inode to its extended one."""
 
-_MAGIC = 0x73717368
-_METADATA_AS_IT_IS = 1 << 15
+MAGIC = 0x73717368
+METADATA_AS_IT_IS = 1 << 15
+"""Flag in the header of a metadata block that compression would not have made smaller."""
 _FLAG_COMPRESSOR_OPTIONS = 1 << 10
 _FLAG_NO_ATTRIBUTES = 1 << 9
 _RUN_ENTRIES = 256  # SQUASHFS_DIR_COUNT: the kernel refuses more
 _LARGEST_U16 = (1 << 16) - 1
 _LARGEST_U32 = (1 << 32) - 1
-# The kernel counts "." and "..", which are not stored, as this many bytes of a listing.
-_DOTS_BYTES = 3
+DOTS_BYTES = 3
+"""The kernel counts "." and "..", which are not stored, as this many bytes of a listing."""
 
 _ATTRIBUTE_PREFIX = "user."  # type 0 in the format; the tree has no others
 # xattr(7), and XATTR_SIZE_MAX in Linux's include/uapi/linux/limits.h
@@ -76,7 +78,7 @@ class Superblock:
             flags |= _FLAG_NO_ATTRIBUTES
         return struct.pack(
             "<5I6H8Q",
-            _MAGIC,
+            MAGIC,
             self.inodes,
             0,  # the time of making, which would make each image another
             1 << self.block_log,
@@ -102,7 +104,7 @@ def metadata_block(content: bytes, compressed: bytes) -> bytes:
     """A metadata block with its header, compressed if that makes it smaller."""
     if len(compressed) < len(content):
         return struct.pack("<H", len(compressed)) + compressed
-    return struct.pack("<H", len(content) | _METADATA_AS_IT_IS) + content
+    return struct.pack("<H", len(content) | METADATA_AS_IT_IS) + content
 
 
 class Inode(NamedTuple):
@@ -150,7 +152,7 @@ def file_inode(inode: Inode, size: int, blocks: Blocks) -> bytes:
     if basic and max(size, blocks.start) <= _LARGEST_U32:
         return inode.header(FILE) + struct.pack("<4I", blocks.start, *tail, size) + sizes
     fields = (blocks.start, size, blocks.hole_bytes, inode.links, *tail, inode.attributes)
-    return inode.header(FILE + _EXTENDED) + struct.pack("<3Q4I", *fields) + sizes
+    return inode.header(FILE + EXTENDED) + struct.pack("<3Q4I", *fields) + sizes
 
 
 def symbolic_link_inode(inode: Inode, target: bytes) -> bytes:
@@ -181,7 +183,7 @@ class Listing(NamedTuple):
 def directory_inode(inode: Inode, listing: Listing, parent: int) -> bytes:
     """A directory's inode: the extended one if the basic one cannot say everything."""
     block, offset = listing.position
-    size = listing.size + _DOTS_BYTES
+    size = listing.size + DOTS_BYTES
     # Without such places, it is too short to be too large for 16 bits.
     if inode.attributes == NONE and not listing.places:
         fields = struct.pack("<2I2HI", block, inode.links, size, offset, parent)
@@ -190,7 +192,7 @@ def directory_inode(inode: Inode, listing: Listing, parent: int) -> bytes:
     fields = struct.pack(
         "<4I2HI", inode.links, size, block, parent, len(places), offset, inode.attributes
     )
-    return b"".join([inode.header(DIRECTORY + _EXTENDED), fields, *map(_pack_index, places)])
+    return b"".join([inode.header(DIRECTORY + EXTENDED), fields, *map(_pack_index, places)])
 
 
 def _pack_index(entry: IndexEntry) -> bytes:

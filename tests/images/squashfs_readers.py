@@ -9,15 +9,19 @@ import os
 import shutil
 import stat
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 from needs import need
 
+from cwl_udss.images.contents import write_tree
+from cwl_udss.images.directory import DirectorySink
+from cwl_udss.images.squashfs_reader import read_squashfs
 from cwl_udss.images.squashfs_tables import readable_by_all
 
 Reader = Callable[[Path, Path], AbstractContextManager[Path]]
@@ -148,7 +152,18 @@ def kernel(image: Path, scratch: Path) -> Iterator[Path]:
         subprocess.run(["umount", mounted], check=True)
 
 
-READERS: list[Reader] = [unsquashfs, rdsquashfs, squashfuse, kernel]
+@contextlib.contextmanager
+def ours(image: Path, scratch: Path) -> Iterator[Path]:
+    """The image unpacked as on a node that has none of the above."""
+    with (
+        tempfile.TemporaryDirectory(dir=scratch) as work,
+        closing(DirectorySink(scratch / "tree", Path(work, "contents"))) as sink,
+    ):
+        write_tree(*read_squashfs(image), sink)
+    yield scratch / "tree"
+
+
+READERS: list[Reader] = [unsquashfs, rdsquashfs, squashfuse, kernel, ours]
 
 
 def _need_program(program: str, package: str) -> None:

@@ -6,10 +6,12 @@ What is right is said by the directory sink, written from the same tree.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import random
 import resource
+import shutil
 import tarfile
 import threading
 import tracemalloc
@@ -37,6 +39,7 @@ from squashfs_readers import (
     Reader,
     as_in_squashfs,
     kernel,
+    ours,
     rdsquashfs,
     snapshot,
     squashfuse,
@@ -357,7 +360,7 @@ def test_numbers_of_inodes() -> None:
     assert list(numbering.links.values()) == [2]
 
 
-@pytest.mark.parametrize("reader", [squashfuse, kernel])
+@pytest.mark.parametrize("reader", [squashfuse, kernel, ours])
 def test_a_directory_of_100_000_entries(tmp_path: Path, reader: Reader) -> None:
     names = [b"%d-%s" % (number, b"x" * (number % 40)) for number in range(100_000)]
     tree = one_directory({name: stored_file(0) for name in names})
@@ -640,6 +643,71 @@ def test_whatever_the_tree_it_is_the_same_afterwards(
     with closing(DirectorySink(scratch / "directory", scratch / "contents")) as sink:
         write_tree(tree, pieces, sink)
     assert found == as_in_squashfs(snapshot(scratch / "directory"))
+    shutil.rmtree(scratch / "tree")
+    with ours(scratch / "image", scratch) as root:
+        assert snapshot(root) == found
+
+
+@pytest.mark.parametrize("compression", Compression)
+def test_a_damaged_image_is_called_that(
+    layers: list[bytes], tmp_path: Path, compression: Compression
+) -> None:
+    to_squashfs(layers, tmp_path / "image", compression)
+    sound = (tmp_path / "image").read_bytes()
+    numbers = random.Random(3)
+
+    def is_refused(number: int, damaged: bytes) -> bool:
+        (tmp_path / "damaged").write_bytes(damaged)
+        (tmp_path / str(number)).mkdir()
+        try:
+            with ours(tmp_path / "damaged", tmp_path / str(number)):
+                return False
+        except InvalidImage as error:
+            assert "is damaged, or no SquashFS file of cwl-udss" in str(error)
+            return True
+
+    for number in range(10):  # the end is padding
+        assert is_refused(number, sound[: numbers.randrange(len(sound) - 4096)])
+    refused = 0
+    for number in range(10, 25):
+        damaged = bytearray(sound)
+        for _ in range(20):
+            damaged[numbers.randrange(len(sound))] ^= 1 << numbers.randrange(8)
+        refused += is_refused(number, damaged)
+    assert refused  # contents may be others now, which only their digest says
+
+
+def test_tables_that_are_nowhere(tmp_path: Path) -> None:
+    to_squashfs([tar(file("a", "content"))], tmp_path / "image")
+    sound = (tmp_path / "image").read_bytes()
+    for start in range(32, 96, 8):  # the root's inode, the size, and where the tables are
+        damaged = sound[:start] + b"\xfe" * 8 + sound[start + 8 :]
+        (tmp_path / "damaged").write_bytes(damaged)
+        scratch = tmp_path / str(start)
+        scratch.mkdir()
+        with (
+            contextlib.suppress(InvalidImage),
+            ours(tmp_path / "damaged", scratch) as root,
+        ):
+            assert (root / "a").read_text() == "content"  # nothing needs it
+
+
+@pytest.mark.parametrize("name", [b"..", b".", b"a/b", b"../x", b"a\0b"])
+def test_names_that_lead_out_of_an_image(tmp_path: Path, name: bytes) -> None:
+    tree_to_squashfs(one_directory({name: stored_file(0)}), [], tmp_path / "image")
+    with (
+        pytest.raises(InvalidImage, match="damaged, or no SquashFS file"),
+        ours(tmp_path / "image", tmp_path),
+    ):
+        pass
+
+
+def test_a_directory_that_is_in_itself(tmp_path: Path) -> None:
+    inner = Directory()
+    tree = one_directory({b"a": inner, b"b": inner})
+    tree_to_squashfs(tree, [], tmp_path / "image")
+    with pytest.raises(InvalidImage, match="damaged"), ours(tmp_path / "image", tmp_path):
+        pass
 
 
 SHORT_NAMES = st.sampled_from("abcdef")
