@@ -10,6 +10,7 @@ import mimetypes
 import os
 import posixpath
 import random
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -101,13 +102,12 @@ def innermost(error: BaseException) -> str:
 
 def is_remote(location: str) -> bool:
     """Tell whether a location is on a web server."""
-    return urlsplit(location).scheme in ("http", "https")
+    return location.lower().startswith(("http://", "https://"))
 
 
 def without_password(url: str) -> str:
     """Return a URL as it may be shown to others."""
-    parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    return re.sub("(?<=://)[^/?#]*@", "", url)
 
 
 def download(

@@ -6,12 +6,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from commands import Command
 from web_server import Site, serve_site
+
+from cwl_udss.engine.remote_inputs import RemoteInputs
 
 TOOL: dict[str, Any] = {
     "cwlVersion": "v1.2",
@@ -238,6 +241,21 @@ def test_inputs_in_the_working_directory(run: Any, site: Site) -> None:
     fields = {"requirements": requirements, "baseCommand": ["cat", "reads.txt"], "arguments": []}
     code, log, out = run(file(url), **fields)
     assert (code, out) == (0, "reads\n"), log
+
+
+def test_threads_wait_for_one_download(site: Site) -> None:
+    url = site.add("/reads.txt", "reads\n", drip_seconds=0.01)
+    recorded: list[tuple[str, str]] = []
+    with (
+        RemoteInputs(offline=False, record=lambda *said: recorded.append(said)) as inputs,
+        ThreadPoolExecutor(8) as threads,
+    ):
+        found = set(threads.map(inputs.get, [url, f"{url}#part"] * 4))
+        (only,) = found
+        assert only.path.read_text() == "reads\n"
+    assert not only.path.exists()
+    assert recorded == [(str(only.path), only.checksum)]
+    assert site.requests == ["GET /reads.txt"]
 
 
 def test_a_tool_without_an_image(run: Any, site: Site) -> None:

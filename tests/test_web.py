@@ -181,6 +181,13 @@ def test_nobody_listens(tmp_path: Path, waits: list[float]) -> None:
     assert waits == []
 
 
+@pytest.mark.parametrize("url", ["http://[bad/reads.fq", "http:///reads.fq", "http://no such/x"])
+def test_what_is_no_url(tmp_path: Path, waits: list[float], url: str) -> None:
+    with pytest.raises(DownloadError, match="cannot be downloaded"):
+        fetch(url, tmp_path, waits)
+    assert waits == []
+
+
 def test_no_room_for_it(site: Site, tmp_path: Path, waits: list[float]) -> None:
     url = site.add("/reads.fq", CONTENT)
     with pytest.raises(DownloadError, match=r"cannot be written to .*: No such file or directory"):
@@ -189,6 +196,7 @@ def test_no_room_for_it(site: Site, tmp_path: Path, waits: list[float]) -> None:
 
 def test_passwords_are_not_shown(site: Site, tmp_path: Path, waits: list[float]) -> None:
     assert without_password("https://mia:secret@h:1/x?y") == "https://h:1/x?y"
+    assert without_password("https://mia:se@cret@[h/x") == "https://[h/x"
     url = site.add("/reads.fq", status=403).replace("//", "//mia:secret@")
     with pytest.raises(DownloadError) as error:
         fetch(url, tmp_path, waits)

@@ -39,7 +39,10 @@ def add_images(
         "credentials from what docker or podman login has written.",
     )
     pull.add_argument(
-        "names", metavar="IMAGE|WORKFLOW", nargs="+", help="as Docker names it, or a CWL document"
+        "names",
+        metavar="IMAGE|WORKFLOW",
+        nargs="+",
+        help="as Docker names it, or a CWL document, or the URL of one",
     )
     pull.add_argument("--overrides", metavar="FILE", help="cwltool's overrides for the workflows")
     add("list", "show what is in the store", "Show what is in the store.")

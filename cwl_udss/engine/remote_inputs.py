@@ -16,7 +16,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any, cast
-from urllib.parse import urldefrag, urlsplit
 
 import cwltool.pathmapper
 from cwltool.context import RuntimeContext
@@ -60,7 +59,7 @@ class RemoteInputs:
 
     def get(self, url: str) -> Download:
         """Return the file at a URL, or raise DownloadError; again the same each time."""
-        url = urldefrag(url).url
+        url = url.partition("#")[0]
         with self._locks[url]:
             if url not in self._gotten:
                 try:
@@ -126,8 +125,8 @@ class RemoteAccess(StdFsAccess):
         location = str(entry.get("location", ""))
         shown = without_password(location)
         if not is_remote(location):
-            scheme = urlsplit(location).scheme
-            if "://" in location and scheme != "file":
+            scheme, separator, _ = location.partition("://")
+            if separator and scheme != "file":
                 raise WorkflowException(
                     f"{shown} cannot be downloaded, as only http and https can be, not {scheme}: "
                     "download it yourself, and name that file"
