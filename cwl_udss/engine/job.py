@@ -32,7 +32,9 @@ from cwl_udss.identity import identity_files
 from cwl_udss.images.request import ImageRequest, parse_request
 from cwl_udss.images.store import StoredImage
 from cwl_udss.outputs import View, confine, restore_access
+from cwl_udss.programs import why_not_executed
 from cwl_udss.report.trace import traced
+from cwl_udss.resources import memory_kills
 from cwl_udss.sandbox import (
     TEMPORARY_DIRECTORY,
     Bind,
@@ -41,6 +43,7 @@ from cwl_udss.sandbox import (
     Sandbox,
     Streams,
 )
+from cwl_udss.signals import signal_words
 from cwl_udss.steps.cache import StepCache
 from cwl_udss.steps.key import Contents, Step
 from cwl_udss.steps.reuse import StepReuse
@@ -258,6 +261,7 @@ class SandboxedJob(DockerCommandLineJob):
     def execute(self, streams: StreamPaths) -> int:
         """Run the tool's command line in the sandbox; return its exit code."""
         assert self._sandbox is not None
+        kills = memory_kills()
         with streams.opened() as descriptors:
             try:
                 result = self._steps.run(
@@ -272,8 +276,9 @@ class SandboxedJob(DockerCommandLineJob):
             result.usage.memory_bytes if result.usage else None,
             timed_out=result.ending is Ending.TIME_LIMIT,
         )
-        if result.ending is Ending.NOT_STARTED:
-            self.report_not_started()
+        if result.ending in (Ending.EXITED, Ending.NOT_STARTED):
+            reason = why_not_executed(self._sandbox, result)
+            self.report_failure(result.exit_code, reason, memory_kills() - kills)
         return result.exit_code
 
     def report(
@@ -289,15 +294,22 @@ class SandboxedJob(DockerCommandLineJob):
         if timed_out:
             _logger.warning("[job %s] killed: time limit of %d s", self.name, self.timelimit)
 
-    def report_not_started(self) -> None:
-        """Tell the person that there is no such program."""
+    def report_failure(self, exit_code: int, reason: str, kills: int = 0) -> None:
+        """Tell the person of a step that has ended by itself what more than its exit code there is
+        to know: why its program could not be executed, or which signal may have ended it. `kills`
+        is how many processes the kernel has killed for memory meanwhile."""
         assert self._sandbox is not None
-        _logger.error(
-            "[job %s] %r cannot be executed in %s: no such program there, or not executable",
-            self.name,
-            self._sandbox.command[0] if self._sandbox.command else "",
-            self.get_from_requirements(),
-        )
+        if self._is_success(exit_code):
+            return
+        if reason:
+            name = self._sandbox.command[0] if self._sandbox.command else ""
+            image = self.get_from_requirements()
+            _logger.error(
+                "[job %s] %r cannot be executed in %s: %s", self.name, name, image, reason
+            )
+        words = signal_words(exit_code, kills)
+        if words:
+            _logger.warning("[job %s] %s", self.name, words)
 
     def show_again(self) -> int | None:
         """Have outputs collected that such a step has made before; return its exit code, or None.
