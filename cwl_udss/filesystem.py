@@ -152,6 +152,14 @@ def user_name(user_id: int) -> str:
         return f"user {user_id}"
 
 
+def owner_name(path: Path) -> str:
+    """Return whose a file is, for messages."""
+    try:
+        return user_name(path.lstat().st_uid)
+    except OSError:
+        return "somebody else"
+
+
 def classify(magic: int, type_name: str) -> Kind:
     """Return the kind by statfs(2)'s number, which is of what is there now (mountinfo may still
     have the automounter); of FUSE only mountinfo tells more."""
