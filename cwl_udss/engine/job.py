@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
 import logging
 import os
 import shutil
@@ -48,6 +49,7 @@ from cwl_udss.steps.cache import StepCache
 from cwl_udss.steps.key import Contents, Step
 from cwl_udss.steps.reuse import StepReuse
 from cwl_udss.steps.shared import Steps
+from cwl_udss.system_words import NO_ROOM, full_places, system_words
 
 _logger = logging.getLogger(__name__)
 
@@ -128,8 +130,19 @@ class SandboxedJob(DockerCommandLineJob):
             )
 
     def _setup(self, runtimeContext: RuntimeContext) -> None:
-        with traced("stage", self.name):
+        with traced("stage", self.name), self._staging():
             super()._setup(runtimeContext)
+
+    @contextlib.contextmanager
+    def _staging(self) -> Iterator[None]:
+        """Say of what has failed that it is the job's staging."""
+        try:
+            yield
+        except OSError as error:
+            advice = ": --udss-scratch names another place" if error.errno in NO_ROOM else ""
+            raise WorkflowException(
+                f"[job {self.name}] its inputs cannot be staged: {system_words(error)}{advice}"
+            ) from error
 
     def _get_ready(self, image: StoredImage) -> None:
         """Have ready what the job needs on this machine. Raises UdssError."""
@@ -165,7 +178,7 @@ class SandboxedJob(DockerCommandLineJob):
     ) -> tuple[list[str], str | None]:
         """Make the sandbox (cwltool's hook). What is returned only shows in the log."""
         assert self._image is not None
-        with traced("stage", self.name):
+        with traced("stage", self.name), self._staging():
             self._make_sandbox(self._image, env, runtimeContext)
         return ["cwl-udss", "run"], None
 
@@ -296,8 +309,9 @@ class SandboxedJob(DockerCommandLineJob):
 
     def report_failure(self, exit_code: int, reason: str, kills: int = 0) -> None:
         """Tell the person of a step that has ended by itself what more than its exit code there is
-        to know: why its program could not be executed, or which signal may have ended it. `kills`
-        is how many processes the kernel has killed for memory meanwhile."""
+        to know: why its program could not be executed, which signal may have ended it, and which of
+        its directories is full. `kills` is how many processes the kernel has killed for memory
+        meanwhile."""
         assert self._sandbox is not None
         if self._is_success(exit_code):
             return
@@ -307,9 +321,13 @@ class SandboxedJob(DockerCommandLineJob):
             _logger.error(
                 "[job %s] %r cannot be executed in %s: %s", self.name, name, image, reason
             )
-        words = signal_words(exit_code, kills)
-        if words:
-            _logger.warning("[job %s] %s", self.name, words)
+        full = (
+            f"{words}, and it works there: --udss-scratch names another place"
+            for words in full_places((Path(self.outdir), Path(self.tmpdir)))
+        )
+        for words in (signal_words(exit_code, kills), *full):
+            if words:
+                _logger.warning("[job %s] %s", self.name, words)
 
     def show_again(self) -> int | None:
         """Have outputs collected that such a step has made before; return its exit code, or None.
@@ -352,7 +370,12 @@ class SandboxedJob(DockerCommandLineJob):
         self, contents: Contents | None, collect: Callable[..., Any], outdir: str, exit_code: int
     ) -> Any:
         with traced("collect", self.name):
-            outputs = collect(outdir, exit_code)
+            try:
+                outputs = collect(outdir, exit_code)
+            except (json.JSONDecodeError, UnicodeDecodeError) as error:
+                raise WorkflowException(
+                    f"the tool has left a cwl.output.json that is no JSON: {error}"
+                ) from error
         if contents is None:
             return outputs
         if self._reuse is not None and self._is_success(exit_code):

@@ -55,6 +55,7 @@ from cwl_udss.steps.spec import (
     read_spec,
     to_json,
 )
+from cwl_udss.system_words import system_words
 
 _logger = logging.getLogger(__name__)
 
@@ -132,8 +133,10 @@ def run_once(directory: Path, environment: Mapping[str, str]) -> StepResult | No
         return None
     try:
         result = _result(directory, started, environment)
-    except (UdssError, OSError) as error:
+    except UdssError as error:
         result = _ended_early(started, StepEnding.REFUSED, str(error))
+    except OSError as error:
+        result = _ended_early(started, StepEnding.REFUSED, system_words(error))
     except _Terminated:
         result = _ended_early(started, StepEnding.TERMINATED, "")
     with _ignoring_terminated():
