@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import Command
+from commands import COMMANDS, Command
 from test_cwltool import plain
 
 JAVASCRIPT = {"InlineJavascriptRequirement": {}}
@@ -213,6 +213,16 @@ def test_a_current_directory_that_is_gone(
     done = run_command("/bin/sh", "-c", f"cd gone && rmdir ../gone && {command}")
     assert done.returncode == 1
     assert "the current directory: No such file or directory" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_user_without_a_name_or_a_home(run_command: Command, tmp_path: Path) -> None:
+    """As where a compute node does not reach the site's directory service."""
+    nobody = ("--user", "--map-user=54321", "--", "/usr/bin/env", "-u", "HOME")
+    done = run_command("/usr/bin/unshare", *nobody, COMMANDS / "cwl-udss", "images", "list")
+    assert done.returncode == 1
+    assert "nothing here knows your home directory" in done.stderr
+    assert "set HOME" in done.stderr
     assert "Traceback" not in done.stderr
 
 
