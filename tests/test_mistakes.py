@@ -235,6 +235,18 @@ def test_debug_shows_where(run_command: Command, tmp_path: Path) -> None:
     assert "Traceback" in done.stderr
 
 
+def test_images_of_a_document_with_mistakes(run_command: Command, tmp_path: Path) -> None:
+    write(tmp_path / "tool.cwl", tool(arguments=[{"$include": "lost.txt"}]))
+    done = run_command("cwl-udss", "images", "pull", "tool.cwl", "--overrides", "missing")
+    assert done.returncode == 1
+    assert "missing" in done.stderr
+    done = run_command("cwl-udss", "images", "pull", "tool.cwl")
+    assert done.returncode == 1
+    assert "lost.txt" in done.stderr
+    assert "tool.cwl cannot be read" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_commands_without_files(run_command: Command, files: Path) -> None:
     for arguments in (
         ("step", "--job", "missing"),

@@ -259,13 +259,16 @@ def load_document(steps: Steps, document: str, overrides: str | None, *, offline
     use_late_loaders(offline=offline)
     keep_schemas(os.environ, home_directory())
     logging.getLogger("cwltool").setLevel(logging.WARNING)  # before main() heeds --quiet
-    code = cwltool.main.main(
-        arguments,
-        stdout=io.StringIO(),
-        loadingContext=_loading_context(
-            options, steps, None, functools.partial(SandboxedJob, steps, None)
-        ),
-    )
+    tell_plainly([document])
+    make_job = functools.partial(SandboxedJob, steps, None)
+    try:
+        code = cwltool.main.main(
+            arguments,
+            stdout=io.StringIO(),
+            loadingContext=_loading_context(options, steps, None, make_job),
+        )
+    except Exception as error:
+        raise ImageError(f"{document} cannot be read", plain_words(error, [document])) from error
     if code:
         raise ImageError(f"{document} cannot be read", "its mistakes are listed above")
 

@@ -152,9 +152,7 @@ def test_a_slow_reader_gets_all(step: Step) -> None:
     assert sum(map(len, found)) == 5000000
 
 
-def test_a_slow_reader_of_one_stream_does_not_hold_up_the_other(
-    step: Step, tmp_path: Path
-) -> None:
+def test_a_slow_reader_of_one_stream_does_not_hold_up_the_other(step: Step, tmp_path: Path) -> None:
     read, write = os.pipe()
     try:
         with (tmp_path / "stderr").open("wb") as stderr:
