@@ -12,8 +12,6 @@ import stat
 from collections.abc import Iterable
 from pathlib import Path
 
-from rich.filesize import decimal
-
 from cwl_udss.filesystem import look_at, user_name
 
 _FULL_BYTES = 1 << 20
@@ -53,6 +51,8 @@ def place_words(number: int | None, place: Path) -> str:
             return f"{where} is mounted read-only"
         if filesystem.free_inodes == 0:
             return f"{where} has no room for another file: its inodes are used up"
+        from rich.filesize import decimal  # noqa: PLC0415 - most commands do without
+
         free = decimal(filesystem.free_bytes)
         if filesystem.free_bytes < _FULL_BYTES:
             return f"{where} has {free} free"
