@@ -143,7 +143,8 @@ def remove_tree(path: Path) -> None:
             os.chmod(name, 0o700)
             shutil.rmtree(name, onerror=make_writable_and_retry)
         else:
-            os.unlink(name)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name)
 
     shutil.rmtree(top, onerror=make_writable_and_retry)
 
