@@ -22,6 +22,8 @@ from cwl_udss.engine.pure import prefer_python_modules
 from cwl_udss.engine.start import given_options, quick_imports
 from cwl_udss.errors import UdssError
 from cwl_udss.settings import Settings
+from cwl_udss.system_words import system_words
+from cwl_udss.user_directories import home_directory
 
 _EXIT_FAILURE = 1
 _EXIT_INTERRUPTED = 130  # as a shell reports a process that SIGINT has ended
@@ -56,7 +58,7 @@ def run(arguments: list[str]) -> int:
     logging.getLogger("cwl_udss.steps.shared").setLevel(logging.WARNING)  # only of use in long logs
     command: Callable[[argparse.Namespace, Settings], int] = options.command
     try:
-        code = command(options, load_settings(vars(options), os.environ, Path.home()))
+        code = command(options, load_settings(vars(options), os.environ, home_directory()))
         sys.stdout.flush()
         return code
     except UdssError as error:
@@ -64,6 +66,9 @@ def run(arguments: list[str]) -> int:
         return _EXIT_FAILURE
     except BrokenPipeError:  # whoever read our output has had enough: `cwl-udss doctor | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _EXIT_FAILURE
+    except OSError as error:
+        print(f"cwl-udss: {system_words(error)}", file=sys.stderr)
         return _EXIT_FAILURE
     except KeyboardInterrupt:
         print("cwl-udss: interrupted", file=sys.stderr)
@@ -174,7 +179,7 @@ def _run(options: argparse.Namespace, settings: Settings) -> int:
     from cwl_udss.container import run_command
 
     command = options.arguments[1:] if options.arguments[:1] == ["--"] else options.arguments
-    return run_command(options.image, tuple(command), settings, os.environ, Path.home())
+    return run_command(options.image, tuple(command), settings, os.environ, home_directory())
 
 
 def _images(options: argparse.Namespace, settings: Settings) -> int:
@@ -215,7 +220,7 @@ def _doctor(options: argparse.Namespace, settings: Settings) -> int:
     if options.containment:
         from cwl_udss.commands.containment import print_verdict
 
-        return print_verdict(settings, os.environ, Path.home())
+        return print_verdict(settings, os.environ, home_directory())
     from cwl_udss.commands.doctor import print_examination
 
-    return print_examination(settings, os.environ, Path.home())
+    return print_examination(settings, os.environ, home_directory())

@@ -12,8 +12,11 @@ from cwl_udss.errors import SandboxError
 from cwl_udss.identity import identity_files
 from cwl_udss.images.manifest import ImageConfig
 from cwl_udss.images.request import ImageRequest
+from cwl_udss.programs import why_not_executed
+from cwl_udss.resources import memory_kills
 from cwl_udss.sandbox import TEMPORARY_DIRECTORY, Bind, Ending, Sandbox, Streams
 from cwl_udss.settings import Settings
+from cwl_udss.signals import signal_words
 from cwl_udss.steps.shared import Steps
 
 _EXIT_NOT_FOUND = 127  # as a shell, and `docker run`, report it
@@ -67,16 +70,15 @@ def run_command(
             ),
             files=identity_files(root.here, home=directory, network=False),
         )
+        kills = memory_kills()
         result = steps.run(
             reference,
             sandbox,
             Streams(stdin=0, stdout=1, stderr=2, hands_on_terminals=True),
         )
-    if result.ending is Ending.NOT_STARTED:
-        print(
-            f"cwl-udss: {sandbox.command[0]!r} cannot be executed in {reference}: there is no such "
-            "program in the image, or it is not executable",
-            file=sys.stderr,
-        )
-        return _EXIT_NOT_FOUND
-    return result.exit_code
+        reason = why_not_executed(sandbox, result)
+    name = f"{sandbox.command[0]!r} cannot be executed in {reference}: "
+    for words in (reason and name + reason, signal_words(result.exit_code, memory_kills() - kills)):
+        if words:
+            print(f"cwl-udss: {words}", file=sys.stderr)
+    return _EXIT_NOT_FOUND if result.ending is Ending.NOT_STARTED else result.exit_code

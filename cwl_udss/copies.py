@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import filecmp
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -104,10 +106,24 @@ def _compare(source: Path, copied: Path) -> None:
 
 
 def _copy_content(source: str, target: str) -> None:
-    """By the cheapest way there is: shared blocks, a copy in the kernel (which a server may make by
-    itself), or through here."""
+    """Copy what is in a file; leaves no half copy."""
     if os.path.exists(target) and os.path.samefile(source, target):
         raise shutil.SameFileError(f"{source} and {target} are the same file")
+    if not stat.S_ISREG(os.stat(source).st_mode):  # opening a pipe waits for who writes to it
+        raise shutil.SpecialFileError(f"{source} is not a regular file")
+    try:
+        _copy_bytes(source, target)
+    except OSError as error:
+        if error.filename is not None:  # nothing could be opened
+            raise
+        with contextlib.suppress(OSError):
+            os.unlink(target)
+        raise OSError(error.errno, error.strerror, target) from error
+
+
+def _copy_bytes(source: str, target: str) -> None:
+    """By the cheapest way there is: shared blocks, a copy in the kernel (which a server may make by
+    itself), or through here."""
     with open(source, "rb", buffering=0) as reader, open(target, "wb", buffering=0) as writer:
         if _is_possible(lambda: fcntl.ioctl(writer, FICLONE, reader.fileno())):
             return

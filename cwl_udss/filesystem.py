@@ -13,6 +13,7 @@ import enum
 import errno
 import fcntl
 import os
+import pwd
 import re
 import secrets
 from collections.abc import Callable, Iterator
@@ -141,6 +142,22 @@ def look_at(path: Path) -> Filesystem:
         free_bytes=status.f_bavail * status.f_frsize,
         free_inodes=status.f_favail if status.f_files else None,
     )
+
+
+def user_name(user_id: int) -> str:
+    """Return who has a number, for messages: the name, and where nothing knows it the number."""
+    try:
+        return pwd.getpwuid(user_id).pw_name
+    except KeyError:  # as with directory services of some sites on compute nodes
+        return f"user {user_id}"
+
+
+def owner_name(path: Path) -> str:
+    """Return whose a file is, for messages."""
+    try:
+        return user_name(path.lstat().st_uid)
+    except OSError:
+        return "somebody else"
 
 
 def classify(magic: int, type_name: str) -> Kind:

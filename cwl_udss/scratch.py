@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from cwl_udss.errors import StoreError
-from cwl_udss.filesystem import look_at
+from cwl_udss.filesystem import look_at, user_name
 from cwl_udss.leases import LEASE_SECONDS
 from cwl_udss.staging import remove_abandoned, work_directory
 
@@ -94,5 +94,6 @@ def _user_directory(place: Path) -> Path:
     # Where everybody may write, somebody else may have been first.
     mode = stat.S_IMODE(status.st_mode)
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or mode & 0o022:
-        raise StoreError(f"{path} is not only yours", f"remove it, or {_ADVICE}")
+        whose = f"it is {user_name(status.st_uid)}'s, with mode {mode:04o}"
+        raise StoreError(f"{path} is not only yours ({whose})", f"remove it, or {_ADVICE}")
     return path

@@ -17,7 +17,9 @@ import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+from cwl_udss.filesystem import owner_name
 from cwl_udss.leases import living, presence, presence_name
 
 _logger = logging.getLogger(__name__)
@@ -42,11 +44,11 @@ def work_directory(parent: Path) -> Iterator[Path]:
             remove_tree(path)
 
 
-def remove_abandoned(parent: Path, patience: float) -> list[Path]:
+def remove_abandoned(parent: Path, patience: float, level: int = logging.DEBUG) -> list[Path]:
     """Remove the work directories below `parent` of processes that are no more, and only these.
 
     Those of other machines are watched for up to `patience` seconds (see leases.living). Returns
-    what was removed.
+    what was removed. Other people's stay, which is logged at `level`.
     """
     with contextlib.suppress(FileNotFoundError):
         owners = {path for path in parent.iterdir() if path.name.endswith(_OWNER)}
@@ -57,8 +59,8 @@ def remove_abandoned(parent: Path, patience: float) -> list[Path]:
                 remove_tree(directory)
                 owner.unlink(missing_ok=True)
                 removed.append(directory)
-            except PermissionError as error:  # in a store of several people: it is theirs
-                _logger.debug("%s stays: %s", directory, error)
+            except PermissionError:  # in a store of several people: it is theirs
+                _logger.log(level, "%s stays: it is %s's", directory, owner_name(owner))
         return removed
     return []
 
@@ -124,20 +126,27 @@ def sync(path: Path) -> None:
 
 
 def remove_tree(path: Path) -> None:
-    """Remove a directory whatever the modes of its files and directories are."""
+    """Remove a directory whatever the modes of its files and directories are. What is not below it
+    keeps its mode, whoever's it is."""
+    top = os.fspath(path)
+    tried: set[str] = set()
 
-    def make_writable_and_retry(function: object, name: str, error: object) -> None:
-        directory = os.path.dirname(name)
-        os.chmod(directory, 0o700)
+    def make_writable_and_retry(function: object, name: str, error: Any) -> None:
+        if isinstance(error[1], FileNotFoundError):  # another has removed it
+            return
+        if name in tried:
+            raise error[1]
+        tried.add(name)
+        if name != top:
+            os.chmod(os.path.dirname(name), 0o700)
         if os.path.isdir(name) and not os.path.islink(name):
             os.chmod(name, 0o700)
-            shutil.rmtree(name)
+            shutil.rmtree(name, onerror=make_writable_and_retry)
         else:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(name)
 
-    with contextlib.suppress(FileNotFoundError):
-        shutil.rmtree(path, onerror=make_writable_and_retry)
+    shutil.rmtree(top, onerror=make_writable_and_retry)
 
 
 def _all_entries(path: Path) -> Iterator[Path]:

@@ -6,6 +6,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from cwl_udss.errors import SettingsError
+
+
+def home_directory() -> Path:
+    """Return the user's home directory. Raises SettingsError if there is none."""
+    try:
+        return Path.home()
+    except RuntimeError as error:
+        raise SettingsError(
+            "nothing here knows your home directory, as your user has no name here", "set HOME"
+        ) from error
+
 
 def user_configuration(environment: Mapping[str, str], home: Path) -> Path:
     """Return the directory of what programs are told, ours and others."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tarfile
@@ -111,10 +112,24 @@ def test_run_without_a_command_runs_the_images(run_command: Command) -> None:
     assert "entry point" in done.stderr
 
 
-def test_run_what_is_not_there(run_command: Command) -> None:
-    done = run_command("cwl-udss", "run", DEBIAN, "no-such-program")
-    assert done.returncode == 127
-    assert "'no-such-program' cannot be executed" in done.stderr
+@pytest.mark.parametrize("format", ["directory", "squashfs"])
+def test_run_what_cannot_be_executed(run_command: Command, tmp_path: Path, format: str) -> None:
+    store = ("--udss-store", tmp_path / "store", "--udss-format", format)
+    for command, reason in (
+        ("no-such-program", "no such program is in the image (PATH is /usr/local/bin:"),
+        ("/etc/os-release", "/usr/lib/os-release is not executable (mode 0644)"),
+    ):
+        done = run_command("cwl-udss", "run", *store, DEBIAN, command)
+        assert done.returncode == 127
+        assert f"{command!r} cannot be executed in {DEBIAN}: {reason}" in done.stderr
+
+
+def test_run_what_a_signal_ends(run_command: Command) -> None:
+    done = run_command("cwl-udss", "run", DEBIAN, "sh", "-c", "kill -SEGV $$")
+    assert done.returncode == 128 + signal.SIGSEGV
+    assert "terminated by signal: SIGSEGV" in done.stderr
+    silent = run_command("cwl-udss", "run", DEBIAN, "sh", "-c", "exit 200")
+    assert (silent.returncode, silent.stderr) == (200, "")
 
 
 def test_run_in_an_image_of_nothing_but_busybox(run_command: Command) -> None:

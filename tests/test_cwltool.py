@@ -411,7 +411,30 @@ def test_a_mistake_in_a_dockerfile_names_its_line(run_tool: Any) -> None:
 def test_a_program_that_is_not_in_the_image(run_tool: Any) -> None:
     done, _ = run_tool("", baseCommand=["no-such-program"])
     assert done.returncode == 1
-    assert f"'no-such-program' cannot be executed in {DEBIAN}" in plain(done.stderr)
+    said = f"'no-such-program' cannot be executed in {DEBIAN}: no such program is in the image"
+    assert said in plain(done.stderr)
+
+
+def test_a_script_that_was_staged_without_its_mode(run_tool: Any) -> None:
+    staged = {"listing": [{"entryname": "script.sh", "entry": "#!/bin/sh\necho hello\n"}]}
+    requirements = {"InitialWorkDirRequirement": staged}
+    done, _ = run_tool("", baseCommand=["./script.sh"], requirements=requirements)
+    assert done.returncode == 1
+    assert "script.sh is not executable (mode 0" in plain(done.stderr)
+
+
+@pytest.mark.parametrize("script", ["kill -KILL $$", "sh -c 'kill -KILL $$'; exit $?"])
+def test_a_signal_is_named(run_tool: Any, script: str) -> None:
+    done, _ = run_tool(script)
+    assert done.returncode == 1
+    assert "exit code 137 is 128 + 9" in plain(done.stderr)
+    assert "terminated by signal: SIGKILL (mostly by the kernel where" in plain(done.stderr)
+
+
+def test_an_exit_code_that_is_a_success_is_no_signal(run_tool: Any) -> None:
+    done, _ = run_tool("kill -KILL $$", successCodes=[137])
+    assert done.returncode == 0
+    assert "signal" not in done.stderr
 
 
 SCATTER = {

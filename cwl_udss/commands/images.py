@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from pathlib import Path
 
 from rich.filesize import decimal
 
@@ -23,6 +22,7 @@ from cwl_udss.images.pull import Images, When
 from cwl_udss.images.request import ImageRequest, is_path
 from cwl_udss.settings import Settings
 from cwl_udss.steps.shared import Steps, open_store
+from cwl_udss.user_directories import home_directory
 from cwl_udss.web import is_remote
 
 _DOCUMENTS = (".cwl", ".yml", ".yaml", ".json")
@@ -36,7 +36,7 @@ def run_images(options: argparse.Namespace, settings: Settings) -> int:
 def _pull(options: argparse.Namespace, settings: Settings) -> int:
     when = When.NEVER if settings.offline else When.ALWAYS
     failures = 0
-    with Steps(settings, os.environ, Path.home(), when) as steps:
+    with Steps(settings, os.environ, home_directory(), when) as steps:
         for request in _requests(options, settings, steps):
             try:
                 print(f"{steps.image(request).digest} {request.name}")
@@ -111,28 +111,38 @@ def _prune(options: argparse.Namespace, settings: Settings) -> int:
     if options.older_than is None and options.max_size is None:
         raise UdssError("prune what?", "give it --older-than, --max-size or both")
     store = open_store(settings)
-    removed = list(prune(store, older_than=options.older_than, most_bytes=options.max_size))
-    for image in removed:
-        print(f"removed {image.digest} {' '.join(image.references)}")
-    print(f"{decimal(sum(image.size for image in removed))} freed", file=sys.stderr)
-    return 0
+    freed, staying = 0, 0
+    for removal in prune(store, older_than=options.older_than, most_bytes=options.max_size):
+        image = removal.image
+        if removal.problem:
+            print(f"cwl-udss: {removal.problem}", file=sys.stderr)
+            staying += 1
+        else:
+            print(f"removed {image.digest} {' '.join(image.references)}")
+            freed += image.size
+    print(f"{decimal(freed)} freed", file=sys.stderr)
+    return 1 if staying else 0
 
 
 def _verify(options: argparse.Namespace, settings: Settings) -> int:
-    damaged = 0
+    bad = 0
     for found in verify(open_store(settings)):
-        if found.quarantined is None:
-            print(f"ok {found.image.digest}")
-        else:
+        if found.problem:
+            print(f"PROBLEM {found.image.digest}: {found.problem}")
+        elif found.quarantined is not None:
             print(f"DAMAGED {found.image.digest}: put aside, {found.quarantined}")
-            damaged += 1
-    return 1 if damaged else 0
+        else:
+            print(f"ok {found.image.digest}")
+            continue
+        bad += 1
+    return 1 if bad else 0
 
 
 def _export(options: argparse.Namespace, settings: Settings) -> int:
     images = _images(settings)
     named = {}
-    for request in _requests(options, settings, Steps(settings, os.environ, Path.home())):
+    steps = Steps(settings, os.environ, home_directory())
+    for request in _requests(options, settings, steps):
         image = images.stored(request.name)
         # Every name by which a run may ask for it.
         names = images.references(request.name) & set(image.references) or {request.name}
@@ -148,7 +158,7 @@ def _import(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def _images(settings: Settings) -> Images:
-    return Images(open_store(settings), os.environ, Path.home())
+    return Images(open_store(settings), os.environ, home_directory())
 
 
 _COMMANDS: Mapping[str, Callable[[argparse.Namespace, Settings], int]] = {

@@ -165,9 +165,9 @@ class BatchJob(SandboxedJob):
             result.memory_bytes,
             timed_out=result.ending is StepEnding.TIME_LIMIT,
         )
-        if result.ending is StepEnding.NOT_STARTED:
-            self.report_not_started()
-        elif not self._is_success(result.exit_code):
+        if result.ending in (StepEnding.EXITED, StepEnding.NOT_STARTED):
+            self.report_failure(result.exit_code, result.problem)
+        if not self._is_success(result.exit_code):
             _logger.error(
                 "[job %s] has failed on %s with exit code %d; to run it again by hand: "
                 "cwl-udss step %s",

@@ -27,9 +27,11 @@ from cwltool.errors import WorkflowException
 from cwltool.executors import JobExecutor, SingleJobExecutor
 from cwltool.process import Process
 from cwltool.utils import DEFAULT_TMP_PREFIX, versionstring
+from schema_salad.exceptions import ValidationException
 
 import cwl_udss
 from cwl_udss.config import add_options, load_settings
+from cwl_udss.engine.failures import plain_words, tell_plainly
 from cwl_udss.engine.job import SandboxedJob
 from cwl_udss.engine.loaders import use_late_loaders
 from cwl_udss.engine.remote_inputs import RemoteInputs, remote_inputs
@@ -56,6 +58,7 @@ from cwl_udss.settings import Settings
 from cwl_udss.steps.cache import StepCache, open_cache
 from cwl_udss.steps.key import Contents
 from cwl_udss.steps.shared import Steps
+from cwl_udss.user_directories import home_directory
 
 if TYPE_CHECKING:
     from cwl_udss.engine.batch_run import BatchRun
@@ -87,15 +90,22 @@ REFUSED_OPTIONS: Mapping[str, str] = {
 
 def run(arguments: list[str]) -> int:
     """Run cwltool with these arguments. Returns the exit code."""
+    given = given_options(arguments, os.environ)
     # main() looks the function up in its own module; there is no other way to add an option.
     cwltool.main.arg_parser = extended_parser  # type: ignore[attr-defined]
-    options, _ = extended_parser().parse_known_args(given_options(arguments, os.environ))
-    if not options.udss:
-        return int(cwltool.main.run(arguments, versionfunc=version_text))
+    documents: list[str] = []
     try:
+        options, _ = extended_parser().parse_known_args(given)
+        if not options.udss:
+            return int(cwltool.main.run(arguments, versionfunc=version_text))
+        documents += _documents(options)
+        if not options.debug:
+            tell_plainly(documents)
         return _run_with_udss(arguments, options)
-    except UdssError as error:
-        print(f"cwltool --udss: {error}", file=sys.stderr)
+    except Exception as error:
+        if "--udss" not in given or ("--debug" in given and not isinstance(error, UdssError)):
+            raise
+        print(f"cwltool --udss: {plain_words(error, documents)}", file=sys.stderr)
         return 1
 
 
@@ -149,17 +159,17 @@ def _run_with_udss(arguments: list[str], options: argparse.Namespace) -> int:
     if refused:
         print(f"cwltool: {refused}", file=sys.stderr)
         return USAGE_ERROR
-    settings = load_settings(vars(options), os.environ, Path.home())
+    settings = load_settings(vars(options), os.environ, home_directory())
     batch = _batch_run(options, settings)
     # Left in this order, whatever happens: steps are stopped before their directories go.
     with contextlib.ExitStack() as stack:
         stack.enter_context(tracing(settings.trace))
         when = _when_to_pull(options, settings)
-        steps = stack.enter_context(Steps(settings, os.environ, Path.home(), when))
+        steps = stack.enter_context(Steps(settings, os.environ, home_directory(), when))
         extend_cwltool()
         straighten_cwltool()
         use_late_loaders(offline=settings.offline)
-        keep_schemas(os.environ, Path.home())
+        keep_schemas(os.environ, home_directory())
         set_js_engine(SandboxedNode(steps.runtime))
         runtime_context = RuntimeContext(vars(options))
         # Where conversion has made mount points. cwltool's own choice of the first is random.
@@ -215,6 +225,12 @@ def _run_with_udss(arguments: list[str], options: argparse.Namespace) -> int:
             return INTERRUPTED
 
 
+def _documents(options: argparse.Namespace) -> list[str]:
+    """The paths of what a person has written, as the command line has them."""
+    paths = (options.workflow, *options.job_order[:1], options.overrides)
+    return [path for path in paths if path and not path.startswith("-")]
+
+
 def _prepared(
     executor: JobExecutor, prepare: Callable[[RuntimeContext], None], remote: RemoteInputs
 ) -> JobExecutor:
@@ -241,15 +257,18 @@ def load_document(steps: Steps, document: str, overrides: str | None, *, offline
         arguments[:0] = ["--overrides", overrides]
     options = extended_parser().parse_args(arguments)
     use_late_loaders(offline=offline)
-    keep_schemas(os.environ, Path.home())
+    keep_schemas(os.environ, home_directory())
     logging.getLogger("cwltool").setLevel(logging.WARNING)  # before main() heeds --quiet
-    code = cwltool.main.main(
-        arguments,
-        stdout=io.StringIO(),
-        loadingContext=_loading_context(
-            options, steps, None, functools.partial(SandboxedJob, steps, None)
-        ),
-    )
+    tell_plainly([document])
+    make_job = functools.partial(SandboxedJob, steps, None)
+    try:
+        code = cwltool.main.main(
+            arguments,
+            stdout=io.StringIO(),
+            loadingContext=_loading_context(options, steps, None, make_job),
+        )
+    except Exception as error:
+        raise ImageError(f"{document} cannot be read", plain_words(error, [document])) from error
     if code:
         raise ImageError(f"{document} cannot be read", "its mistakes are listed above")
 
@@ -263,7 +282,11 @@ def _loading_context(
     context.relax_path_checks = True
 
     def note(tool: SandboxedTool) -> None:
-        steps.expect(tool.image_request(options.default_container), tool.needed_bytes())
+        try:
+            request = tool.image_request(options.default_container)
+        except UdssError as error:
+            raise ValidationException(f"{tool.tool['id']}: {error}") from error
+        steps.expect(request, tool.needed_bytes())
         if cache is not None and tool.updates_inputs:
             cache.disable(f"{tool.tool['id']} updates its inputs (InplaceUpdateRequirement)")
 
@@ -305,6 +328,7 @@ def _executor(
 ) -> JobExecutor:
     # Only cwltool's own knows how to validate without running.
     if options.validate or not (options.parallel or batch):
+        wait_for_running_steps(lambda: False)
         return SingleJobExecutor()
 
     def stop() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from cwltool.errors import WorkflowException
 from cwltool.pathmapper import PathMapper
 from cwltool.stdfsaccess import StdFsAccess
+from schema_salad.ref_resolver import uri_file_path
 
 from cwl_udss.outputs import View
 
@@ -27,6 +28,17 @@ class NumberingPathMapper(PathMapper):
             if self.separateDirs:
                 directory = os.path.join(directory, f"stg{number}")
             self.visit(file, directory, basedir, copy=bool(file.get("writable")), staged=True)
+
+    def visit(
+        self, obj: Any, stagedir: str, basedir: str, copy: bool = False, staged: bool = False
+    ) -> None:
+        """Map a file or directory (cwltool's hook); of files it has checked that they are there."""
+        if obj["class"] == "Directory" and obj["location"].startswith("file://"):
+            path = uri_file_path(obj["location"])
+            if not os.path.isdir(path):
+                kind = "is not a directory" if os.path.exists(path) else "not found"
+                raise WorkflowException(f"Input directory {path} {kind}.")
+        super().visit(obj, stagedir, basedir, copy, staged)
 
 
 class CollectingAccess(StdFsAccess):

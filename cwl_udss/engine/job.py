@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
 import logging
 import os
 import shutil
@@ -32,7 +33,9 @@ from cwl_udss.identity import identity_files
 from cwl_udss.images.request import ImageRequest, parse_request
 from cwl_udss.images.store import StoredImage
 from cwl_udss.outputs import View, confine, restore_access
+from cwl_udss.programs import why_not_executed
 from cwl_udss.report.trace import traced
+from cwl_udss.resources import memory_kills
 from cwl_udss.sandbox import (
     TEMPORARY_DIRECTORY,
     Bind,
@@ -41,10 +44,12 @@ from cwl_udss.sandbox import (
     Sandbox,
     Streams,
 )
+from cwl_udss.signals import signal_words
 from cwl_udss.steps.cache import StepCache
 from cwl_udss.steps.key import Contents, Step
 from cwl_udss.steps.reuse import StepReuse
 from cwl_udss.steps.shared import Steps
+from cwl_udss.system_words import NO_ROOM, full_places, system_words
 
 _logger = logging.getLogger(__name__)
 
@@ -125,8 +130,19 @@ class SandboxedJob(DockerCommandLineJob):
             )
 
     def _setup(self, runtimeContext: RuntimeContext) -> None:
-        with traced("stage", self.name):
+        with traced("stage", self.name), self._staging():
             super()._setup(runtimeContext)
+
+    @contextlib.contextmanager
+    def _staging(self) -> Iterator[None]:
+        """Say of what has failed that it is the job's staging."""
+        try:
+            yield
+        except OSError as error:
+            advice = ": --udss-scratch names another place" if error.errno in NO_ROOM else ""
+            raise WorkflowException(
+                f"[job {self.name}] its inputs cannot be staged: {system_words(error)}{advice}"
+            ) from error
 
     def _get_ready(self, image: StoredImage) -> None:
         """Have ready what the job needs on this machine. Raises UdssError."""
@@ -162,7 +178,7 @@ class SandboxedJob(DockerCommandLineJob):
     ) -> tuple[list[str], str | None]:
         """Make the sandbox (cwltool's hook). What is returned only shows in the log."""
         assert self._image is not None
-        with traced("stage", self.name):
+        with traced("stage", self.name), self._staging():
             self._make_sandbox(self._image, env, runtimeContext)
         return ["cwl-udss", "run"], None
 
@@ -258,6 +274,7 @@ class SandboxedJob(DockerCommandLineJob):
     def execute(self, streams: StreamPaths) -> int:
         """Run the tool's command line in the sandbox; return its exit code."""
         assert self._sandbox is not None
+        kills = memory_kills()
         with streams.opened() as descriptors:
             try:
                 result = self._steps.run(
@@ -272,8 +289,9 @@ class SandboxedJob(DockerCommandLineJob):
             result.usage.memory_bytes if result.usage else None,
             timed_out=result.ending is Ending.TIME_LIMIT,
         )
-        if result.ending is Ending.NOT_STARTED:
-            self.report_not_started()
+        if result.ending in (Ending.EXITED, Ending.NOT_STARTED):
+            reason = why_not_executed(self._sandbox, result)
+            self.report_failure(result.exit_code, reason, memory_kills() - kills)
         return result.exit_code
 
     def report(
@@ -289,15 +307,27 @@ class SandboxedJob(DockerCommandLineJob):
         if timed_out:
             _logger.warning("[job %s] killed: time limit of %d s", self.name, self.timelimit)
 
-    def report_not_started(self) -> None:
-        """Tell the person that there is no such program."""
+    def report_failure(self, exit_code: int, reason: str, kills: int = 0) -> None:
+        """Tell the person of a step that has ended by itself what more than its exit code there is
+        to know: why its program could not be executed, which signal may have ended it, and which of
+        its directories is full. `kills` is how many processes the kernel has killed for memory
+        meanwhile."""
         assert self._sandbox is not None
-        _logger.error(
-            "[job %s] %r cannot be executed in %s: no such program there, or not executable",
-            self.name,
-            self._sandbox.command[0] if self._sandbox.command else "",
-            self.get_from_requirements(),
+        if self._is_success(exit_code):
+            return
+        if reason:
+            name = self._sandbox.command[0] if self._sandbox.command else ""
+            image = self.get_from_requirements()
+            _logger.error(
+                "[job %s] %r cannot be executed in %s: %s", self.name, name, image, reason
+            )
+        full = (
+            f"{words}, and it works there: --udss-scratch names another place"
+            for words in full_places((Path(self.outdir), Path(self.tmpdir)))
         )
+        for words in (signal_words(exit_code, kills), *full):
+            if words:
+                _logger.warning("[job %s] %s", self.name, words)
 
     def show_again(self) -> int | None:
         """Have outputs collected that such a step has made before; return its exit code, or None.
@@ -340,7 +370,12 @@ class SandboxedJob(DockerCommandLineJob):
         self, contents: Contents | None, collect: Callable[..., Any], outdir: str, exit_code: int
     ) -> Any:
         with traced("collect", self.name):
-            outputs = collect(outdir, exit_code)
+            try:
+                outputs = collect(outdir, exit_code)
+            except (json.JSONDecodeError, UnicodeDecodeError) as error:
+                raise WorkflowException(
+                    f"the tool has left a cwl.output.json that is no JSON: {error}"
+                ) from error
         if contents is None:
             return outputs
         if self._reuse is not None and self._is_success(exit_code):

@@ -15,6 +15,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableSequence
 from typing import Any
 
+from cwltool.errors import WorkflowException
 from cwltool.loghandler import _logger
 from cwltool.pathmapper import MapperEnt, PathMapper
 from cwltool.process import compute_checksums, stage_files
@@ -25,8 +26,20 @@ from schema_salad.ref_resolver import file_uri, uri_file_path
 from cwl_udss import copies
 from cwl_udss.engine.names import UniqueNames
 from cwl_udss.report.trace import traced
+from cwl_udss.system_words import system_words
 
 _CLASSES = ("File", "Directory")
+
+
+def put_outputs(outputs: Any, destination: str, *arguments: Any, **keywords: Any) -> Any:
+    """Do what relocate_outputs() does, and say where it is that it cannot be done."""
+    try:
+        return relocate_outputs(outputs, destination, *arguments, **keywords)
+    except OSError as error:
+        raise WorkflowException(
+            f"the outputs cannot be put into {destination}: {system_words(error)}: "
+            "name another directory with --outdir"
+        ) from error
 
 
 def relocate_outputs(  # noqa: PLR0917 - as cwltool calls it

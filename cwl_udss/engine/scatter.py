@@ -26,7 +26,7 @@ from cwltool.workflow_job import ReceiveScatterOutput
 from ruamel.yaml.comments import CommentedSeq
 
 from cwl_udss.engine.names import UniqueNames
-from cwl_udss.engine.relocation import relocate_outputs
+from cwl_udss.engine.relocation import put_outputs
 
 
 def straighten_cwltool() -> None:
@@ -36,7 +36,7 @@ def straighten_cwltool() -> None:
         (cwltool.command_line_tool, "uniquename", unique_name),
         (cwltool.workflow_job, "uniquename", unique_name),
         (cwltool.workflow_job, "parallel_steps", scatter_jobs),
-        (cwltool.executors, "relocateOutputs", relocate_outputs),
+        (cwltool.executors, "relocateOutputs", put_outputs),
         (CommentedSeq, "__deepcopy__", copy_sequence),
     ):
         setattr(module, name, replacement)

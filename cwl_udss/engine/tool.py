@@ -19,8 +19,10 @@ from urllib.parse import urldefrag
 import cwltool.docker
 import cwltool.job
 import cwltool.process
+from cwltool.builder import Builder
 from cwltool.command_line_tool import CommandLineTool
 from cwltool.context import LoadingContext, RuntimeContext
+from cwltool.errors import WorkflowException
 from cwltool.job import ContainerCommandLineJob, JobBase
 from cwltool.loghandler import _logger as cwltool_logger
 from cwltool.pathmapper import PathMapper
@@ -98,6 +100,17 @@ class SandboxedTool(CommandLineTool):
             if self._mpi is not None and isinstance(job, JobBase):
                 self._mpi.tell(job, runtimeContext)
             yield job
+
+    def evalResources(
+        self, builder: Builder, runtimeContext: RuntimeContext
+    ) -> dict[str, int | float]:
+        """Return what the tool asks for (cwltool's hook), which is expected to be numbers."""
+        try:
+            return super().evalResources(builder, runtimeContext)
+        except TypeError as error:
+            raise WorkflowException(
+                f"{self.tool['id']}: its ResourceRequirement asks for what is no number ({error})"
+            ) from error
 
     def _names_image(self, context: RuntimeContext) -> bool:
         requirement, _ = self.get_requirement("DockerRequirement")

@@ -6,7 +6,7 @@ no new job to make, although other steps still run: their outputs are lost, and 
 never starts (WorkflowJob.job in cwltool 3.1 to 3.3; serially nothing can run at that moment).
 
 And each time that any job has ended, of however many, it copies what is there of the inputs of each
-step that waits (try_make_job).
+step that waits (try_make_job). What is there is checked first (see inputs.py).
 """
 
 from __future__ import annotations
@@ -21,14 +21,21 @@ from cwltool.utils import JobsGeneratorType, OutputCallbackType
 from cwltool.workflow import Workflow
 from cwltool.workflow_job import WorkflowJob, WorkflowJobStep
 
+from cwl_udss.engine.inputs import StepInputs, check_inputs
+
 
 class PatientWorkflowJob(WorkflowJob):
     """Keeps a failure to itself while steps run; looks at steps that wait when there is news."""
 
     def __init__(
-        self, are_steps_running: Callable[[], bool], workflow: Workflow, context: RuntimeContext
+        self,
+        are_steps_running: Callable[[], bool],
+        inputs: StepInputs,
+        workflow: Workflow,
+        context: RuntimeContext,
     ) -> None:
         self._status = ""
+        self._inputs = inputs
         self._are_steps_running = are_steps_running
         self._is_final = context.on_error != "continue"
         self._changes = 0
@@ -59,6 +66,7 @@ class PatientWorkflowJob(WorkflowJob):
         was not."""
         if self._looked_at.get(step.id) == self._changes:
             return
+        self._inputs.step = step
         yield from super().try_make_job(step, callback, context)
         if not step.submitted and not step.completed:
             self._looked_at[step.id] = self._changes
@@ -71,5 +79,5 @@ class PatientWorkflowJob(WorkflowJob):
 
 def wait_for_running_steps(are_steps_running: Callable[[], bool]) -> None:
     """Have cwltool make all its workflows such; the executor says whether steps run."""
-    job = functools.partial(PatientWorkflowJob, are_steps_running)
+    job = functools.partial(PatientWorkflowJob, are_steps_running, check_inputs())
     setattr(cwltool.workflow, WorkflowJob.__name__, job)

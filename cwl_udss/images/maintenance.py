@@ -14,6 +14,7 @@ from cwl_udss.images.listing import directory_digest, file_digest
 from cwl_udss.images.pull import Images
 from cwl_udss.images.store import Store, StoredImage
 from cwl_udss.leases import LEASE_SECONDS
+from cwl_udss.system_words import system_words
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,13 +22,25 @@ class Verification:
     """What came of looking at an image."""
 
     image: StoredImage
-    quarantined: Path | None
+    quarantined: Path | None = None
     """Where it is now, if it was damaged."""
+    problem: str = ""
+    """Why it is not known whether it is damaged, or stays although it is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Removal:
+    """What came of removing an image that is not needed."""
+
+    image: StoredImage
+    problem: str = ""
+    """Why it stays."""
 
 
 def remove_named(images: Images, store: Store, name: str) -> None:
     """Forget a reference, or a digest with all its references, and remove the image when none is
-    left. Raises ImageError if there is none, StoreError if it is in use, on whichever machine."""
+    left. Raises ImageError if there is none, StoreError if it is in use, on whichever machine, or
+    another's."""
     image = images.stored(name)
     references = images.references(name) & set(image.references) or set(image.references)
     if references == set(image.references):
@@ -47,9 +60,10 @@ def _remove_unused(store: Store, image: StoredImage) -> None:
 
 def prune(
     store: Store, *, older_than: float | None = None, most_bytes: int | None = None
-) -> Iterator[StoredImage]:
+) -> Iterator[Removal]:
     """Remove what was not used for `older_than` seconds, and then, the least recently used first,
-    until the rest takes no more than `most_bytes`. What is in use stays. Gives what is removed."""
+    until the rest takes no more than `most_bytes`. What is in use stays. Gives what is removed, and
+    what would be were it not another's."""
     images = sorted(store.images(), key=lambda image: image.last_used or 0)
     total = sum(image.size for image in images)
     now = time.time()
@@ -58,25 +72,38 @@ def prune(
         is_too_much = most_bytes is not None and total > most_bytes
         if not is_old and not is_too_much:
             continue
-        if not store.users(image, patience=LEASE_SECONDS) and store.remove(image):
-            store.forget(image, image.references)
-            total -= image.size
-            yield image
+        try:
+            if not store.users(image, patience=LEASE_SECONDS) and store.remove(image):
+                store.forget(image, image.references)
+                total -= image.size
+                yield Removal(image=image)
+        except StoreError as error:
+            yield Removal(image=image, problem=str(error))
 
 
 def verify(store: Store) -> Iterator[Verification]:
     """Read every image again, and put aside what is not what it was."""
     for image in store.images():
-        is_whole = _digest(image) == image.content
-        place = None if is_whole else store.quarantine(image)
-        yield Verification(image=image, quarantined=place)
+        try:
+            is_whole = _digest(image) == image.content
+            yield Verification(
+                image=image, quarantined=None if is_whole else store.quarantine(image)
+            )
+        except PermissionError as error:
+            problem = f"it cannot be read: {system_words(error)}"
+            yield Verification(image=image, problem=problem)
+        except StoreError as error:
+            yield Verification(image=image, problem=f"it is DAMAGED, but stays: {error}")
 
 
 def _digest(image: StoredImage) -> str:
-    """The digest of the content as it is now; "" if not even that can be had."""
+    """The digest of the content as it is now; "" if not even that can be had. Raises
+    PermissionError if that is not for us to say."""
     try:
         if image.format is ImageFormat.DIRECTORY:
             return directory_digest(image.path)
         return file_digest(image.path)
+    except PermissionError:
+        raise
     except OSError:
         return ""

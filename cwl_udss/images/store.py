@@ -20,6 +20,7 @@ import contextlib
 import errno
 import hashlib
 import json
+import logging
 import os
 import stat
 import time
@@ -30,15 +31,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from cwl_udss.errors import StoreError
-from cwl_udss.filesystem import look_at
+from cwl_udss.filesystem import look_at, owner_name
 from cwl_udss.images.formats import Compression, ImageFormat
 from cwl_udss.images.manifest import ImageConfig, Platform, is_digest, parse_config
 from cwl_udss.images.reference import ImageReference
 from cwl_udss.leases import list_presences, living, presence, presence_name, remove_dead
 from cwl_udss.staging import publish_directory, publish_file, remove_abandoned, work_directory
+from cwl_udss.system_words import place_words
 
 if TYPE_CHECKING:
     from cwl_udss.images.contents import Written
+
+_logger = logging.getLogger(__name__)
 
 # Part of every image's name. To be raised when conversion makes something else of the same layers.
 RECIPE = 3
@@ -241,6 +245,8 @@ class Store:
     def keep_layer(self, made: Path, digest: str) -> Path:
         """Keep a layer, a checked file below work(). Returns its new place."""
         with self._explained():
+            if self.is_group:
+                made.chmod(0o664)
             return made.replace(self._own("layers") / digest.partition(":")[2])
 
     def build_layer(self, key: str) -> Path | None:
@@ -278,8 +284,24 @@ class Store:
                 if record.digest == image.digest and record.reference in references:
                     path.unlink(missing_ok=True)
 
+    def _check_removable(self, image: StoredImage) -> None:
+        """Raise StoreError if something of an image is another's, who has to remove it: then
+        nothing may be begun."""
+        places = (self._images, self._references, self.path / "work", image.path.parent)
+        with self._explained():
+            for place in (path for path in places if path.exists()):
+                if not os.access(place, os.W_OK | os.X_OK):
+                    raise _not_yours(image, place)
+            if image.format is ImageFormat.DIRECTORY:
+                for directory, _, _ in os.walk(image.path):
+                    is_ours = os.lstat(directory).st_uid == os.geteuid()  # its mode can be changed
+                    if not is_ours and not os.access(directory, os.W_OK | os.X_OK):
+                        raise _not_yours(image, Path(directory))
+
     def remove(self, image: StoredImage) -> bool:
-        """Remove an image, unless it is in use. Says whether it was removed."""
+        """Remove an image, unless it is in use. Says whether it was removed. Raises StoreError if
+        it is another's; then it stays as it is."""
+        self._check_removable(image)
         with self._explained(), work_directory(self._own("work")) as work:
             # Gone for everybody at once by the rename; taking it apart needs time.
             with contextlib.suppress(FileNotFoundError):
@@ -291,15 +313,19 @@ class Store:
             return True
 
     def clean(self, patience: float) -> list[Path]:
-        """Remove what processes have left here by dying. Returns what it was."""
+        """Remove what processes have left here by dying. Returns what it was; what is other
+        people's stays, and is logged."""
         with self._explained():
-            removed = remove_abandoned(self.path / "work", patience)
+            removed = remove_abandoned(self.path / "work", patience, logging.WARNING)
             places = (self.path / "leases", *self.path.glob("uses/*"))
             shown = {path for place in places for path in list_presences(place)}
-            dead = sorted(shown - living(shown, patience))
-            for path in dead:
-                path.unlink(missing_ok=True)
-            return removed + dead
+            for path in sorted(shown - living(shown, patience)):
+                try:
+                    path.unlink(missing_ok=True)
+                    removed.append(path)
+                except PermissionError:
+                    _logger.warning("%s stays: it is %s's", path, owner_name(path))
+            return removed
 
     def quarantine(self, image: StoredImage) -> Path:
         """Put a damaged image where nobody finds it. Returns its new place."""
@@ -357,8 +383,10 @@ class Store:
         try:
             yield
         except OSError as error:
+            where = place_words(error.errno, Path(error.filename or self.path))
             raise StoreError(
-                f"the store {self.path} cannot be used: {error.strerror or error}",
+                f"the store {self.path} cannot be used: {error.strerror or error}"
+                f"{where and f' ({where})'}",
                 _ADVICE.get(error.errno or 0, "look at --udss-store and `cwl-udss doctor`"),
             ) from error
 
@@ -370,6 +398,14 @@ _ADVICE = {
     errno.EACCES: "you may not write there: choose another place with --udss-store",
     errno.EPERM: "you may not write there: choose another place with --udss-store",
 }
+
+
+def _not_yours(image: StoredImage, place: Path) -> StoreError:
+    owner = owner_name(place)
+    return StoreError(
+        f"the image {image.digest} cannot be removed by you: {place} is {owner}'s",
+        f"ask {owner} to remove it",
+    )
 
 
 def _uses(image: StoredImage) -> Path:

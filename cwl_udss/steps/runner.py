@@ -26,6 +26,7 @@ from cwl_udss.identity import identity_files
 from cwl_udss.images.node import NodeImages
 from cwl_udss.images.store import Store
 from cwl_udss.outputs import View, confine
+from cwl_udss.programs import why_not_executed
 from cwl_udss.resources import memory_kills
 from cwl_udss.runtimes.probe import find_bubblewrap
 from cwl_udss.sandbox import (
@@ -54,6 +55,7 @@ from cwl_udss.steps.spec import (
     read_spec,
     to_json,
 )
+from cwl_udss.system_words import system_words
 
 _logger = logging.getLogger(__name__)
 
@@ -80,6 +82,8 @@ class _Run:
     result: Result
     started: float
     memory_kills: int
+    problem: str
+    """Why its program was not executed, "" if it was."""
 
 
 def run_submitted(directories: Sequence[Path]) -> int:
@@ -113,6 +117,8 @@ def run_by_hand(directory: Path, environment: Mapping[str, str]) -> int:
         for line in _put_outputs(spec, work / OUTPUTS, outputs):
             print(f"removed {line}", file=sys.stderr)
     print(f"{spec.name}: {run.result.ending.value}, exit code {run.result.exit_code}")
+    if run.problem:
+        print(run.problem)
     print(f"what it has left is in {outputs}")
     return run.result.exit_code
 
@@ -127,8 +133,10 @@ def run_once(directory: Path, environment: Mapping[str, str]) -> StepResult | No
         return None
     try:
         result = _result(directory, started, environment)
-    except (UdssError, OSError) as error:
+    except UdssError as error:
         result = _ended_early(started, StepEnding.REFUSED, str(error))
+    except OSError as error:
+        result = _ended_early(started, StepEnding.REFUSED, system_words(error))
     except _Terminated:
         result = _ended_early(started, StepEnding.TERMINATED, "")
     with _ignoring_terminated():
@@ -198,6 +206,7 @@ def _result(directory: Path, started: Started, environment: Mapping[str, str]) -
         memory_bytes=usage.memory_bytes if usage else None,
         outputs=list_outputs(directory / OUTPUTS),
         removed=tuple(removed),
+        problem=f"{started.node}: {run.problem}" if run.problem else "",
     )
 
 
@@ -285,10 +294,13 @@ def _run(spec: StepSpec, work: Path, streams: _StreamPaths, environment: Mapping
         sandbox = _sandbox(spec, _root(spec, store, images), work)
         descriptors = stack.enter_context(streams.opened(work / OUTPUTS))
         result = runtime.start(sandbox, descriptors).wait(spec.time_limit)
+        problem = why_not_executed(sandbox, result)
     if result.exit_code > SIGNAL_OFFSET:
         # Who ends a job signals its processes one after the other: our turn may be about to come.
         time.sleep(_SIGNALS_SECONDS)
-    return _Run(result=result, started=started, memory_kills=memory_kills() - kills)
+    return _Run(
+        result=result, started=started, memory_kills=memory_kills() - kills, problem=problem
+    )
 
 
 def _root(spec: StepSpec, store: Store, images: NodeImages) -> RootFilesystem:

@@ -112,7 +112,7 @@ class StepResult:
     removed: tuple[str, ...] = ()
     """What was taken out of it (see outputs.confine)."""
     problem: str = ""
-    """Why it was refused, with the node's name."""
+    """Why it was refused, or its program not executed; with the node's name."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -175,6 +175,16 @@ def test_a_tool_that_fails_is_named_with_what_runs_it_again(runs: Runs) -> None:
     assert "Traceback" not in done.stderr + again.stderr
 
 
+def test_what_a_node_knows_of_a_failure(runs: Runs) -> None:
+    missing = {**runs.tool(""), "baseCommand": ["no-such-program"]}
+    done = runs.run(runs.write("missing.cwl", missing))
+    assert done.returncode == 1
+    assert re.search(r"'no-such-program' cannot be executed in .*: no such program", done.stderr)
+    done = runs.run(runs.write("tool.cwl", runs.tool("kill -SEGV $$")))
+    assert done.returncode == 1
+    assert "by signal: SIGSEGV" in done.stderr
+
+
 def test_the_time_limit_of_a_tool(runs: Runs) -> None:
     limit = {"ToolTimeLimit": {"timelimit": 1}}
     tool = runs.tool("sleep 60", requirements=limit)

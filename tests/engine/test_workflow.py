@@ -13,9 +13,10 @@ import pytest
 from cwltool.context import LoadingContext, RuntimeContext
 from cwltool.load_tool import load_tool
 from cwltool.workflow import Workflow
-from cwltool.workflow_job import WorkflowJob
+from cwltool.workflow_job import WorkflowJob, object_from_state
 from effort import growth
 
+from cwl_udss.engine.inputs import StepInputs
 from cwl_udss.engine.workflow import PatientWorkflowJob
 
 TOOL = {
@@ -61,6 +62,6 @@ def test_a_step_that_waits_costs_the_same_whatever_it_has_been_given(
         assert [next(jobs) is None for _ in range(3)] == [False, True, True]
         return functools.partial(next, jobs)
 
-    patient = functools.partial(PatientWorkflowJob, lambda: True)
+    patient = functools.partial(PatientWorkflowJob, lambda: True, StepInputs(object_from_state))
     assert growth(functools.partial(prepare, patient), 200) == 1
     assert growth(functools.partial(prepare, WorkflowJob), 200) > 3
