@@ -22,12 +22,13 @@ from typing import Any, cast
 from cwltool.context import RuntimeContext
 from cwltool.docker import DockerCommandLineJob
 from cwltool.errors import UnsupportedRequirement, WorkflowException
+from cwltool.pathmapper import MapperEnt
 from cwltool.stdfsaccess import StdFsAccess
-from cwltool.utils import adjustFileObjs
+from cwltool.utils import adjustFileObjs, visit_class
 from schema_salad.ref_resolver import uri_file_path
 
 from cwl_udss.container import image_command, image_environment
-from cwl_udss.engine.file_access import CollectingAccess
+from cwl_udss.engine.file_access import CollectingAccess, empty_directories, name_by_uri
 from cwl_udss.errors import UdssError
 from cwl_udss.identity import identity_files
 from cwl_udss.images.request import ImageRequest, parse_request
@@ -145,7 +146,7 @@ class SandboxedJob(DockerCommandLineJob):
             command=(),
             environment={},
             working_directory=self.builder.outdir,
-            directories=(self.builder.stagedir,),
+            directories=(self.builder.stagedir, *self._empty_directories()),
             binds=self._binds(context),
             files=files,
             network=self.networkaccess,
@@ -176,6 +177,26 @@ class SandboxedJob(DockerCommandLineJob):
                     any_path_okay=anywhere,
                 )
         return tuple(binds)
+
+    def _empty_directories(self) -> Iterator[str]:
+        """Literals that are empty, but for those in the output directory, which are made there."""
+        for mapper in (self.pathmapper, self.generatemapper):
+            if mapper is not None:
+                for path in empty_directories(mapper):
+                    if not path.startswith(f"{self.builder.outdir}/"):
+                        yield path
+
+    def add_file_or_directory_volume(
+        self, runtime: list[str], volume: MapperEnt, host_outdir_tgt: str | None
+    ) -> None:
+        """Add what shows an input (cwltool's hook)."""
+        if not volume.resolved.startswith("_:"):
+            super().add_file_or_directory_volume(runtime, volume, host_outdir_tgt)
+            if volume.type == "Directory":
+                binds = self._steps.made.binds(volume.resolved, volume.target)
+                cast(list[Bind], runtime).extend(binds)
+        elif host_outdir_tgt:
+            os.makedirs(host_outdir_tgt, exist_ok=True)
 
     @staticmethod
     def append_volume(
@@ -308,6 +329,8 @@ class SandboxedJob(DockerCommandLineJob):
     ) -> Any:
         with traced("collect", self.name):
             outputs = collect(outdir, exit_code)
+        visit_class(outputs, ("File", "Directory"), name_by_uri)
+        self._note_made(outdir)
         if contents is None:
             return outputs
         if self._reuse is not None and self._is_success(exit_code):
@@ -316,6 +339,15 @@ class SandboxedJob(DockerCommandLineJob):
         if not os.path.exists(os.path.join(outdir, "cwl.output.json")):
             adjustFileObjs(outputs, functools.partial(_record_checksum, contents, outdir))
         return outputs
+
+    def _note_made(self, outdir: str) -> None:
+        """Have other steps see in directories of this one's what it saw there itself."""
+        assert self._sandbox is not None
+        self._steps.made.add(outdir)
+        own = (self.builder.outdir, TEMPORARY_DIRECTORY)
+        for bind in self._sandbox.binds:
+            if bind.writable and bind.destination not in own:
+                self._steps.made.distrust(bind.source)
 
     def _is_success(self, exit_code: int) -> bool:
         """Say what exit code means, as cwltool does after collection (JobBase._execute)."""

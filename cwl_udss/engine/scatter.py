@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+import cwltool.builder
 import cwltool.command_line_tool
 import cwltool.executors
 import cwltool.process
@@ -25,6 +26,7 @@ from cwltool.utils import JobsGeneratorType
 from cwltool.workflow_job import ReceiveScatterOutput
 from ruamel.yaml.comments import CommentedSeq
 
+from cwl_udss.engine.listing import get_listing
 from cwl_udss.engine.names import UniqueNames
 from cwl_udss.engine.relocation import relocate_outputs
 
@@ -37,6 +39,10 @@ def straighten_cwltool() -> None:
         (cwltool.workflow_job, "uniquename", unique_name),
         (cwltool.workflow_job, "parallel_steps", scatter_jobs),
         (cwltool.executors, "relocateOutputs", relocate_outputs),
+        (cwltool.builder, "get_listing", get_listing),
+        (cwltool.command_line_tool, "get_listing", get_listing),
+        (cwltool.process, "get_listing", get_listing),
+        (cwltool.workflow_job, "get_listing", get_listing),
         (CommentedSeq, "__deepcopy__", copy_sequence),
     ):
         setattr(module, name, replacement)

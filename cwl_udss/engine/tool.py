@@ -35,6 +35,7 @@ from cwl_udss.engine.bindings import bind_items_alone
 from cwl_udss.engine.file_access import NumberingPathMapper
 from cwl_udss.engine.job import start_tool
 from cwl_udss.images.request import ImageRequest, parse_request
+from cwl_udss.links import copy_directory
 from cwl_udss.report.trace import traced
 
 _logger = logging.getLogger(__name__)
@@ -143,7 +144,8 @@ def extend_cwltool() -> None:
     """
     logging.getLogger("cwl_udss").parent = cwltool_logger
     # They look shutil's functions up there, to stage writable inputs and to move the outputs.
-    replaced = {name: getattr(copies, name) for name in ("copy", "copy2", "copytree", "move")}
+    replaced = {name: getattr(copies, name) for name in ("copy", "copy2", "move")}
+    replaced["copytree"] = copy_directory
     for module in (cwltool.docker, cwltool.process):
         module.__dict__["shutil"] = SimpleNamespace(**{**vars(shutil), **replaced})
     bind_items_alone()

@@ -115,13 +115,15 @@ def test_outputs_are_relocated_as_by_cwltool(
         arguments = (str(target), outputs.sources, action, StdFsAccess(""))
         try:
             result = relocate(outputs.value, *arguments)  # type: ignore[operator]
-        # A directory where there is a file, a file with other secondary files: none has an answer.
-        except (OSError, KeyError) as error:
-            result = repr(error)
+        # A directory where there is a file, a literal twice, a file with other secondary files:
+        # cwltool has no answer.
+        except (OSError, KeyError):
+            assert relocate is not relocate_outputs
+            result = None
         results.append((result, contents(top)))
         shutil.rmtree(top)
     theirs, ours = results
-    assert ours == theirs or clash
+    assert ours == theirs or clash or theirs[0] is None
 
 
 def directories_clash(outputs: Any) -> bool:

@@ -1,0 +1,331 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a step is given of a Directory is what it was to the step that made it, and so is what is
+delivered."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from commands import Command
+
+BUSYBOX = {"DockerRequirement": {"dockerPull": "busybox:1.36"}}
+DIRECTORY = {"type": "Directory", "outputBinding": {"glob": "d"}}
+
+
+def tool(script: str, *arguments: str, **fields: Any) -> dict[str, Any]:
+    """A tool that runs a shell script."""
+    return {
+        "class": "CommandLineTool",
+        "hints": BUSYBOX,
+        "inputs": {},
+        "baseCommand": ["sh", "-c", script, "sh"],
+        "arguments": list(arguments),
+        "outputs": {"d": DIRECTORY},
+        **fields,
+    }
+
+
+def reader(script: str, **fields: Any) -> dict[str, Any]:
+    """A tool that is given a Directory, its path as $1, and writes what it sees there."""
+    return tool(
+        script,
+        "$(inputs.d.path)",
+        **{
+            "inputs": {"d": "Directory"},
+            "stdout": "seen.txt",
+            "outputs": {"seen": "stdout"},
+            **fields,
+        },
+    )
+
+
+def expression(text: str, **fields: Any) -> dict[str, Any]:
+    return {
+        "class": "ExpressionTool",
+        "requirements": {"InlineJavascriptRequirement": {}},
+        "inputs": {"d": "Directory"},
+        "outputs": {"d": "Directory"},
+        "expression": text,
+        **fields,
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """How a run ended."""
+
+    code: int
+    log: str
+    outputs: dict[str, Any]
+
+
+@pytest.fixture
+def run(run_command: Command, tmp_path: Path) -> Callable[..., Done]:
+    """Run a document of CWL; outputs are in `out`."""
+
+    def run(document: dict[str, Any], job: dict[str, Any] | None = None, *options: str) -> Done:
+        (tmp_path / "document.cwl").write_text(json.dumps({"cwlVersion": "v1.2", **document}))
+        (tmp_path / "job.json").write_text(json.dumps(job or {}))
+        arguments = ("--udss", "--disable-color", "--outdir", "out", *options)
+        done = run_command("cwltool", *arguments, "document.cwl", "job.json")
+        outputs = json.loads(done.stdout) if done.returncode == 0 else {}
+        return Done(code=done.returncode, log=done.stderr, outputs=outputs)
+
+    return run
+
+
+def workflow(
+    inputs: dict[str, Any], steps: dict[str, Any], outputs: dict[str, str], **fields: Any
+) -> dict[str, Any]:
+    """A workflow; a step is what it runs, and what it is given."""
+    requirements = ("InlineJavascriptRequirement", "StepInputExpressionRequirement")
+    return {
+        "class": "Workflow",
+        "requirements": {name: {} for name in (*requirements, "ScatterFeatureRequirement")},
+        "inputs": inputs,
+        "steps": {
+            name: {"run": run, "in": given, "out": list(run["outputs"]), **more}
+            for name, (run, given, *others) in steps.items()
+            for more in (others[0] if others else {},)
+        },
+        "outputs": {
+            name: {"type": fields.get(name, "Directory"), "outputSource": source}
+            for name, source in outputs.items()
+        },
+    }
+
+
+def tree(top: Path) -> dict[str, str]:
+    """All that is below a directory, by what reading it gives; links to directories as links."""
+    found = {}
+    for parent, directories, files in os.walk(top):
+        for name in (*directories, *files):
+            path = Path(parent, name)
+            if path.is_dir():
+                text = f"-> {os.readlink(path)}" if path.is_symlink() else "/"
+            else:
+                text = path.read_text()
+            found[str(path.relative_to(top))] = text
+    return found
+
+
+INDEX_SCRIPT = """
+mkdir -p other/sub d/inner
+echo index > d/ref.fa.idx; echo sibling > other/x; echo deep > other/sub/y; touch /tmp/file
+ln -s ../other/x d/sibling; ln -s ../other d/directory; ln -s directory/sub/y d/through
+ln -s "$1" d/input; ln -s $PWD/d/ref.fa.idx d/own; ln -s own d/chain
+ln -s ../ref.fa.idx d/inner/up; ln -s ../../other/x d/inner/sibling
+ln -s . d/X11; ln -s ../d/ref.fa.idx d/around
+ln -s nowhere d/gone; ln -s /etc/passwd d/image; ln -s /tmp/file d/temporary
+"""
+INDEX = tool(
+    INDEX_SCRIPT,
+    "$(inputs.ref.path)",
+    inputs={"ref": "File"},
+    requirements={
+        "InitialWorkDirRequirement": {
+            "listing": [{"entryname": "d/ref.fa", "entry": "$(inputs.ref)"}]
+        }
+    },
+)
+INDEX_SEEN = {
+    "ref.fa": "ACGT",
+    "input": "ACGT",
+    "ref.fa.idx": "index",
+    "own": "index",
+    "chain": "index",
+    "around": "index",
+    "inner/up": "index",
+    "X11/own": "index",
+    "sibling": "sibling",
+    "inner/sibling": "sibling",
+    "directory/x": "sibling",
+    "directory/sub/y": "deep",
+    "through": "deep",
+}
+LOOK = f"""cd "$1"
+for file in {" ".join(INDEX_SEEN)} gone image temporary; do echo $file=`cat $file`; done"""
+
+
+def seen(text: str) -> dict[str, str]:
+    lines = (line.partition("=") for line in text.splitlines())
+    return {name: content for name, _, content in lines if content}
+
+
+@pytest.mark.parametrize("options", [(), ("--parallel",), ("--copy-outputs",)])
+def test_a_step_sees_of_a_directory_what_the_step_saw_that_made_it(
+    run: Callable[..., Done], tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    """Whichever way it comes: as an input, staged to be written to or not, passed on by steps and
+    expressions."""
+    (tmp_path / "ref.fa").write_text("ACGT")
+    stage = {"InitialWorkDirRequirement": {"listing": ["$(inputs.d)"]}}
+    writable = {
+        "InitialWorkDirRequirement": {"listing": [{"entry": "$(inputs.d)", "writable": True}]}
+    }
+    through = {"inputs": {"d": "Directory"}}
+    document = workflow(
+        {"ref": "File"},
+        {
+            "make": (INDEX, {"ref": "ref"}),
+            "use": (reader(LOOK), {"d": "make/d"}),
+            "pass": (tool("ls d/own", requirements=stage, **through), {"d": "make/d"}),
+            "express": (expression("$({d: inputs.d})"), {"d": "pass/d"}),
+            "late": (reader(LOOK, stdout="late.txt"), {"d": "express/d"}),
+            "copy": (tool("echo new >> d/own", requirements=writable, **through), {"d": "pass/d"}),
+            "changed": (reader(LOOK, stdout="changed.txt"), {"d": "copy/d"}),
+            "literal": (
+                expression(
+                    '${return {d: {class: "Directory", basename: "l", listing: [inputs.d]}}}'
+                ),
+                {"d": "make/d"},
+            ),
+            "in_literal": (reader(f"cd $1; set d; {LOOK}", stdout="in.txt"), {"d": "literal/d"}),
+        },
+        {
+            **{"seen": "use/seen", "late": "late/seen", "changed": "changed/seen"},
+            **{"in": "in_literal/seen", "index": "make/d"},
+        },
+        **dict.fromkeys(("seen", "late", "changed", "in"), "File"),
+    )
+    done = run(document, {"ref": {"class": "File", "path": "ref.fa"}}, *options)
+    assert done.code == 0, done.log
+    for name, problem in {
+        "gone": "a link that leads nowhere",
+        "image": "a link out of the output directory",
+        "temporary": "a link out of the output directory",
+    }.items():
+        assert f"removed /var/spool/cwl/d/{name}: {problem}" in done.log
+    out = tmp_path / "out"
+    for name in ("seen", "late", "in"):
+        assert seen((out / f"{name}.txt").read_text()) == INDEX_SEEN
+    changed = seen((out / "changed.txt").read_text())
+    assert changed == {
+        name: f"{text} new" if text == "index" else text for name, text in INDEX_SEEN.items()
+    }
+    assert {name: (out / "d" / name).read_text().strip() for name in INDEX_SEEN} == INDEX_SEEN
+    # What is delivered needs nothing but itself.
+    shutil.move(out / "d", tmp_path / "elsewhere")
+    shutil.rmtree(out)
+    (tmp_path / "ref.fa").unlink()
+    assert {
+        name: (tmp_path / "elsewhere" / name).read_text().strip() for name in INDEX_SEEN
+    } == INDEX_SEEN
+    assert os.readlink(tmp_path / "elsewhere/X11") == "."
+
+
+def test_a_directory_with_links_is_found_in_the_cache(
+    run: Callable[..., Done], tmp_path: Path
+) -> None:
+    (tmp_path / "ref.fa").write_text("ACGT")
+    document = workflow(
+        {"ref": "File"},
+        {"make": (INDEX, {"ref": "ref"}), "use": (reader(LOOK), {"d": "make/d"})},
+        {"seen": "use/seen", "index": "make/d"},
+        seen="File",
+    )
+    for name, content, hits in (
+        ("ref.fa", "ACGT", 0),
+        ("ref.fa", "ACGT", 2),
+        ("moved/ref.fa", "ACGT", 2),
+        ("ref.fa", "TTTT", 0),
+    ):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(content)
+        done = run(document, {"ref": {"class": "File", "path": name}}, "--cachedir", "cache")
+        assert done.code == 0, done.log
+        assert done.log.count("result from the cache") == hits
+        expected = {**INDEX_SEEN, "ref.fa": content, "input": content}
+        assert seen((tmp_path / "out/seen.txt").read_text()) == expected
+        found = {file: (tmp_path / "out/d" / file).read_text().strip() for file in INDEX_SEEN}
+        assert found == expected
+        shutil.rmtree(tmp_path / "out")
+
+
+def test_a_listing_has_what_the_links_of_a_directory_lead_to(
+    run: Callable[..., Done], tmp_path: Path
+) -> None:
+    names = "$(inputs.d.listing.map(function(x) {return x.basename + x.class[0]}).sort().join())"
+    document = workflow(
+        {},
+        {
+            "make": (
+                tool(
+                    "mkdir d o; touch o/x; ln -s ../o d/o; ln -s ../o/x d/x; ln -s . d/X11; "
+                    "ln -s . d/dot"
+                ),
+                {},
+            ),
+            "list": (
+                tool(
+                    "echo $1",
+                    names,
+                    inputs={"d": "Directory"},
+                    stdout="seen.txt",
+                    outputs={"seen": "stdout"},
+                    requirements={
+                        "LoadListingRequirement": {"loadListing": "deep_listing"},
+                        "InlineJavascriptRequirement": {},
+                    },
+                ),
+                {"d": "make/d"},
+            ),
+        },
+        {"seen": "list/seen", "d": "make/d"},
+        seen="File",
+    )
+    done = run(document)
+    assert done.code == 0, done.log
+    assert (tmp_path / "out/seen.txt").read_text() == "X11D,dotD,oD,xF\n"
+    assert tree(tmp_path / "out/d") == {"o": "/", "o/x": "", "x": "", "X11": "-> .", "dot": "-> ."}
+
+
+DELIVERED = {
+    "leads nowhere": ("ln -s nowhere d/gone", {}),
+    "is its own": ("ln -s gone d/gone", {}),
+    "leads to its directory": ("ln -s . d/X11", {"X11": "-> ."}),
+    "leads to a directory above": ("mkdir d/e; ln -s .. d/e/up", {"e": "/", "e/up": "-> .."}),
+    "leads to the output directory": ("ln -s .. d/up", {}),
+    "leads to a file beside": ("mkdir o; echo 2 > o/x; ln -s ../o/x d/x", {"x": "2\n"}),
+    "leads to a directory beside": (
+        "mkdir o; echo 2 > o/x; ln -s ../o d/o",
+        {"o": "/", "o/x": "2\n"},
+    ),
+    "leads there and back": (
+        "mkdir o; echo 2 > o/x; ln -s ../d o/back; ln -s ../o d/o",
+        {"o": "/", "o/x": "2\n"},
+    ),
+    "leads to what links lead out of": (
+        "mkdir o p; echo 2 > p/x; ln -s ../p o/p; ln -s ../o d/o",
+        {"o": "/", "o/p": "/", "o/p/x": "2\n"},
+    ),
+    "was given by its whole path": ("ln -s $PWD/d/result d/x", {"x": "hours of work\n"}),
+}
+
+
+@pytest.mark.parametrize("option", ["--move-outputs", "--copy-outputs", "--leave-outputs"])
+def test_a_directory_is_delivered_with_all_that_can_be_whatever_its_links_are(
+    run: Callable[..., Done], tmp_path: Path, option: str
+) -> None:
+    steps = {
+        f"s{number}": (tool(f"mkdir d; echo hours of work > d/result; {script}"), {})
+        for number, (script, _) in enumerate(DELIVERED.values())
+    }
+    done = run(workflow({}, steps, {name: f"{name}/d" for name in steps}), None, option)
+    assert done.code == 0, done.log
+    for (kind, (_, expected)), output in zip(DELIVERED.items(), done.outputs.values(), strict=True):
+        place = Path(output["location"].removeprefix("file://"))
+        assert (place / "result").read_text() == "hours of work\n", kind
+        if option == "--leave-outputs":  # it is left with what is beside it
+            continue
+        assert tree(place) == {"result": "hours of work\n", **expected}, kind
+        tops = {name for name in (*expected, "result") if "/" not in name}
+        assert {entry["basename"] for entry in output["listing"]} == tops, kind
+    assert "/d/gone: a link that leads nowhere" in done.log
