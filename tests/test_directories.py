@@ -329,3 +329,188 @@ def test_a_directory_is_delivered_with_all_that_can_be_whatever_its_links_are(
         tops = {name for name in (*expected, "result") if "/" not in name}
         assert {entry["basename"] for entry in output["listing"]} == tops, kind
     assert "/d/gone: a link that leads nowhere" in done.log
+
+
+EMPTY = {"class": "Directory", "basename": "empty", "listing": []}
+TEXT = {"class": "File", "basename": "f", "contents": "x"}
+
+
+def literal(name: str, *listing: Any) -> dict[str, Any]:
+    return {"class": "Directory", "basename": name, "listing": list(listing)}
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (literal("d"), ""),
+        (literal("d", TEXT, EMPTY), "d/empty d/f"),
+        (literal("d", literal("e", EMPTY)), "d/e d/e/empty"),
+        (literal("d", literal("e", literal("g", TEXT))), "d/e d/e/g d/e/g/f"),
+        (literal("a dir", literal("#é %20"), {**TEXT, "basename": "?"}), "a_dir/#é_%20 a_dir/?"),
+        (
+            literal(
+                "d", {"class": "File", "path": "a"}, literal("s", {"class": "File", "path": "a"})
+            ),
+            "d/a d/s d/s/a",
+        ),
+        (
+            literal(
+                "d",
+                {"class": "Directory", "path": "in"},
+                literal("s", {"class": "Directory", "path": "in"}),
+            ),
+            "d/in d/in/b d/s d/s/in d/s/in/b",
+        ),
+        (
+            literal(
+                "d", {"class": "File", "path": "a"}, {"class": "File", "path": "a", "basename": "c"}
+            ),
+            "d/a d/c",
+        ),
+        (literal("d", {"class": "File", "path": "a", "secondaryFiles": [EMPTY]}), "d/a d/empty"),
+    ],
+)
+def test_a_directory_literal_is_what_it_says(
+    run: Callable[..., Done], tmp_path: Path, given: dict[str, Any], expected: str
+) -> None:
+    """As an input, staged to be written to or not, made by an expression, and as an output."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/b").write_text("B")
+    (tmp_path / "a").write_text("A")
+    script = 'cd "$1/.." && find . -mindepth 1 | sort | tr "\\n " " _" | sed s,[.]/,,g'
+    stage = {"InitialWorkDirRequirement": {"listing": ["$(inputs.d)"]}}
+    writable = {
+        "InitialWorkDirRequirement": {"listing": [{"entry": "$(inputs.d)", "writable": True}]}
+    }
+    document = workflow(
+        {"d": "Directory"},
+        {
+            "see": (reader(script), {"d": "d"}),
+            "express": (expression("$({d: inputs.d})"), {"d": "d"}),
+            "see_expressed": (reader(script, stdout="expressed.txt"), {"d": "express/d"}),
+            "stage": (reader(script, stdout=".s", requirements=stage), {"d": "d"}),
+            "write": (reader(script, stdout=".w", requirements=writable), {"d": "d"}),
+        },
+        {
+            "seen": "see/seen",
+            "expressed": "see_expressed/seen",
+            "d": "express/d",
+            "staged": "stage/seen",
+            "writable": "write/seen",
+        },
+        seen="File",
+        expressed="File",
+        staged="File",
+        writable="File",
+    )
+    done = run(document, {"d": given})
+    assert done.code == 0, done.log
+    name = given["basename"].replace(" ", "_")
+    for file, more in (("seen.txt", ""), ("expressed.txt", ""), (".s", ".s "), (".w", ".w ")):
+        assert (tmp_path / "out" / file).read_text() == f"{more}{name} {expected}".strip() + " "
+    found = tree(tmp_path / "out" / given["basename"])
+    assert sorted(f"{name}/{x.replace(' ', '_')}" for x in found) == sorted(expected.split())
+    assert all(text in ("/", "A", "B", "x") for text in found.values())
+    assert len(done.outputs["d"]["listing"]) == len(given["listing"])
+
+
+def test_literals_by_default_scattered_and_given_twice(
+    run: Callable[..., Done], tmp_path: Path
+) -> None:
+    (tmp_path / "a").write_text("A")
+    look = reader("cd $1/.. && find * | sort | tr '\\n' ' '", stdout="$(inputs.d.basename).txt")
+    both = reader(
+        "ls -d $1 $2 | wc -l",
+        stdout="both.txt",
+        inputs={"d": "Directory", "e": {"type": "Directory", "default": literal("e", EMPTY)}},
+        arguments=["$(inputs.d.path)", "$(inputs.e.path)"],
+    )
+    document = workflow(
+        {"ds": "Directory[]", "one": {"type": "Directory", "default": literal("one")}},
+        {
+            "look": (look, {"d": "ds"}, {"scatter": "d"}),
+            "one": (look, {"d": "one"}),
+            "twice": (both, {"d": "one", "e": "one"}),
+            "default": (
+                reader(
+                    "ls $1",
+                    stdout="default.txt",
+                    **{"inputs": both["inputs"], "arguments": ["$(inputs.e.path)"]},
+                ),
+                {"d": "one"},
+            ),
+        },
+        {"all": "look/seen", "one": "one/seen", "twice": "twice/seen", "default": "default/seen"},
+        all="File[]",
+        one="File",
+        twice="File",
+        default="File",
+    )
+    same = {"class": "File", "path": "a"}
+    done = run(document, {"ds": [literal("x"), literal("y", EMPTY, same), literal("z", TEXT)]})
+    assert done.code == 0, done.log
+    texts = {path.stem: path.read_text() for path in (tmp_path / "out").iterdir()}
+    assert texts == {
+        "x": "x ",
+        "y": "y y/a y/empty ",
+        "z": "z z/f ",
+        "one": "one ",
+        "default": "empty\n",
+        "both": "2\n",
+    }
+
+
+def test_one_file_staged_under_several_names(run: Callable[..., Done], tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("A")
+    listing = [
+        {"entryname": "x", "entry": "$(inputs.a)"},
+        {"entryname": "sub/y", "entry": "$(inputs.a)"},
+        {"entryname": "z", "entry": "$(inputs.a)", "writable": True},
+    ]
+    document = tool(
+        "cat x sub/y; echo + >> z; cat z; touch x 2>/dev/null || echo no; rm -f x || true",
+        inputs={"a": "File"},
+        requirements={"InitialWorkDirRequirement": {"listing": listing}},
+        stdout="seen.txt",
+        outputs={
+            "seen": "stdout",
+            "all": {"type": "File[]", "outputBinding": {"glob": ["x", "sub/y", "z"]}},
+        },
+    )
+    done = run(document, {"a": {"class": "File", "path": "a"}})
+    assert done.code == 0, done.log
+    assert (tmp_path / "out/seen.txt").read_text() == "AAA+\nno\n"
+    texts = [Path(file["path"]).read_text() for file in done.outputs["all"]]
+    assert texts == ["A", "A", "A+\n"]
+
+
+def test_secondary_files_that_inputs_share_are_beside_each(
+    run: Callable[..., Done], tmp_path: Path
+) -> None:
+    for name in ("a", "b", "dict"):
+        (tmp_path / name).write_text(name)
+    files = [
+        {"class": "File", "path": name, "secondaryFiles": [{"class": "File", "path": "dict"}]}
+        for name in ("a", "b")
+    ]
+    document = tool(
+        "for f; do cat $(dirname $f)/dict; done",
+        inputs={"files": {"type": "File[]", "inputBinding": {}}},
+        stdout="seen.txt",
+        outputs={"seen": "stdout"},
+    )
+    done = run(document, {"files": files})
+    assert done.code == 0, done.log
+    assert (tmp_path / "out/seen.txt").read_text() == "dictdict"
+
+
+@pytest.mark.parametrize(
+    "listing", [[TEXT, {**TEXT, "contents": "y"}], [TEXT, literal("f", EMPTY)]]
+)
+def test_a_name_that_occurs_twice_in_a_listing_is_an_error(
+    run: Callable[..., Done], listing: list[Any]
+) -> None:
+    done = run(reader("ls $1"), {"d": literal("d", *listing)})
+    assert done.code == 1
+    assert "names in a directory must differ" in " ".join(done.log.split())
+    assert "Traceback" not in done.log

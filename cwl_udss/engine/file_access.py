@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import MutableMapping, MutableSequence
+from collections import deque
+from collections.abc import Iterable, MutableMapping, MutableSequence
 from typing import Any
 
 from cwltool.errors import WorkflowException
@@ -19,8 +20,7 @@ class NumberingPathMapper(PathMapper):
     """Gives a step's inputs the same paths each time, by numbers; cwltool's are random.
 
     So a step that is run again has the same command line, and may be found in the cache.
-    Unlike cwltool's it puts what occurs twice, in a Directory literal say, in both places. The
-    first is what its `path` says.
+    Unlike cwltool's it puts what has two places in both (see tell_apart()).
     """
 
     def __init__(
@@ -55,6 +55,10 @@ class NumberingPathMapper(PathMapper):
         """Map a file or directory, and what belongs to it (cwltool's hook)."""
         location = obj["location"]
         known = self._pathmap.get(location)
+        if location.startswith("_:") and "listing" in obj:
+            # Where cwltool has last said that a file is may be another of its places.
+            listing = [{k: x[k] for k in x if k != "dirname"} for x in obj["listing"]]
+            obj = {**obj, "listing": listing}
         if known is None:
             super().visit(obj, stagedir, basedir, copy=copy, staged=staged)
             if staged:
@@ -79,6 +83,36 @@ class NumberingPathMapper(PathMapper):
                 f"{entry.target} would be both {other.resolved} and {entry.resolved}: names in a "
                 "directory must differ"
             )
+
+
+def tell_apart(files: Iterable[Any]) -> None:
+    """Give what occurs twice in a step's inputs, in a Directory literal or as a secondary file, a
+    location each: cwltool looks up by it what path and name it has.
+
+    `files` are objects with all that belongs to them, some of it once more by itself.
+    """
+    known: dict[str, Any] = {}
+    pending = deque((file, False) for file in files)
+    while pending:
+        file, has_own_place = pending.popleft()
+        location = file["location"]
+        first = known.setdefault(location, file)
+        if first is not file:
+            if not has_own_place and first["basename"] == file["basename"]:
+                continue
+            while location in known:
+                location = _other_location(location)
+            file["location"] = location
+            known[location] = file
+        if location.startswith("_:"):
+            pending.extend((part, True) for part in file.get("listing", ()))
+        pending.extend((part, True) for part in file.get("secondaryFiles", ()))
+
+
+def _other_location(location: str) -> str:
+    """Another text that leads to the same file."""
+    above, _, name = location.rpartition("/")
+    return f"{location}_" if location.startswith("_:") else f"{above}/./{name}"
 
 
 def _kind(entry: MapperEnt, *, copy: bool) -> str:

@@ -19,6 +19,7 @@ from urllib.parse import urldefrag
 import cwltool.docker
 import cwltool.job
 import cwltool.process
+from cwltool.builder import Builder
 from cwltool.command_line_tool import CommandLineTool
 from cwltool.context import LoadingContext, RuntimeContext
 from cwltool.job import ContainerCommandLineJob, JobBase
@@ -32,7 +33,7 @@ from schema_salad.ref_resolver import uri_file_path
 
 from cwl_udss import copies
 from cwl_udss.engine.bindings import bind_items_alone
-from cwl_udss.engine.file_access import NumberingPathMapper
+from cwl_udss.engine.file_access import NumberingPathMapper, tell_apart
 from cwl_udss.engine.job import start_tool
 from cwl_udss.images.request import ImageRequest, parse_request
 from cwl_udss.links import copy_directory
@@ -89,6 +90,11 @@ class SandboxedTool(CommandLineTool):
             if job is done:
                 return
             yield job
+
+    def _init_job(self, joborder: Any, runtime_context: RuntimeContext) -> Builder:
+        builder = super()._init_job(joborder, runtime_context)
+        tell_apart(builder.files)
+        return builder
 
     def make_job_runner(self, runtimeContext: RuntimeContext) -> type[JobBase]:
         """Return what makes a job (cwltool's hook)."""
