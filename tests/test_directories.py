@@ -14,36 +14,7 @@ from typing import Any
 
 import pytest
 from commands import Command
-
-BUSYBOX = {"DockerRequirement": {"dockerPull": "busybox:1.36"}}
-DIRECTORY = {"type": "Directory", "outputBinding": {"glob": "d"}}
-
-
-def tool(script: str, *arguments: str, **fields: Any) -> dict[str, Any]:
-    """A tool that runs a shell script."""
-    return {
-        "class": "CommandLineTool",
-        "hints": BUSYBOX,
-        "inputs": {},
-        "baseCommand": ["sh", "-c", script, "sh"],
-        "arguments": list(arguments),
-        "outputs": {"d": DIRECTORY},
-        **fields,
-    }
-
-
-def reader(script: str, **fields: Any) -> dict[str, Any]:
-    """A tool that is given a Directory, its path as $1, and writes what it sees there."""
-    return tool(
-        script,
-        "$(inputs.d.path)",
-        **{
-            "inputs": {"d": "Directory"},
-            "stdout": "seen.txt",
-            "outputs": {"seen": "stdout"},
-            **fields,
-        },
-    )
+from directories import INDEX, INDEX_SEEN, LOOK, reader, seen, tool, workflow
 
 
 def expression(text: str, **fields: Any) -> dict[str, Any]:
@@ -81,27 +52,6 @@ def run(run_command: Command, tmp_path: Path) -> Callable[..., Done]:
     return run
 
 
-def workflow(
-    inputs: dict[str, Any], steps: dict[str, Any], outputs: dict[str, str], **fields: Any
-) -> dict[str, Any]:
-    """A workflow; a step is what it runs, and what it is given."""
-    requirements = ("InlineJavascriptRequirement", "StepInputExpressionRequirement")
-    return {
-        "class": "Workflow",
-        "requirements": {name: {} for name in (*requirements, "ScatterFeatureRequirement")},
-        "inputs": inputs,
-        "steps": {
-            name: {"run": run, "in": given, "out": list(run["outputs"]), **more}
-            for name, (run, given, *others) in steps.items()
-            for more in (others[0] if others else {},)
-        },
-        "outputs": {
-            name: {"type": fields.get(name, "Directory"), "outputSource": source}
-            for name, source in outputs.items()
-        },
-    }
-
-
 def tree(top: Path) -> dict[str, str]:
     """All that is below a directory, by what reading it gives; links to directories as links."""
     found = {}
@@ -114,49 +64,6 @@ def tree(top: Path) -> dict[str, str]:
                 text = path.read_text()
             found[str(path.relative_to(top))] = text
     return found
-
-
-INDEX_SCRIPT = """
-mkdir -p other/sub d/inner
-echo index > d/ref.fa.idx; echo sibling > other/x; echo deep > other/sub/y; touch /tmp/file
-ln -s ../other/x d/sibling; ln -s ../other d/directory; ln -s directory/sub/y d/through
-ln -s "$1" d/input; ln -s $PWD/d/ref.fa.idx d/own; ln -s own d/chain
-ln -s ../ref.fa.idx d/inner/up; ln -s ../../other/x d/inner/sibling
-ln -s . d/X11; ln -s ../d/ref.fa.idx d/around
-ln -s nowhere d/gone; ln -s /etc/passwd d/image; ln -s /tmp/file d/temporary
-"""
-INDEX = tool(
-    INDEX_SCRIPT,
-    "$(inputs.ref.path)",
-    inputs={"ref": "File"},
-    requirements={
-        "InitialWorkDirRequirement": {
-            "listing": [{"entryname": "d/ref.fa", "entry": "$(inputs.ref)"}]
-        }
-    },
-)
-INDEX_SEEN = {
-    "ref.fa": "ACGT",
-    "input": "ACGT",
-    "ref.fa.idx": "index",
-    "own": "index",
-    "chain": "index",
-    "around": "index",
-    "inner/up": "index",
-    "X11/own": "index",
-    "sibling": "sibling",
-    "inner/sibling": "sibling",
-    "directory/x": "sibling",
-    "directory/sub/y": "deep",
-    "through": "deep",
-}
-LOOK = f"""cd "$1"
-for file in {" ".join(INDEX_SEEN)} gone image temporary; do echo $file=`cat $file`; done"""
-
-
-def seen(text: str) -> dict[str, str]:
-    lines = (line.partition("=") for line in text.splitlines())
-    return {name: content for name, _, content in lines if content}
 
 
 @pytest.mark.parametrize("options", [(), ("--parallel",), ("--copy-outputs",)])
@@ -514,3 +421,64 @@ def test_a_name_that_occurs_twice_in_a_listing_is_an_error(
     assert done.code == 1
     assert "names in a directory must differ" in " ".join(done.log.split())
     assert "Traceback" not in done.log
+
+
+def test_a_directory_with_many_links(run: Callable[..., Done], tmp_path: Path) -> None:
+    """As a step leaves one that gathers its inputs."""
+    count = 300
+    (tmp_path / "in").mkdir()
+    for number in range(count):
+        (tmp_path / f"in/{number}").write_text(f"{number}\n")
+    gather = tool(
+        'mkdir d; touch d/own; ln -s "$@" d',
+        inputs={"files": {"type": "File[]", "inputBinding": {}}},
+    )
+    document = workflow(
+        {"files": "File[]"},
+        {
+            "gather": (gather, {"files": "files"}),
+            "sum": (
+                reader("ls $1 | wc -l; cat $1/* | awk '{n += $1} END {print n}'"),
+                {"d": "gather/d"},
+            ),
+        },
+        {"seen": "sum/seen", "d": "gather/d"},
+        seen="File",
+    )
+    files = [{"class": "File", "path": f"in/{number}"} for number in range(count)]
+    done = run(document, {"files": files})
+    assert done.code == 0, done.log
+    text = (tmp_path / "out/seen.txt").read_text()
+    assert text.split() == [str(count + 1), str(sum(range(count)))]
+    assert len(tree(tmp_path / "out/d")) == count + 1
+
+
+def test_the_links_of_a_persons_own_directory_show_nothing_else_of_the_host(
+    run: Callable[..., Done], tmp_path: Path
+) -> None:
+    """Whoever has made it, an archive from somewhere say, is not to choose what a step sees."""
+    (tmp_path / "d").mkdir()
+    (tmp_path / "secret").write_text("secret")
+    (tmp_path / "d/file").write_text("file")
+    for name, target in (("link", tmp_path / "secret"), ("up", ".."), ("gone", "nowhere")):
+        (tmp_path / "d" / name).symlink_to(target)
+    document = workflow(
+        {"d": "Directory"},
+        {
+            "make": (
+                tool("mkdir d; ln -s $1 d/d", "$(inputs.d.path)", inputs={"d": "Directory"}),
+                {"d": "d"},
+            ),
+            "see": (reader("cat $1/file $1/link $1/up/secret"), {"d": "d"}),
+            "linked": (reader("cat $1/d/file $1/d/link", stdout="linked.txt"), {"d": "make/d"}),
+        },
+        {"seen": "see/seen", "linked": "linked/seen"},
+        seen="File",
+        linked="File",
+    )
+    for step in ("see", "linked"):
+        document["steps"][step]["run"]["successCodes"] = [1]
+    done = run(document, {"d": {"class": "Directory", "path": "d"}})
+    assert done.code == 0, done.log
+    for name in ("seen.txt", "linked.txt"):
+        assert (tmp_path / "out" / name).read_text() == "file"
