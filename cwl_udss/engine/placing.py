@@ -59,15 +59,7 @@ def resolve(outputs: list[Any], fs_access: StdFsAccess) -> None:
 def _resolve(entry: Any, fs_access: StdFsAccess, directories: set[str], holder: str | None) -> None:
     location, path = entry["location"], None
     if _is_path(location):
-        path = _path(location)
-        above, name = os.path.split(path)
-        real = os.path.realpath(above)
-        if holder is not None and real == os.path.realpath(holder):
-            path = os.path.join(holder, name)
-        elif any(directory in directories for directory in _above(os.path.join(real, name))):
-            path = os.path.join(real, name)
-        else:
-            path = os.path.realpath(path)
+        path = _without_links(_path(location), directories, holder)
         entry["location"] = file_uri(path)
     elif not location.startswith("_:") and ":" in location:
         entry["location"] = file_uri(fs_access.realpath(location))
@@ -75,6 +67,17 @@ def _resolve(entry: Any, fs_access: StdFsAccess, directories: set[str], holder: 
         _resolve(part, fs_access, directories, path)
     for part in entry.get("secondaryFiles", ()):
         _resolve(part, fs_access, directories, holder)
+
+
+def _without_links(path: str, directories: set[str], holder: str | None) -> str:
+    if directories:
+        name = os.path.basename(path)
+        above = os.path.realpath(os.path.dirname(path))
+        if holder is not None and above == os.path.realpath(holder):
+            return os.path.join(holder, name)
+        if above in directories or any(x in directories for x in _above(above)):
+            return os.path.join(above, name)
+    return os.path.realpath(path)
 
 
 def _is_path(location: str) -> bool:
