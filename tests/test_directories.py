@@ -156,6 +156,25 @@ def test_a_directory_with_links_is_found_in_the_cache(
         shutil.rmtree(tmp_path / "out")
 
 
+def test_links_to_what_is_beside_a_directory_are_found_in_the_cache(
+    run: Callable[..., Done], tmp_path: Path
+) -> None:
+    make = tool("mkdir d o p; echo in o > o/x; ln -s ../o/x d/x; ln -s ../o d/o; touch d/own")
+    document = workflow(
+        {},
+        {"make": (make, {}), "use": (reader("cat $1/x $1/o/x"), {"d": "make/d"})},
+        {"seen": "use/seen", "d": "make/d"},
+        seen="File",
+    )
+    for hits in (0, 2):
+        done = run(document, None, "--cachedir", "cache")
+        assert done.code == 0, done.log
+        assert done.log.count("result from the cache") == hits
+        assert (tmp_path / "out/seen.txt").read_text() == "in o\nin o\n"
+        assert tree(tmp_path / "out/d") == {"x": "in o\n", "o": "/", "o/x": "in o\n", "own": ""}
+        shutil.rmtree(tmp_path / "out")
+
+
 def test_a_listing_has_what_the_links_of_a_directory_lead_to(
     run: Callable[..., Done], tmp_path: Path
 ) -> None:
@@ -482,3 +501,112 @@ def test_the_links_of_a_persons_own_directory_show_nothing_else_of_the_host(
     assert done.code == 0, done.log
     for name in ("seen.txt", "linked.txt"):
         assert (tmp_path / "out" / name).read_text() == "file"
+
+
+def test_literals_that_a_tool_returns(run: Callable[..., Done], tmp_path: Path) -> None:
+    listing = "self.concat([{class: 'Directory', basename: 'sub', listing: [self[0]]}, %s])"
+    empty = "{class: 'Directory', basename: 'empty', listing: []}"
+    text = "{class: 'File', basename: 'text', contents: 'text'}"
+    made = f"{{class: 'Directory', basename: 'l', listing: {listing % empty}}}"
+    make = tool(
+        "echo a > a; echo b > b",
+        requirements={"InlineJavascriptRequirement": {}},
+        outputs={
+            "d": {
+                "type": "Directory",
+                "outputBinding": {"glob": ["a", "b"], "outputEval": f"$({made})"},
+            },
+            "f": {"type": "File", "outputBinding": {"outputEval": f"$({text})"}},
+        },
+    )
+    document = workflow(
+        {},
+        {"make": (make, {}), "use": (reader("cd $1; find * | sort"), {"d": "make/d"})},
+        {"d": "make/d", "f": "make/f", "seen": "use/seen"},
+        f="File",
+        seen="File",
+    )
+    done = run(document)
+    assert done.code == 0, done.log
+    assert tree(tmp_path / "out/l") == {
+        "a": "a\n",
+        "b": "b\n",
+        "sub": "/",
+        "sub/a": "a\n",
+        "empty": "/",
+    }
+    assert (tmp_path / "out/text").read_text() == "text"
+    assert (tmp_path / "out/seen.txt").read_text().split() == ["a", "b", "empty", "sub", "sub/a"]
+
+
+@pytest.mark.parametrize("writable", [False, True])
+def test_literals_that_a_tool_is_given_and_passes_on(
+    run: Callable[..., Done], tmp_path: Path, writable: bool
+) -> None:
+    (tmp_path / "a").write_text("A")
+    entries = [{"entry": f"$(inputs.{name})", "writable": writable} for name in "df"]
+    passing = tool(
+        "cat d/a d/s/a f; echo new > d/new",
+        inputs={"d": "Directory", "f": "File"},
+        requirements={"InitialWorkDirRequirement": {"listing": entries}},
+        stdout="passing.txt",
+        outputs={
+            "d": {"type": "Directory", "outputBinding": {"glob": "d"}},
+            "f": {"type": "File", "outputBinding": {"glob": "f"}},
+            "seen": "stdout",
+        },
+    )
+    document = workflow(
+        {"d": "Directory", "f": "File"},
+        {
+            "pass": (passing, {"d": "d", "f": "f"}),
+            "use": (reader("cd $1; find . -type f | sort; cat */a"), {"d": "pass/d"}),
+        },
+        {"d": "pass/d", "f": "pass/f", "passed": "pass/seen", "seen": "use/seen"},
+        f="File",
+        passed="File",
+        seen="File",
+    )
+    same = {"class": "File", "path": "a"}
+    job = {"d": literal("d", same, literal("s", same), EMPTY), "f": TEXT}
+    for options in ((), ("--cachedir", "cache"), ("--cachedir", "cache")):
+        done = run(document, job, *options)
+        assert done.code == 0, done.log
+        check_passed_on(tmp_path / "out")
+        shutil.rmtree(tmp_path / "out")
+    assert done.log.count("result from the cache") == 2
+
+
+def check_passed_on(out: Path) -> None:
+    assert (out / "passing.txt").read_text() == "AAx"
+    assert (out / "seen.txt").read_text().split() == ["./a", "./new", "./s/a", "A"]
+    expected = {"a": "A", "s": "/", "s/a": "A", "new": "new\n", "empty": "/"}
+    assert tree(out / "d") == expected
+    assert not (out / "d/a").is_symlink()
+    assert (out / "f").read_text() == "x"
+
+
+def test_a_file_and_the_directory_it_is_in_are_both_staged(
+    run: Callable[..., Done], tmp_path: Path
+) -> None:
+    """In the step, and in what it passes on."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/a").write_text("A")
+    listing = ["$(inputs.d)", "$(inputs.l)", "$(inputs.f)"]
+    document = tool(
+        "cat in/a l/a a",
+        inputs={"d": "Directory", "l": "Directory", "f": "File"},
+        requirements={"InitialWorkDirRequirement": {"listing": listing}},
+        stdout="seen.txt",
+        outputs={
+            "seen": "stdout",
+            "all": {"type": "Any", "outputBinding": {"glob": ["in", "l", "a"]}},
+        },
+    )
+    same = {"class": "File", "path": "in/a"}
+    job = {"d": {"class": "Directory", "path": "in"}, "l": literal("l", same), "f": same}
+    done = run(document, job)
+    assert done.code == 0, done.log
+    assert (tmp_path / "out/seen.txt").read_text() == "AAA"
+    assert tree(tmp_path / "out/l") == tree(tmp_path / "out/in") == {"a": "A"}
+    assert Path(done.outputs["all"][2]["path"]).read_text() == "A"

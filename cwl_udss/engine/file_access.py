@@ -1,140 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What cwltool names a step's inputs by, and what it reads a step's outputs through."""
+"""What cwltool reads a step's outputs through, and names them by."""
 
 from __future__ import annotations
 
-import os
-from collections import deque
-from collections.abc import Iterable, MutableMapping, MutableSequence
+from collections.abc import MutableMapping
 from typing import Any
 
 from cwltool.errors import WorkflowException
-from cwltool.pathmapper import MapperEnt, PathMapper
 from cwltool.stdfsaccess import StdFsAccess
 from schema_salad.ref_resolver import file_uri
 
 from cwl_udss.outputs import View
-
-
-class NumberingPathMapper(PathMapper):
-    """Gives a step's inputs the same paths each time, by numbers; cwltool's are random.
-
-    So a step that is run again has the same command line, and may be found in the cache.
-    Unlike cwltool's it puts what has two places in both (see tell_apart()).
-    """
-
-    def __init__(
-        self,
-        referenced_files: MutableSequence[Any],
-        basedir: str,
-        stagedir: str,
-        separateDirs: bool = True,
-    ) -> None:
-        self._targets: dict[str, MapperEnt] = {}
-        super().__init__(referenced_files, basedir, stagedir, separateDirs)
-        if not separateDirs:  # cwltool has left out of these what occurs twice
-            for file in referenced_files:
-                self._visit_top(file, stagedir, basedir)
-
-    def setup(self, referenced_files: MutableSequence[Any], basedir: str) -> None:
-        """Map all files to their targets (cwltool's hook)."""
-        for number, file in enumerate(referenced_files):
-            directory = self.stagedir
-            if self.separateDirs:
-                if file["location"] in self._pathmap:  # it would be there for nobody
-                    continue
-                directory = os.path.join(directory, f"stg{number}")
-            self._visit_top(file, directory, basedir)
-
-    def _visit_top(self, file: Any, directory: str, basedir: str) -> None:
-        self.visit(file, directory, basedir, copy=bool(file.get("writable")), staged=True)
-
-    def visit(
-        self, obj: Any, stagedir: str, basedir: str, copy: bool = False, staged: bool = False
-    ) -> None:
-        """Map a file or directory, and what belongs to it (cwltool's hook)."""
-        location = obj["location"]
-        known = self._pathmap.get(location)
-        if location.startswith("_:") and "listing" in obj:
-            # Where cwltool has last said that a file is may be another of its places.
-            listing = [{k: x[k] for k in x if k != "dirname"} for x in obj["listing"]]
-            obj = {**obj, "listing": listing}
-        if known is None:
-            super().visit(obj, stagedir, basedir, copy=copy, staged=staged)
-            if staged:
-                self._occupy(self._pathmap[location])
-            return
-        target = os.path.join(obj.get("dirname") or stagedir, obj["basename"])
-        if not staged or (known.staged and known.target == target):
-            return
-        again = known._replace(target=target, type=_kind(known, copy=copy), staged=True)
-        self.update(f"_:again{len(self._pathmap)}", *again)
-        self._occupy(again)
-        if _is_literal_directory(known):
-            self.visitlisting(obj.get("listing", []), target, basedir, copy=copy, staged=True)
-        self.visitlisting(obj.get("secondaryFiles", []), stagedir, basedir, copy=copy, staged=True)
-
-    def _occupy(self, entry: MapperEnt) -> None:
-        """Note what is at a path. CWL: a name that occurs twice in a listing is a fatal error."""
-        other = self._targets.setdefault(entry.target, entry)
-        are_literals = _is_literal_directory(other) and _is_literal_directory(entry)
-        if other.resolved != entry.resolved and not are_literals:
-            raise WorkflowException(
-                f"{entry.target} would be both {other.resolved} and {entry.resolved}: names in a "
-                "directory must differ"
-            )
-
-
-def tell_apart(files: Iterable[Any]) -> None:
-    """Give what occurs twice in a step's inputs, in a Directory literal or as a secondary file, a
-    location each: cwltool looks up by it what path and name it has.
-
-    `files` are objects with all that belongs to them, some of it once more by itself.
-    """
-    known: dict[str, Any] = {}
-    pending = deque((file, False) for file in files)
-    while pending:
-        file, has_own_place = pending.popleft()
-        location = file["location"]
-        first = known.setdefault(location, file)
-        if first is not file:
-            if not has_own_place and first["basename"] == file["basename"]:
-                continue
-            while location in known:
-                location = _other_location(location)
-            file["location"] = location
-            known[location] = file
-        if location.startswith("_:"):
-            pending.extend((part, True) for part in file.get("listing", ()))
-        pending.extend((part, True) for part in file.get("secondaryFiles", ()))
-
-
-def _other_location(location: str) -> str:
-    """Another text that leads to the same file."""
-    above, _, name = location.rpartition("/")
-    return f"{location}_" if location.startswith("_:") else f"{above}/./{name}"
-
-
-def _kind(entry: MapperEnt, *, copy: bool) -> str:
-    """The type of what is put in another place, too, where it may be written to or not."""
-    kind = str(entry.type).replace("Writable", "")
-    if not copy:
-        return kind
-    return "CreateWritableFile" if kind == "CreateFile" else f"Writable{kind}"
-
-
-def _is_literal_directory(entry: MapperEnt) -> bool:
-    return "Directory" in str(entry.type) and entry.resolved.startswith("_:")
-
-
-def empty_directories(mapper: PathMapper) -> list[str]:
-    """Return the paths of Directory literals that nothing is staged in."""
-    entries = [entry for _, entry in mapper.items() if entry.staged]
-    literals = [entry.target for entry in entries if _is_literal_directory(entry)]
-    if not literals:
-        return []
-    holders = {os.path.dirname(entry.target) for entry in entries}
-    return [path for path in literals if path not in holders]
 
 
 def name_by_uri(entry: MutableMapping[str, Any]) -> None:
@@ -142,7 +18,7 @@ def name_by_uri(entry: MutableMapping[str, Any]) -> None:
 
     cwltool has both for outputs that were inputs, and takes them for different files.
     """
-    location = str(entry["location"])
+    location = str(entry.get("location", ""))
     if location.startswith("/"):
         entry["location"] = file_uri(location)
 

@@ -28,7 +28,8 @@ from cwltool.utils import adjustFileObjs, visit_class
 from schema_salad.ref_resolver import uri_file_path
 
 from cwl_udss.container import image_command, image_environment
-from cwl_udss.engine.file_access import CollectingAccess, empty_directories, name_by_uri
+from cwl_udss.engine.file_access import CollectingAccess, name_by_uri
+from cwl_udss.engine.inputs import empty_directories, open_literals
 from cwl_udss.errors import UdssError
 from cwl_udss.identity import identity_files
 from cwl_udss.images.request import ImageRequest, parse_request
@@ -146,7 +147,7 @@ class SandboxedJob(DockerCommandLineJob):
             command=(),
             environment={},
             working_directory=self.builder.outdir,
-            directories=(self.builder.stagedir, *self._empty_directories()),
+            directories=(self.builder.stagedir, *self._literal_directories()),
             binds=self._binds(context),
             files=files,
             network=self.networkaccess,
@@ -178,13 +179,9 @@ class SandboxedJob(DockerCommandLineJob):
                 )
         return tuple(binds)
 
-    def _empty_directories(self) -> Iterator[str]:
-        """Literals that are empty, but for those in the output directory, which are made there."""
-        for mapper in (self.pathmapper, self.generatemapper):
-            if mapper is not None:
-                for path in empty_directories(mapper):
-                    if not path.startswith(f"{self.builder.outdir}/"):
-                        yield path
+    def _literal_directories(self) -> Iterator[str]:
+        for mapper in filter(None, (self.pathmapper, self.generatemapper)):
+            yield from empty_directories(mapper, self.builder.outdir)
 
     def add_file_or_directory_volume(
         self, runtime: list[str], volume: MapperEnt, host_outdir_tgt: str | None
@@ -300,7 +297,12 @@ class SandboxedJob(DockerCommandLineJob):
         if kept is None:
             return None
         self._collect_from(self._reuse.show(kept, Path(self.outdir), Path(self.base_path_logs)))
+        self._open_literals()
         return kept.exit_code
+
+    def _open_literals(self) -> None:
+        if self.generatemapper is not None:
+            open_literals(self.generatemapper, self.builder.outdir, self.outdir)
 
     def _step(self) -> Step:
         """All that decides what the job leaves."""
@@ -330,11 +332,12 @@ class SandboxedJob(DockerCommandLineJob):
         with traced("collect", self.name):
             outputs = collect(outdir, exit_code)
         visit_class(outputs, ("File", "Directory"), name_by_uri)
+        if self._reuse is not None and self._is_success(exit_code):
+            self._reuse.keep(Path(outdir), exit_code)
+            self._open_literals()
         self._note_made(outdir)
         if contents is None:
             return outputs
-        if self._reuse is not None and self._is_success(exit_code):
-            self._reuse.keep(Path(outdir), exit_code)
         # A checksum in cwl.output.json is only the tool's word.
         if not os.path.exists(os.path.join(outdir, "cwl.output.json")):
             adjustFileObjs(outputs, functools.partial(_record_checksum, contents, outdir))
@@ -344,6 +347,8 @@ class SandboxedJob(DockerCommandLineJob):
         """Have other steps see in directories of this one's what it saw there itself."""
         assert self._sandbox is not None
         self._steps.made.add(outdir)
+        if self._reuse is not None and self._reuse.outputs is not None:
+            self._steps.made.add(str(self._reuse.outputs))
         own = (self.builder.outdir, TEMPORARY_DIRECTORY)
         for bind in self._sandbox.binds:
             if bind.writable and bind.destination not in own:

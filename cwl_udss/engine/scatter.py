@@ -27,6 +27,7 @@ from cwltool.workflow_job import ReceiveScatterOutput
 from ruamel.yaml.comments import CommentedSeq
 
 from cwl_udss.engine.listing import get_listing
+from cwl_udss.engine.literals import check_valid_locations, compute_checksums, revmap_file
 from cwl_udss.engine.names import UniqueNames
 from cwl_udss.engine.relocation import relocate_outputs
 
@@ -39,6 +40,10 @@ def straighten_cwltool() -> None:
         (cwltool.workflow_job, "uniquename", unique_name),
         (cwltool.workflow_job, "parallel_steps", scatter_jobs),
         (cwltool.executors, "relocateOutputs", relocate_outputs),
+        *(
+            (cwltool.command_line_tool, function.__name__, function)
+            for function in (revmap_file, check_valid_locations, compute_checksums)
+        ),
         (cwltool.builder, "get_listing", get_listing),
         (cwltool.command_line_tool, "get_listing", get_listing),
         (cwltool.process, "get_listing", get_listing),

@@ -33,7 +33,7 @@ from schema_salad.ref_resolver import uri_file_path
 
 from cwl_udss import copies
 from cwl_udss.engine.bindings import bind_items_alone
-from cwl_udss.engine.file_access import NumberingPathMapper, tell_apart
+from cwl_udss.engine.inputs import NumberingPathMapper, tell_apart
 from cwl_udss.engine.job import start_tool
 from cwl_udss.images.request import ImageRequest, parse_request
 from cwl_udss.links import copy_directory
