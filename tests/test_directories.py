@@ -481,6 +481,24 @@ def test_the_links_of_a_persons_own_directory_show_nothing_else_of_the_host(
     (tmp_path / "d/file").write_text("file")
     for name, target in (("link", tmp_path / "secret"), ("up", ".."), ("gone", "nowhere")):
         (tmp_path / "d" / name).symlink_to(target)
+    listed = {"glob": "d", "loadListing": "deep_listing"}
+    passing = tool(
+        "true",
+        inputs={"d": "Directory"},
+        requirements={
+            "InitialWorkDirRequirement": {"listing": ["$(inputs.d)"]},
+            "InlineJavascriptRequirement": {},
+        },
+        outputs={
+            "names": {
+                "type": "string[]",
+                "outputBinding": {
+                    **listed,
+                    "outputEval": "$(self[0].listing.map(function(x) {return x.basename}))",
+                },
+            }
+        },
+    )
     document = workflow(
         {"d": "Directory"},
         {
@@ -489,16 +507,19 @@ def test_the_links_of_a_persons_own_directory_show_nothing_else_of_the_host(
                 {"d": "d"},
             ),
             "see": (reader("cat $1/file $1/link $1/up/secret"), {"d": "d"}),
+            "pass": (passing, {"d": "d"}),
             "linked": (reader("cat $1/d/file $1/d/link", stdout="linked.txt"), {"d": "make/d"}),
         },
-        {"seen": "see/seen", "linked": "linked/seen"},
+        {"seen": "see/seen", "linked": "linked/seen", "names": "pass/names"},
         seen="File",
         linked="File",
+        names="string[]",
     )
     for step in ("see", "linked"):
         document["steps"][step]["run"]["successCodes"] = [1]
     done = run(document, {"d": {"class": "Directory", "path": "d"}})
     assert done.code == 0, done.log
+    assert done.outputs["names"] == ["file"]
     for name in ("seen.txt", "linked.txt"):
         assert (tmp_path / "out" / name).read_text() == "file"
 

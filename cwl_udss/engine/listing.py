@@ -7,6 +7,7 @@ import os
 from typing import Any
 from urllib.parse import unquote
 
+from cwltool.errors import WorkflowException
 from cwltool.stdfsaccess import StdFsAccess
 from cwltool.utils import visit_class
 from schema_salad.ref_resolver import uri_file_path
@@ -34,7 +35,7 @@ def _list(fs_access: StdFsAccess, directory: Any, recursive: bool, above: tuple[
     listing: list[dict[str, Any]] = []
     above = (*above, _without_links(directory["location"]))
     for location in fs_access.listdir(directory["location"]):
-        if not fs_access.exists(location):  # a link that leads nowhere
+        if not _is_there(fs_access, location):
             continue
         entry: dict[str, Any] = {
             "class": "File",
@@ -47,6 +48,14 @@ def _list(fs_access: StdFsAccess, directory: Any, recursive: bool, above: tuple[
                 _list(fs_access, entry, recursive, above)
         listing.append(entry)
     directory["listing"] = listing
+
+
+def _is_there(fs_access: StdFsAccess, location: str) -> bool:
+    """Say whether it is not a link that leads nowhere, or out of what a step was given."""
+    try:
+        return fs_access.exists(location)
+    except WorkflowException:
+        return False
 
 
 def _without_links(location: str) -> str:

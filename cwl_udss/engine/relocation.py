@@ -217,6 +217,8 @@ def _copy(source: str, target: str) -> None:
 
 def _move(source: str, target: str) -> None:
     """Move to where nothing is lost but what has the same name and is no directory."""
+    if os.path.lexists(target) and os.path.samestat(os.lstat(source), os.lstat(target)):
+        return
     if not os.path.islink(source) and os.path.isdir(source) and os.path.isdir(target):
         for entry in list(os.scandir(source)):
             _move(entry.path, os.path.join(target, entry.name))

@@ -331,6 +331,15 @@ def test_what_links_lead_to_is_delivered_with_them(deliver: Deliver, action: str
     assert given.read_text() == "given"
 
 
+@pytest.mark.parametrize("action", ["move", "copy"])
+def test_what_is_in_its_place_already_stays(deliver: Deliver, action: str) -> None:
+    deliver.out = deliver.step
+    assert deliver(
+        [directory_object(deliver.step / "d"), file_object(deliver.step / "z")], action
+    ) == {**D, "z": "z"}
+    assert contents(deliver.step) == {**D, "d": "directory", "d/sub": "directory", "z": "z"}
+
+
 def test_what_a_text_begins_with() -> None:
     prefixes = Prefixes(["/tmp/a", "/tmp/bc"])
     assert prefixes.begin("/tmp/ab")
