@@ -102,8 +102,32 @@ def test_what_links_of_a_made_directory_lead_to_is_shown_in_their_place(top: Pat
         "/var/lib/cwl/stg0/d/sub/x": f"{top}/o/x",
     }
     assert not any(bind.writable for bind in binds(made, top / "d"))
-    made.distrust(str(top / "d/sub"))  # a step could write there, and make links
-    assert [bind.destination for bind in binds(made, top / "d")] == ["/var/lib/cwl/stg0/d/x"]
+
+
+def test_links_that_a_step_makes_in_what_it_changes_are_removed(top: Path) -> None:
+    link(top, d__x="../o/x", d__sub__x="../../o/x", d__o="../o", o__p="../p")
+    made = MadeDirectories()
+    made.add(str(top))
+    before = binds(made, top / "d")
+    made.remember(str(top / "d"))
+    (top / "d/sub/x").unlink()
+    link(top, d__sub__x="/etc/passwd", d__new="/etc/hosts", d__own2="own")
+    assert sorted(line.partition(":")[0] for line in made.check(str(top / "d"))) == [
+        f"{top}/d/new",
+        f"{top}/d/sub/x",
+    ]
+    changed = [bind for bind in before if not bind.destination.endswith("sub/x")]
+    assert binds(made, top / "d") == changed
+    assert made.check(str(top / "d/own")) == []
+
+
+def test_a_persons_own_directory_is_not_trusted_nor_changed(top: Path, tmp_path: Path) -> None:
+    link(top, d__x="../o/x")
+    made = MadeDirectories()
+    assert made.check(str(top / "d")) == []
+    made.add(str(top))
+    assert binds(made, top / "d") == []
+    assert (top / "d/x").is_symlink()
 
 
 def test_links_of_what_was_only_given_are_not_followed(top: Path, tmp_path: Path) -> None:

@@ -177,6 +177,8 @@ class SandboxedJob(DockerCommandLineJob):
                     secret_store=context.secret_store,
                     any_path_okay=anywhere,
                 )
+        for bind in self._updated(binds):
+            self._steps.made.remember(bind.source)
         return tuple(binds)
 
     def _literal_directories(self) -> Iterator[str]:
@@ -349,10 +351,13 @@ class SandboxedJob(DockerCommandLineJob):
         self._steps.made.add(outdir)
         if self._reuse is not None and self._reuse.outputs is not None:
             self._steps.made.add(str(self._reuse.outputs))
+        for bind in self._updated(self._sandbox.binds):
+            self.report(self._steps.made.check(bind.source), timed_out=False)
+
+    def _updated(self, binds: Collection[Bind]) -> Iterator[Bind]:
+        """What the step may change in place."""
         own = (self.builder.outdir, TEMPORARY_DIRECTORY)
-        for bind in self._sandbox.binds:
-            if bind.writable and bind.destination not in own:
-                self._steps.made.distrust(bind.source)
+        yield from (bind for bind in binds if bind.writable and bind.destination not in own)
 
     def _is_success(self, exit_code: int) -> bool:
         """Say what exit code means, as cwltool does after collection (JobBase._execute)."""

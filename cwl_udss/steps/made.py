@@ -7,7 +7,7 @@ import os
 import threading
 from collections.abc import Iterator
 
-from cwl_udss.links import links_out
+from cwl_udss.links import is_within, links_out
 from cwl_udss.sandbox import Bind
 
 
@@ -30,11 +30,32 @@ class MadeDirectories:
         with self._lock:
             self._made.add(os.path.realpath(directory))
 
-    def distrust(self, path: str) -> None:
-        """Note that a step may have changed a directory in place, and put any link there."""
+    def remember(self, path: str) -> None:
+        """Look at the links of a directory that a step is about to change in place."""
+        self._leading_out(os.path.realpath(path))
+
+    def check(self, path: str) -> list[str]:
+        """Remove links out of a directory that a step has made there, changing it in place: nobody
+        has seen where they lead. Returns a line for each.
+
+        The caller's own directories are left as they are, and not trusted from then on.
+        """
+        directory = os.path.realpath(path)
+        if not self._is_made(directory):
+            self._changed.add(directory)
+            return []
+        removed = []
+        known = dict(self._leading_out(directory))
+        found = links_out(directory, lambda _link, _target: True) if os.path.isdir(path) else ()
+        for relative, target in list(found):
+            link = os.path.join(directory, relative)
+            is_in_it = is_within(os.path.realpath(os.path.dirname(link)), directory)
+            if is_in_it and target != known.get(relative):
+                os.unlink(link)
+                removed.append(f"{link}: a link out of a directory that was changed in place")
         with self._lock:
-            self._changed.add(os.path.realpath(path))
             self._links.clear()
+        return removed
 
     def binds(self, source: str, destination: str) -> Iterator[Bind]:
         """Yield what is to be bound beside a directory: what its links lead to outside of it."""
@@ -46,6 +67,8 @@ class MadeDirectories:
             known = self._links.get(directory)
             if known is None and not self._is_made(directory):
                 known = ()
+        if known is None and not os.path.isdir(directory):
+            known = ()
         if known is None:  # each directory is looked through once in a run
             found = links_out(directory, lambda link, _: self._is_made(os.path.dirname(link)))
             known = tuple((link, target) for link, target in found if target is not None)
