@@ -43,9 +43,15 @@ def copy2(source: str, target: str, *, follow_symlinks: bool = True) -> str:
     return target
 
 
-def copytree(source: str, target: str, *, symlinks: bool = False) -> str:
-    """Copy a directory (shutil.copytree)."""
-    return shutil.copytree(source, target, symlinks=symlinks, copy_function=copy2)
+def copytree(
+    source: str,
+    target: str,
+    *,
+    symlinks: bool = False,
+    copy: Callable[[str, str], object] = copy2,
+) -> str:
+    """Copy a directory, its files by `copy` (shutil.copytree)."""
+    return shutil.copytree(source, target, symlinks=symlinks, copy_function=copy)
 
 
 def move(source: str, target: str) -> str:

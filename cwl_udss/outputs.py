@@ -12,6 +12,7 @@ import posixpath
 import stat
 from collections.abc import Iterator
 
+from cwl_udss.links import inner_text, is_within
 from cwl_udss.paths import follow_links
 from cwl_udss.sandbox import Bind
 
@@ -64,35 +65,39 @@ def confine(directory: str, destination: str, view: View) -> list[str]:
     """Let nothing in an output directory lead out of what the step was given.
 
     `directory` is the host's path of what the step knew as `destination`. Links are made to say on
-    the host what they said in the sandbox; those that lead elsewhere are removed, as are sockets
-    and the like, which mean nothing without their processes. Returns a line for each removal.
+    the host what they said in the sandbox; those that lead elsewhere or nowhere are removed, as are
+    sockets and the like, which mean nothing without their processes. Returns a line for each
+    removal.
     """
+    root = os.path.realpath(directory)
     removed = []
-    links: list[tuple[str, str | None]] = []  # all resolved before any is changed
+    links: list[tuple[str, str, str | None]] = []  # all resolved before any is changed
     for entry in _entries(directory):
         seen = posixpath.join(destination, os.path.relpath(entry.path, directory))
         if entry.is_symlink():
-            target = view.resolve(seen)
-            links.append((entry.path, target))
-            if target is None:
-                removed.append(f"{seen}: a link out of the output directory")
+            links.append((entry.path, seen, view.resolve(seen)))
         elif not entry.is_dir() and not entry.is_file():
             os.unlink(entry.path)
             removed.append(f"{seen}: neither a file nor a directory")
-    for link, target in links:
+    for link, seen, target in links:
         if target is None:
+            removed.append(f"{seen}: a link out of the output directory")
             os.unlink(link)
-        elif os.path.realpath(link) != target:
-            _point(link, target, directory)
+        elif not os.path.exists(target):
+            removed.append(f"{seen}: a link that leads nowhere")
+            os.unlink(link)
+        else:
+            _point(link, target, root)
     return removed
 
 
-def _point(link: str, target: str, directory: str) -> None:
-    """Make a link lead to `target`; relative if that is in the output directory, which moves."""
-    if f"{target}/".startswith(f"{os.path.realpath(directory)}/"):
-        target = os.path.relpath(target, os.path.realpath(os.path.dirname(link)))
-    os.unlink(link)
-    os.symlink(target, link)
+def _point(link: str, target: str, root: str) -> None:
+    """Make a link lead to `target`; relative if that is in the output directory, parts of which
+    get other names and places."""
+    text = inner_text(link, target, root) if is_within(target, root) else target
+    if text != os.readlink(link):
+        os.unlink(link)
+        os.symlink(text, link)
 
 
 def _entries(directory: str) -> Iterator[os.DirEntry[str]]:

@@ -93,6 +93,42 @@ def test_a_chain_of_links_is_resolved_before_any_is_changed(outputs: Path, view:
     assert {(outputs / name).read_text() for name in "abc"} == {"an input"}
 
 
+@pytest.mark.parametrize("target", ["nowhere", "sub/file/x", "pipe", f"{SEEN}/nowhere", "dangling"])
+def test_links_that_lead_nowhere_are_removed(outputs: Path, view: View, target: str) -> None:
+    os.mkfifo(outputs / "pipe")
+    (outputs / "dangling").symlink_to("sub/nowhere")
+    (outputs / "link").symlink_to(target)
+    removed = confine(str(outputs), SEEN, view)
+    assert f"{SEEN}/link: a link that leads nowhere" in removed
+    assert os.listdir(outputs) == ["sub"]
+
+
+@pytest.mark.parametrize(
+    ("target", "text"),
+    [
+        ("file", "file"),
+        ("../sub/file", "file"),
+        ("../../cwl/sub/file", "file"),
+        (f"{SEEN}/sub/file", "file"),
+        ("inner/../file", "file"),
+        ("alias", "alias"),
+        ("../sub/alias", "alias"),
+        (".", "."),
+        ("../other", "../other"),
+    ],
+)
+def test_links_within_say_so_without_going_round(
+    outputs: Path, view: View, target: str, text: str
+) -> None:
+    """So that a part of the output directory may get another name."""
+    for name in ("sub/inner", "other"):
+        (outputs / name).mkdir()
+    (outputs / "sub/alias").symlink_to("file")
+    (outputs / "sub/link").symlink_to(target)
+    assert confine(str(outputs), SEEN, view) == []
+    assert os.readlink(outputs / "sub/link") == text
+
+
 def test_a_linked_directory_is_a_way_too(outputs: Path, view: View) -> None:
     (outputs / "elsewhere").symlink_to("/")
     (outputs / "link").symlink_to("elsewhere/etc/passwd")

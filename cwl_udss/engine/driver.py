@@ -161,6 +161,7 @@ def _run_with_udss(arguments: list[str], options: argparse.Namespace) -> int:
         return USAGE_ERROR
     settings = load_settings(vars(options), os.environ, home_directory())
     batch = _batch_run(options, settings)
+    keeps_outputs = not options.rm_tmpdir or options.move_outputs == "leave"
     # Left in this order, whatever happens: steps are stopped before their directories go.
     with contextlib.ExitStack() as stack:
         stack.enter_context(tracing(settings.trace))
@@ -191,14 +192,14 @@ def _run_with_udss(arguments: list[str], options: argparse.Namespace) -> int:
             if settings.offline:
                 steps.check_images()
             if batch is not None:
-                stack.enter_context(batch.begun(keeps_work=not options.rm_tmpdir))
+                stack.enter_context(batch.begun(keeps_work=keeps_outputs))
                 context.tmpdir_prefix = context.tmp_outdir_prefix = f"{batch.directory.work}/"
                 return
             if _are_steps_placed_by_us(options):
                 places = local_directories(settings.scratch, os.environ) or [Path(options.outdir)]
                 run = stack.enter_context(run_directory(places, steps.needed_bytes))
                 context.tmpdir_prefix = context.tmp_outdir_prefix = f"{run}/"
-            if cache is not None and options.rm_tmpdir:
+            if cache is not None and not keeps_outputs:
                 # Where results are kept by a rename, and a killed driver's are removed.
                 context.tmp_outdir_prefix = f"{cache.work}/"
 

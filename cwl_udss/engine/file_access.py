@@ -1,44 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What cwltool names a step's inputs by, and what it reads a step's outputs through."""
+"""What cwltool reads a step's outputs through, and names them by."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import MutableSequence
+from collections.abc import MutableMapping
 from typing import Any
 
 from cwltool.errors import WorkflowException
-from cwltool.pathmapper import PathMapper
 from cwltool.stdfsaccess import StdFsAccess
-from schema_salad.ref_resolver import uri_file_path
+from schema_salad.ref_resolver import file_uri
 
 from cwl_udss.outputs import View
 
 
-class NumberingPathMapper(PathMapper):
-    """Gives a step's inputs the same paths each time, by numbers; cwltool's are random.
+def name_by_uri(entry: MutableMapping[str, Any]) -> None:
+    """Have a File or Directory object of this machine named by a URI, not by a bare path.
 
-    So a step that is run again has the same command line, and may be found in the cache.
+    cwltool has both for outputs that were inputs, and takes them for different files.
     """
-
-    def setup(self, referenced_files: MutableSequence[Any], basedir: str) -> None:
-        """Map all files to their targets (cwltool's hook)."""
-        for number, file in enumerate(referenced_files):
-            directory = self.stagedir
-            if self.separateDirs:
-                directory = os.path.join(directory, f"stg{number}")
-            self.visit(file, directory, basedir, copy=bool(file.get("writable")), staged=True)
-
-    def visit(
-        self, obj: Any, stagedir: str, basedir: str, copy: bool = False, staged: bool = False
-    ) -> None:
-        """Map a file or directory (cwltool's hook); of files it has checked that they are there."""
-        if obj["class"] == "Directory" and obj["location"].startswith("file://"):
-            path = uri_file_path(obj["location"])
-            if not os.path.isdir(path):
-                kind = "is not a directory" if os.path.exists(path) else "not found"
-                raise WorkflowException(f"Input directory {path} {kind}.")
-        super().visit(obj, stagedir, basedir, copy, staged)
+    location = str(entry.get("location", ""))
+    if location.startswith("/"):
+        entry["location"] = file_uri(location)
 
 
 class CollectingAccess(StdFsAccess):

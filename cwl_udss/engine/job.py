@@ -22,12 +22,14 @@ from typing import Any, cast
 from cwltool.context import RuntimeContext
 from cwltool.docker import DockerCommandLineJob
 from cwltool.errors import WorkflowException
+from cwltool.pathmapper import MapperEnt
 from cwltool.stdfsaccess import StdFsAccess
-from cwltool.utils import adjustFileObjs
+from cwltool.utils import adjustFileObjs, visit_class
 from schema_salad.ref_resolver import uri_file_path
 
 from cwl_udss.container import image_command, image_environment
-from cwl_udss.engine.file_access import CollectingAccess
+from cwl_udss.engine.file_access import CollectingAccess, name_by_uri
+from cwl_udss.engine.inputs import empty_directories, open_literals
 from cwl_udss.errors import SandboxError, UdssError
 from cwl_udss.identity import identity_files
 from cwl_udss.images.request import ImageRequest, parse_request
@@ -194,7 +196,7 @@ class SandboxedJob(DockerCommandLineJob):
             command=(),
             environment={},
             working_directory=self.builder.outdir,
-            directories=(self.builder.stagedir,),
+            directories=(self.builder.stagedir, *self._literal_directories()),
             binds=self._binds(context),
             files=files,
             network=self.networkaccess,
@@ -224,7 +226,25 @@ class SandboxedJob(DockerCommandLineJob):
                     secret_store=context.secret_store,
                     any_path_okay=anywhere,
                 )
+        for bind in self._updated(binds):
+            self._steps.made.remember(bind.source)
         return tuple(binds)
+
+    def _literal_directories(self) -> Iterator[str]:
+        for mapper in filter(None, (self.pathmapper, self.generatemapper)):
+            yield from empty_directories(mapper, self.builder.outdir)
+
+    def add_file_or_directory_volume(
+        self, runtime: list[str], volume: MapperEnt, host_outdir_tgt: str | None
+    ) -> None:
+        """Add what shows an input (cwltool's hook)."""
+        if not volume.resolved.startswith("_:"):
+            super().add_file_or_directory_volume(runtime, volume, host_outdir_tgt)
+            if volume.type == "Directory":
+                binds = self._steps.made.binds(volume.resolved, volume.target)
+                cast(list[Bind], runtime).extend(binds)
+        elif host_outdir_tgt:
+            os.makedirs(host_outdir_tgt, exist_ok=True)
 
     @staticmethod
     def append_volume(
@@ -342,7 +362,12 @@ class SandboxedJob(DockerCommandLineJob):
         if kept is None:
             return None
         self._collect_from(self._reuse.show(kept, Path(self.outdir), Path(self.base_path_logs)))
+        self._open_literals()
         return kept.exit_code
+
+    def _open_literals(self) -> None:
+        if self.generatemapper is not None:
+            open_literals(self.generatemapper, self.builder.outdir, self.outdir)
 
     def _step(self) -> Step:
         """All that decides what the job leaves."""
@@ -376,14 +401,31 @@ class SandboxedJob(DockerCommandLineJob):
                 raise WorkflowException(
                     f"the tool has left a cwl.output.json that is no JSON: {error}"
                 ) from error
-        if contents is None:
-            return outputs
+        visit_class(outputs, ("File", "Directory"), name_by_uri)
         if self._reuse is not None and self._is_success(exit_code):
             self._reuse.keep(Path(outdir), exit_code)
+            self._open_literals()
+        self._note_made(outdir)
+        if contents is None:
+            return outputs
         # A checksum in cwl.output.json is only the tool's word.
         if not os.path.exists(os.path.join(outdir, "cwl.output.json")):
             adjustFileObjs(outputs, functools.partial(_record_checksum, contents, outdir))
         return outputs
+
+    def _note_made(self, outdir: str) -> None:
+        """Have other steps see in directories of this one's what it saw there itself."""
+        assert self._sandbox is not None
+        self._steps.made.add(outdir)
+        if self._reuse is not None and self._reuse.outputs is not None:
+            self._steps.made.add(str(self._reuse.outputs))
+        for bind in self._updated(self._sandbox.binds):
+            self.report(self._steps.made.check(bind.source), timed_out=False)
+
+    def _updated(self, binds: Collection[Bind]) -> Iterator[Bind]:
+        """What the step may change in place."""
+        own = (self.builder.outdir, TEMPORARY_DIRECTORY)
+        yield from (bind for bind in binds if bind.writable and bind.destination not in own)
 
     def _is_success(self, exit_code: int) -> bool:
         """Say what exit code means, as cwltool does after collection (JobBase._execute)."""

@@ -8,27 +8,37 @@ same name and files of the same names it keeps the last one's, or fails.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
-import shutil
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableSequence
+import stat
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 from cwltool.errors import WorkflowException
 from cwltool.loghandler import _logger
 from cwltool.pathmapper import MapperEnt, PathMapper
-from cwltool.process import compute_checksums, stage_files
+from cwltool.process import compute_checksums
 from cwltool.stdfsaccess import StdFsAccess
-from cwltool.utils import get_listing, visit_class
-from schema_salad.ref_resolver import file_uri, uri_file_path
+from cwltool.utils import visit_class
+from schema_salad.ref_resolver import file_uri
 
 from cwl_udss import copies
+from cwl_udss.engine.listing import get_listing
 from cwl_udss.engine.names import UniqueNames
+from cwl_udss.engine.placing import (
+    Prefixes,
+    Sources,
+    copy_of_objects,
+    files_and_directories,
+    place,
+    resolve,
+)
+from cwl_udss.links import copy_directory, is_within, make_whole
 from cwl_udss.report.trace import traced
+from cwl_udss.staging import remove_tree
 from cwl_udss.system_words import system_words
-
-_CLASSES = ("File", "Directory")
 
 
 def put_outputs(outputs: Any, destination: str, *arguments: Any, **keywords: Any) -> Any:
@@ -54,38 +64,39 @@ def relocate_outputs(  # noqa: PLR0917 - as cwltool calls it
     """Move or copy what `outputs` names to a directory, and name it there.
 
     The parameters, the names of files that clash, and all else are cwltool's, but for directories
-    that clash: they are numbered like files.
+    that clash, which are numbered like files, for links, and for what is in several places.
     """
     with traced("relocate"):
-        visit_class(outputs, ("Directory",), functools.partial(get_listing, fs_access))
+        get_listing(fs_access, outputs)
         if action not in ("move", "copy"):
+            source_directories.clear()  # else cwltool removes the outputs that it is to leave
             return outputs
-        found = list(_files_and_directories(outputs))
-        visit_class(found, _CLASSES, functools.partial(_resolve, fs_access))
-        mapper = path_mapper(found, "", destination, separateDirs=False)
-        movable = Prefixes(source_directories if action == "move" else ())
-        number_directories(mapper, found, movable.begin)
-        number_clashes(mapper)
-        stage_files(
-            mapper, stage_func=functools.partial(_relocate, movable, fs_access), symlink=False
-        )
-        visit_class(outputs, _CLASSES, functools.partial(_name, mapper))
+        outputs = copy_of_objects(outputs)
+        found = list(files_and_directories(outputs))
+        resolve(found, fs_access)
+        mapper = path_mapper([], "", destination, separateDirs=False)
+        placed = place(found, mapper, destination)
+        sources = Sources(mapper, Prefixes(source_directories if action == "move" else ()))
+        number_directories(mapper, placed, sources.is_used_once)
+        number_clashes(mapper, {x.target for _, x in mapper.items() if x.type == "Directory"})
+        number_others(mapper, placed)
+        deliver(mapper, sources)
+        visit_class(outputs, ("File", "Directory"), functools.partial(_name, mapper))
         if compute_checksum:
             visit_class(outputs, ("File",), functools.partial(compute_checksums, fs_access))
         return outputs
 
 
-class Prefixes:
-    """Texts, and whether another begins with one of them."""
-
-    def __init__(self, prefixes: Iterable[str]) -> None:
-        self._by_length: defaultdict[int, set[str]] = defaultdict(set)
-        for prefix in prefixes:
-            self._by_length[len(prefix)].add(prefix)
-
-    def begin(self, text: str) -> bool:
-        """Say whether any of them is how a text begins."""
-        return any(text[:length] in prefixes for length, prefixes in self._by_length.items())
+def number_others(mapper: PathMapper, outputs: Iterable[Any]) -> None:
+    """Give a path of its own to an output that would replace a directory by a file, or a file by a
+    directory, which were there before."""
+    unique_name = UniqueNames({entry.target for _, entry in mapper.items()})
+    for top, entries in _outputs_once(mapper, outputs):
+        target = top.target
+        while os.path.lexists(target) and os.path.isdir(target) != (top.type == "Directory"):
+            target = unique_name(top.target)
+        if target != top.target:
+            _rename(mapper, entries, top.target, target)
 
 
 def number_directories(
@@ -102,11 +113,16 @@ def number_directories(
             or (top.target in used and not can_merge(top.resolved))
             or any(_is_file(x) and x.target in used for x in entries.values())
         ):
-            target = unique_name(top.target)
-            for location, entry in entries.items():
-                moved = entry._replace(target=target + entry.target.removeprefix(top.target))
-                entries[location] = mapper.update(location, *moved)
+            _rename(mapper, entries, top.target, unique_name(top.target))
         used.update(entry.target for entry in entries.values())
+
+
+def _rename(mapper: PathMapper, entries: dict[str, MapperEnt], old: str, new: str) -> None:
+    """Have all that is to be at a path, or below, elsewhere."""
+    for location, entry in entries.items():
+        if is_within(entry.target, old):
+            moved = entry._replace(target=new + entry.target.removeprefix(old))
+            entries[location] = mapper.update(location, *moved)
 
 
 def _outputs_once(
@@ -127,10 +143,11 @@ def _is_file(entry: MapperEnt) -> bool:
     return entry.type is not None and "File" in entry.type
 
 
-def number_clashes(mapper: PathMapper) -> None:
-    """Give files that are to have the same path one each: the next is called `_2`, and so on."""
+def number_clashes(mapper: PathMapper, directories: Iterable[str] = ()) -> None:
+    """Give files that are to have the same path one each: the next is called `_2`, and so on, but
+    as none of the directories."""
     sources: dict[str, str] = {}
-    taken: set[str] = set()
+    taken = set(directories)
     unique_name = UniqueNames(taken)
     for key, entry in list(mapper.items()):
         if not _is_file(entry):
@@ -143,19 +160,6 @@ def number_clashes(mapper: PathMapper) -> None:
         mapper.update(key, *entry._replace(target=target))
 
 
-def _files_and_directories(value: Any) -> Iterator[Any]:
-    """The File and Directory objects in a value, not those in one another."""
-    if isinstance(value, Mapping):
-        if value.get("class") in _CLASSES:
-            yield value
-        else:
-            for item in value.values():
-                yield from _files_and_directories(item)
-    elif isinstance(value, MutableSequence):
-        for item in value:
-            yield from _files_and_directories(item)
-
-
 def _locations(entry: Any) -> Iterator[str]:
     """Where a File or Directory object is, and all that belongs to it."""
     yield entry["location"]
@@ -163,42 +167,94 @@ def _locations(entry: Any) -> Iterator[str]:
         yield from _locations(part)
 
 
-def _resolve(fs_access: StdFsAccess, entry: Any) -> None:
-    location = entry["location"]
-    if location.startswith("file:"):
-        entry["location"] = file_uri(os.path.realpath(uri_file_path(location)))
-    elif location.startswith("/"):
-        entry["location"] = os.path.realpath(location)
-    elif not location.startswith("_:") and ":" in location:
-        entry["location"] = file_uri(fs_access.realpath(location))
+def deliver(mapper: PathMapper, sources: Sources) -> None:
+    """Put all that was placed where it is to be: moved if the run has made it, else copied.
 
-
-def _relocate(movable: Prefixes, fs_access: StdFsAccess, source: str, target: str) -> None:
-    """Move what the run has made, copy all else."""
-    source, target = fs_access.realpath(source), fs_access.realpath(target)
-    if source == target:
-        return
-    is_directory = fs_access.isdir(source)
-    if movable.begin(source):
-        _logger.debug("Moving %s to %s", source, target)
-        if is_directory and fs_access.isdir(target):
-            for entry in os.scandir(source):
-                _relocate(movable, fs_access, entry.path, fs_access.join(target, entry.name))
+    What is copied comes first, as it may be in what is moved.
+    """
+    # Directories before what is in them.
+    staged = sorted(
+        ((key, entry) for key, entry in mapper.items() if entry.staged),
+        key=lambda item: item[1].target.count("/"),
+    )
+    moves, copied = [], []
+    for key, entry in staged:
+        source, target = entry.resolved, entry.target
+        if entry.type == "CreateFile" or source.startswith("_:"):
+            _make(entry)
+        elif sources.is_moved(key, source):
+            moves.append((source, target))
+            if os.path.isdir(source):
+                make_whole(source, source, functools.partial(_share_or_copy, sources))
         else:
-            copies.move(source, target)
+            copied.append((source, target))
+    for source, target in copied:
+        _logger.debug("Copying %s to %s", source, target)
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        _copy(source, target)
+    for source, target in moves:
+        _logger.debug("Moving %s to %s", source, target)
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        _move(source, target)
+
+
+def _make(entry: MapperEnt) -> None:
+    if entry.type == "Directory":
+        os.makedirs(entry.target, exist_ok=True)
         return
-    _logger.debug("Copying %s to %s", source, target)
-    if is_directory:
-        if os.path.isdir(target):
-            shutil.rmtree(target)
-        elif os.path.isfile(target):
-            os.unlink(target)
-        copies.copytree(source, target)
+    os.makedirs(os.path.dirname(entry.target), exist_ok=True)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(entry.target)  # that of an earlier run is read-only
+    Path(entry.target).write_text(entry.resolved, encoding="utf-8")
+    os.chmod(entry.target, stat.S_IRUSR)
+
+
+def _share_or_copy(sources: Sources, source: str, target: str) -> None:
+    """Give a file that the run has made a second name, and copy any other."""
+    if sources.is_movable(source):
+        with contextlib.suppress(OSError):  # there are no hard links here
+            os.link(source, target)
+            return
+    copies.copy2(source, target)
+
+
+def _copy(source: str, target: str) -> None:
+    if os.path.realpath(source) == os.path.realpath(target):
+        return
+    _clear(target)
+    if os.path.isdir(source):
+        copy_directory(source, target)
     else:
         copies.copy2(source, target)
+
+
+def _move(source: str, target: str) -> None:
+    """Move to where nothing is lost but what has the same name and is no directory."""
+    if os.path.lexists(target) and os.path.samestat(os.lstat(source), os.lstat(target)):
+        return
+    if not os.path.islink(source) and os.path.isdir(source) and os.path.isdir(target):
+        for entry in list(os.scandir(source)):
+            _move(entry.path, os.path.join(target, entry.name))
+    else:
+        _clear(target)
+        copies.move(source, target)
+
+
+def _clear(target: str) -> None:
+    if os.path.islink(target) or not os.path.isdir(target):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(target)
+    else:
+        remove_tree(Path(target))
 
 
 def _name(mapper: PathMapper, entry: Any) -> None:
     entry["location"] = file_uri(mapper.mapper(entry["location"]).target)
     if entry["class"] == "File":
         entry.pop("contents", None)
+    elif "listing" in entry:  # without the links that were left out
+        entry["listing"] = [
+            part
+            for part in entry["listing"]
+            if os.path.exists(mapper.mapper(part["location"]).target)
+        ]

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+import cwltool.builder
 import cwltool.command_line_tool
 import cwltool.executors
 import cwltool.process
@@ -25,6 +26,8 @@ from cwltool.utils import JobsGeneratorType
 from cwltool.workflow_job import ReceiveScatterOutput
 from ruamel.yaml.comments import CommentedSeq
 
+from cwl_udss.engine.listing import get_listing
+from cwl_udss.engine.literals import check_valid_locations, compute_checksums, revmap_file
 from cwl_udss.engine.names import UniqueNames
 from cwl_udss.engine.relocation import put_outputs
 
@@ -37,6 +40,14 @@ def straighten_cwltool() -> None:
         (cwltool.workflow_job, "uniquename", unique_name),
         (cwltool.workflow_job, "parallel_steps", scatter_jobs),
         (cwltool.executors, "relocateOutputs", put_outputs),
+        *(
+            (cwltool.command_line_tool, function.__name__, function)
+            for function in (revmap_file, check_valid_locations, compute_checksums)
+        ),
+        (cwltool.builder, "get_listing", get_listing),
+        (cwltool.command_line_tool, "get_listing", get_listing),
+        (cwltool.process, "get_listing", get_listing),
+        (cwltool.workflow_job, "get_listing", get_listing),
         (CommentedSeq, "__deepcopy__", copy_sequence),
     ):
         setattr(module, name, replacement)

@@ -34,11 +34,12 @@ from schema_salad.ref_resolver import uri_file_path
 
 from cwl_udss import copies
 from cwl_udss.engine.bindings import bind_items_alone
-from cwl_udss.engine.file_access import NumberingPathMapper
+from cwl_udss.engine.inputs import NumberingPathMapper, tell_apart
 from cwl_udss.engine.job import start_tool
 from cwl_udss.engine.mpi import MpiWish, take_mpi_wish
 from cwl_udss.engine.remote_inputs import RemoteAccess, make_literal
 from cwl_udss.images.request import ImageRequest, parse_request
+from cwl_udss.links import copy_directory
 from cwl_udss.report.trace import traced
 from cwl_udss.web import is_remote
 
@@ -100,6 +101,11 @@ class SandboxedTool(CommandLineTool):
             if self._mpi is not None and isinstance(job, JobBase):
                 self._mpi.tell(job, runtimeContext)
             yield job
+
+    def _init_job(self, joborder: Any, runtime_context: RuntimeContext) -> Builder:
+        builder = super()._init_job(joborder, runtime_context)
+        tell_apart(builder.files)
+        return builder
 
     def evalResources(
         self, builder: Builder, runtimeContext: RuntimeContext
@@ -181,7 +187,8 @@ def extend_cwltool() -> None:
     """
     logging.getLogger("cwl_udss").parent = cwltool_logger
     # They look shutil's functions up there, to stage writable inputs and to move the outputs.
-    replaced = {name: getattr(copies, name) for name in ("copy", "copy2", "copytree", "move")}
+    replaced = {name: getattr(copies, name) for name in ("copy", "copy2", "move")}
+    replaced["copytree"] = copy_directory
     for module in (cwltool.docker, cwltool.process):
         module.__dict__["shutil"] = SimpleNamespace(**{**vars(shutil), **replaced})
     bind_items_alone()

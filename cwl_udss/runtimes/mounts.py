@@ -111,6 +111,7 @@ class _Place:
         self.mount: Mount | None = None
         self.children: dict[str, _Place] = {}
         self.is_opened = False
+        """Whether it is a directory in memory, into which what is there is bound piece by piece."""
         self.is_replaced = False
         """Whether the image's entry had to go from an opened directory."""
         self._mode: int | None = None if parent else stat.S_IFDIR
@@ -162,11 +163,16 @@ class _Place:
         self.mount = mount
         self.children = {}
 
+    def is_link_in_bind(self) -> bool:
+        """Say whether it is a symbolic link in a directory of the host that is not written to."""
+        holder = self.holder
+        return isinstance(holder, MountBind) and not holder.writable and stat.S_ISLNK(self.mode)
+
     def _holds_mounts(self) -> bool:
         return any(child.mount or child._holds_mounts() for child in self.children.values())
 
     def replace(self) -> None:
-        """Leave the image's entry out, if there is one: its directory is opened."""
+        """Leave what is there out, if there is anything: its directory is opened."""
         self.parent.is_opened = True
         self.is_replaced = True
         self.location = self._mode = None
@@ -211,7 +217,7 @@ class _Plan:
         if isinstance(mount, MountSpecial):  # whatever the image has there
             place = self._top.child(mount.path[1:])
         else:
-            place = self.resolve(mount.path)
+            place = self._destination(mount)
             if not mount.path.startswith("/") or place is self._top:
                 raise SandboxError(
                     f"{mount.path!r} cannot be a directory of the sandbox",
@@ -222,6 +228,16 @@ class _Plan:
         _make_room(place, is_directory=_is_directory(mount))
         place.put(mount if mount.path == place.path else replace(mount, path=place.path))
 
+    def _destination(self, mount: Mount) -> _Place:
+        """Where a mount goes. What is bound at a link of a directory of the host takes its place:
+        the host's links are never followed."""
+        *above, name = components(mount.path) or ("..",)
+        if isinstance(mount, MountBind) and name != "..":
+            place = self.resolve("/".join(above)).child(name)
+            if place.is_link_in_bind() or place.link_target() is None:
+                return place
+        return self.resolve(mount.path)
+
     def operations(self) -> Iterator[Operation]:
         """All operations in the order in which they are to be applied."""
         if not self._top.is_opened:
@@ -231,20 +247,23 @@ class _Plan:
         while pending:
             place = pending.pop()
             pending += (place.children[name] for name in sorted(place.children, reverse=True))
-            if place.mount is not None:
-                yield place.mount
-            elif place.is_opened:
+            if place.is_opened:
                 if place is not self._top:  # that is a tmpfs to begin with
                     yield MountTmpfs(place.path)
                 yield from self._entries(place)
+            elif place.mount is not None:
+                yield place.mount
             if place.is_opened or isinstance(place.mount, MountTmpfs):
                 in_memory.append(place.path)
         yield from map(RemountReadOnly, reversed(in_memory))
 
     def _entries(self, place: _Place) -> Iterator[Operation]:
-        """The image's own entries of an opened directory, less those that are replaced."""
-        assert place.location is not None
-        with os.scandir(place.location) as entries:
+        """What was in an opened directory, less what is replaced."""
+        holder, location = place.mount or place.holder, place.location
+        if isinstance(place.mount, MountBind):
+            location = place.mount.source
+        assert location is not None
+        with os.scandir(location) as entries:
             found = sorted(entries, key=attrgetter("name"))
         for entry in found:
             here = place.children.get(entry.name)
@@ -254,7 +273,9 @@ class _Plan:
             if entry.is_symlink():
                 yield MakeSymlink(path, os.readlink(entry.path))
             elif entry.is_dir() or entry.is_file():
-                yield MountBind(path, self._root + path, False, is_directory=entry.is_dir())
+                # The image may be in other namespaces than ours.
+                source = entry.path if isinstance(holder, MountBind) else self._root + path
+                yield MountBind(path, source, False, is_directory=entry.is_dir())
 
 
 def _make_room(place: _Place, *, is_directory: bool) -> None:
@@ -266,7 +287,7 @@ def _make_room(place: _Place, *, is_directory: bool) -> None:
         directory = is_directory or ancestor is not place
         if ancestor.can_be_mounted_on(directory=directory):
             continue
-        if ancestor.holder is None:
+        if ancestor.holder is None or ancestor.is_link_in_bind():
             ancestor.replace()
             return  # what is below is made in the opened directory
         if isinstance(ancestor.holder, MountBind):

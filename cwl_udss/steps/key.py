@@ -24,7 +24,7 @@ from cwl_udss.sandbox import TEMPORARY_DIRECTORY, Bind, Sandbox
 from cwl_udss.staging import publish_file
 
 # To be raised when a sandbox shows a step something else than it did for the same key.
-RECIPE = 1
+RECIPE = 2
 
 # Files from this size on have their checksum kept between runs. Smaller ones are read in the time
 # that the small file takes which would hold their checksum.
@@ -112,6 +112,7 @@ def step_key(step: Step, contents: Contents) -> StepKey:
     Raises Unidentified if an input cannot be read, or is neither a file nor a directory.
     """
     sandbox = step.sandbox
+    shown_at = {bind.destination for bind in sandbox.binds}
     description = {
         "recipe": RECIPE,
         "image": step.image,
@@ -125,23 +126,29 @@ def step_key(step: Step, contents: Contents) -> StepKey:
         "shared memory": sandbox.shared_memory_bytes,
         # The output directory is among them: it may have been given files before the step starts.
         "given": {
-            bind.destination: {"writable": bind.writable, **_content(bind, contents)}
+            bind.destination: {"writable": bind.writable, **_content(bind, contents, shown_at)}
             for bind in sandbox.binds
             if bind.destination != TEMPORARY_DIRECTORY
         },
+        "directories": sorted(sandbox.directories),
     }
     # Values of variables may be passwords that nobody has declared to be secrets.
     shown = {**description, "environment": sorted(sandbox.environment)}
     return StepKey(value=_digest(description), description=shown)
 
 
-def _content(bind: Bind, contents: Contents) -> dict[str, Any]:
-    """What a bind shows: a file by its content, a directory by the digest of all that is in it."""
+def _content(bind: Bind, contents: Contents, shown_at: set[str]) -> dict[str, Any]:
+    """What a bind shows: a file by its content, a directory by the digest of all that is in it,
+    but for what other binds hide."""
     source = os.path.realpath(bind.source)
     try:
         if not os.path.isdir(source):
             return _entry(source, os.stat(source), contents)
-        entries = dict(_entries(source, "", contents))
+        entries = {
+            name: entry
+            for name, entry in _entries(source, "", contents)
+            if f"{bind.destination}/{name}" not in shown_at
+        }
     except OSError as error:
         raise Unidentified(
             f"{error.filename or source} cannot be read: {error.strerror}"

@@ -24,6 +24,8 @@ class StepReuse:
         self._name = name
         self._step = step
         self._key: StepKey | None = None
+        self.outputs: Path | None = None
+        """Where the cache has what the step has made, if it has it."""
 
     def find(self) -> KeptResult | None:
         """Return what such a step has made before."""
@@ -41,6 +43,7 @@ class StepReuse:
         """
         _logger.info("[job %s] result from the cache: %s", self._name, kept.path)
         self._key = None  # there is nothing to keep
+        self.outputs = kept.outputs
         outputs = Bind(source=str(kept.outputs), destination=str(kept.outputs))
         view = View((*self._step.sandbox.binds, outputs))
         show(kept, directory, view)
@@ -61,5 +64,16 @@ class StepReuse:
             _logger.warning("[job %s] its result is not kept: %s", self._name, error)
             return
         if kept is not None:
+            self.outputs = kept.outputs
             show(kept, directory, View(binds))
             _logger.debug("[job %s] result kept in the cache: %s", self._name, kept.path)
+
+
+def open_linked(directory: Path) -> None:
+    """Make a link to a directory a directory of links to what is in there."""
+    if directory.is_symlink():
+        shown = directory.resolve()
+        directory.unlink()
+        directory.mkdir()
+        for entry in shown.iterdir():
+            (directory / entry.name).symlink_to(entry)

@@ -19,6 +19,7 @@ from cwl_udss.runtimes.bwrap import Bubblewrap
 from cwl_udss.runtimes.probe import find_bubblewrap
 from cwl_udss.sandbox import Result, RootFilesystem, Sandbox, SandboxProcess, Streams
 from cwl_udss.settings import Settings
+from cwl_udss.steps.made import MadeDirectories
 
 _logger = logging.getLogger(__name__)
 
@@ -59,6 +60,7 @@ class Steps:
         """What the documents that were read are going to ask for."""
         self.needed_bytes = 0
         """What one of their tools needs for its directories."""
+        self.made = MadeDirectories()
 
     def __enter__(self) -> Steps:
         return self

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from clusters import Cluster, serve, wait_until
 from commands import COMMANDS
+from directories import INDEX, INDEX_SEEN, LOOK, reader, seen, workflow
 
 BUSYBOX = {"DockerRequirement": {"dockerPull": "docker.io/library/busybox:1.36"}}
 
@@ -154,6 +155,31 @@ def test_streams_and_figures_of_a_step_on_a_node(runs: Runs) -> None:
     result = json.loads((step / "result.json").read_text())
     assert 200 <= result["memory_bytes"] >> 20 <= 210
     assert f"Max memory used: {round(result['memory_bytes'] / (1 << 20))}MiB" in done.stderr
+
+
+def test_a_directory_is_on_a_node_what_it_was_on_another(runs: Runs) -> None:
+    (runs.directory / "ref.fa").write_text("ACGT")
+    empty = {"class": "Directory", "basename": "empty", "listing": []}
+    given = {"class": "Directory", "basename": "given", "listing": [empty]}
+    steps = {
+        "make": (INDEX, {"ref": "ref"}),
+        "use": (reader(LOOK), {"d": "make/d"}),
+        "literal": (reader("ls -A $1", stdout="literal.txt"), {"d": "given"}),
+    }
+    outputs = {"seen": "use/seen", "literal": "literal/seen", "index": "make/d"}
+    document = workflow(
+        {"ref": "File", "given": "Directory"}, steps, outputs, seen="File", literal="File"
+    )
+    job = {"ref": {"class": "File", "path": "ref.fa"}, "given": given}
+    (runs.directory / "job.json").write_text(json.dumps(job))
+    done = runs.run(runs.write("workflow.cwl", document), "job.json")
+    assert done.returncode == 0, done.stderr
+    out = runs.directory / "out"
+    assert seen((out / "seen.txt").read_text()) == INDEX_SEEN
+    assert (out / "literal.txt").read_text() == "empty\n"
+    assert {name: (out / "d" / name).read_text().strip() for name in INDEX_SEEN} == INDEX_SEEN
+    assert not any((out / "d" / name).is_symlink() for name in ("ref.fa", "sibling", "gone"))
+    assert "removed /var/spool/cwl/d/gone: a link that leads nowhere" in done.stderr
 
 
 def test_a_tool_that_fails_is_named_with_what_runs_it_again(runs: Runs) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import os
 import random
 import shutil
 from collections.abc import Callable, Iterable, Iterator
@@ -20,6 +21,7 @@ from cwltool.utils import visit_class
 from effort import LINEAR, QUADRATIC, growth
 from hypothesis import given
 from hypothesis import strategies as st
+from schema_salad.ref_resolver import uri_file_path
 
 from cwl_udss import copies
 from cwl_udss.engine.relocation import Prefixes, number_clashes, relocate_outputs
@@ -115,13 +117,15 @@ def test_outputs_are_relocated_as_by_cwltool(
         arguments = (str(target), outputs.sources, action, StdFsAccess(""))
         try:
             result = relocate(outputs.value, *arguments)  # type: ignore[operator]
-        # A directory where there is a file, a file with other secondary files: none has an answer.
-        except (OSError, KeyError) as error:
-            result = repr(error)
+        # A directory where there is a file, a literal twice, a file with other secondary files:
+        # cwltool has no answer.
+        except (OSError, KeyError):
+            assert relocate is not relocate_outputs
+            result = None
         results.append((result, contents(top)))
         shutil.rmtree(top)
     theirs, ours = results
-    assert ours == theirs or clash
+    assert ours == theirs or clash or theirs[0] is None
 
 
 def directories_clash(outputs: Any) -> bool:
@@ -155,6 +159,185 @@ def test_directories_with_files_of_the_same_name_are_all_kept(tmp_path: Path, ac
     }
     assert [(target / f"results{n}/table").read_text() for n in ("", "_2", "_3")] == [*files[:3]]
     assert (target / last / "other").read_text() == files[3]
+
+
+class Deliver:
+    """Puts outputs in their place as a run does that has made all that is in `step`."""
+
+    def __init__(self, top: Path) -> None:
+        self.step = top / "step"
+        self.out = top / "out"
+        for directory in (self.step, self.out):
+            directory.mkdir()
+
+    def __call__(self, outputs: Any, action: str = "move") -> dict[str, str]:
+        """Return where each named file is, and what is in it; for directories what is there."""
+        sources = {str(self.step)}
+        self.outputs = relocate_outputs(outputs, str(self.out), sources, action, StdFsAccess(""))
+        found: dict[str, str] = {}
+        visit_class(self.outputs, ("File", "Directory"), functools.partial(self._note, found))
+        return found
+
+    def _note(self, found: dict[str, str], entry: Any) -> None:
+        path = Path(uri_file_path(entry["location"]))
+        names = ",".join(sorted(part["basename"] for part in entry.get("listing", ())))
+        text = path.read_text() if entry["class"] == "File" else f"/{names}"
+        found[str(path.relative_to(self.out))] = text
+
+
+@pytest.fixture
+def deliver(tmp_path: Path) -> Deliver:
+    relocation = Deliver(tmp_path)
+    (relocation.step / "d/sub").mkdir(parents=True)
+    for name in ("d/x", "d/sub/y", "z"):
+        (relocation.step / name).write_text(name)
+    return relocation
+
+
+def literal(name: str, *listing: Any) -> Any:
+    """A Directory literal."""
+    location = f"_:{name}-{next(NUMBERS)}"
+    return {"class": "Directory", "location": location, "basename": name, "listing": [*listing]}
+
+
+NUMBERS = itertools.count()
+D = {"d": "/sub,x", "d/x": "d/x", "d/sub": "/y", "d/sub/y": "d/sub/y"}
+
+
+@pytest.mark.parametrize("action", ["move", "copy"])
+@pytest.mark.parametrize("first", range(6))
+def test_an_output_that_is_part_of_another_is_there(
+    deliver: Deliver, action: str, first: int
+) -> None:
+    """In whichever order they are named, by whichever words."""
+    (deliver.step / "link").symlink_to("d")
+    outputs: list[Any] = [
+        directory_object(deliver.step / "d"),
+        file_object(deliver.step / "d/x"),
+        {**directory_object(deliver.step / "d"), "location": str(deliver.step / "d")},
+        {"record": [directory_object(deliver.step / "d/sub"), None, "text"]},
+        {**file_object(deliver.step / "d/x"), "location": str(deliver.step / "link/x")},
+        {**directory_object(deliver.step / "link"), "basename": "d"},
+    ]
+    assert deliver([*outputs[first:], *outputs[:first]], action) == D
+    assert contents(deliver.out) == {**D, "d": "directory", "d/sub": "directory"}
+
+
+def test_one_object_that_is_several_outputs_is_named_in_all(deliver: Deliver) -> None:
+    """Two outputs of a workflow can have one source."""
+    same = directory_object(deliver.step / "d")
+    assert deliver({"first": same, "second": same, "more": [same]}) == D
+    assert deliver.outputs["first"] == deliver.outputs["second"] == deliver.outputs["more"][0]
+
+
+@pytest.mark.parametrize("action", ["move", "copy"])
+@pytest.mark.parametrize("order", [1, -1])
+def test_what_is_in_a_literal_and_elsewhere_is_in_all_places(
+    deliver: Deliver, action: str, order: int
+) -> None:
+    z, d = file_object(deliver.step / "z"), directory_object(deliver.step / "d")
+    x = file_object(deliver.step / "d/x")
+    outputs = [
+        literal("one", z, literal("two", {**z}, {**d})),
+        literal("three", {**x}, {**z, "basename": "renamed"}, literal("empty")),
+        {**d},
+    ]
+    found = deliver(outputs[::order], action)
+    files = {name: text for name, text in found.items() if not text.startswith("/")}
+    assert {name: text for name, text in files.items() if name.startswith(("one", "three"))} == {
+        "one/z": "z",
+        "one/two/z": "z",
+        "one/two/d/x": "d/x",
+        "one/two/d/sub/y": "d/sub/y",
+        "three/x": "d/x",
+        "three/renamed": "z",
+    }
+    assert found["three/empty"] == "/"
+    named = {str(path.relative_to(deliver.out)) for path in deliver.out.rglob("*")}
+    assert named == set(found)
+
+
+def test_outputs_go_where_others_have_been_before(deliver: Deliver) -> None:
+    """Files replace files, also read-only ones; directories are merged, and their links replaced.
+    A file does not replace a directory, nor the other way round."""
+    for name in ("d/sub/old", "z/kept"):
+        (deliver.out / name).parent.mkdir(parents=True)
+        (deliver.out / name).write_text("old")
+    for name in ("d/x", "text", "literal"):
+        (deliver.out / name).write_text("old")
+        (deliver.out / name).chmod(0o400)
+    (deliver.out / "d/link").symlink_to("../text")
+    (deliver.step / "d/link").symlink_to("x")
+    text = {"class": "File", "location": "_:text", "basename": "text", "contents": "new"}
+    outputs = [
+        *(directory_object(deliver.step / "d"), file_object(deliver.step / "z")),
+        *(text, literal("literal", {**text, "location": "_:other"})),
+    ]
+    found = deliver(outputs)
+    assert found == {
+        **D,
+        **{"d": "/link,sub,x", "d/link": "d/x", "z_2": "z", "text": "new"},
+        **{"literal_2": "/text", "literal_2/text": "new"},
+    }
+    assert (deliver.out / "d/sub/old").read_text() == "old"
+    assert (deliver.out / "z/kept").read_text() == "old"
+    assert (deliver.out / "literal").read_text() == "old"
+    assert os.readlink(deliver.out / "d/link") == "x"
+
+
+def test_a_file_of_a_literal_does_not_take_the_place_of_a_directory(deliver: Deliver) -> None:
+    first = literal(
+        "one",
+        directory_object(deliver.step / "d"),
+        {**directory_object(deliver.step / "d/sub"), "basename": "d"},
+    )
+    found = deliver([first])
+    assert found["one"] == "/d,d"
+    assert {name: text for name, text in found.items() if not text.startswith("/")} == {
+        "one/d/x": "d/x",
+        "one/d/sub/y": "d/sub/y",
+        "one/d_2/y": "d/sub/y",
+    }
+
+
+@pytest.mark.parametrize("action", ["move", "copy"])
+def test_what_links_lead_to_is_delivered_with_them(deliver: Deliver, action: str) -> None:
+    """Also if it is delivered itself, or moved in between."""
+    given = deliver.step.parent / "given"
+    given.write_text("given")
+    for link, target in (
+        *(("d/given", given), ("d/z", "../z"), ("d/own", "sub/y"), ("d/gone", "nowhere")),
+        *(("d/sub/up", ".."), ("d/all", "..")),
+    ):
+        (deliver.step / link).symlink_to(target)
+    found = deliver(
+        [
+            file_object(deliver.step / "z"),
+            directory_object(deliver.step / "d"),
+            file_object(deliver.step / "d/own"),
+        ],
+        action,
+    )
+    assert found == {
+        **D,
+        **{"d": "/given,own,sub,x,z", "d/given": "given", "d/own": "d/sub/y", "d/z": "z"},
+        **{"d/sub": "/up,y", "d/sub/up": "/", "z": "z"},
+    }
+    links = {name: os.readlink(deliver.out / "d" / name) for name in ("own", "sub/up")}
+    assert links == {"own": "sub/y", "sub/up": ".."}
+    assert not any(
+        (deliver.out / "d" / name).is_symlink() for name in ("given", "z", "gone", "all")
+    )
+    assert given.read_text() == "given"
+
+
+@pytest.mark.parametrize("action", ["move", "copy"])
+def test_what_is_in_its_place_already_stays(deliver: Deliver, action: str) -> None:
+    deliver.out = deliver.step
+    assert deliver(
+        [directory_object(deliver.step / "d"), file_object(deliver.step / "z")], action
+    ) == {**D, "z": "z"}
+    assert contents(deliver.step) == {**D, "d": "directory", "d/sub": "directory", "z": "z"}
 
 
 def test_what_a_text_begins_with() -> None:

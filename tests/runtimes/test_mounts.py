@@ -213,3 +213,39 @@ def test_a_mount_never_hides_another(image: Path, host: Path) -> None:
             image,
             *((host, "/m", True), (host / "input", "/m/l/x", False), (host, "/m/k/../l", True)),
         )
+
+
+def test_a_bind_takes_the_place_of_a_link_in_a_directory_of_the_host(
+    image: Path, host: Path
+) -> None:
+    (host / "d/sub").mkdir(parents=True)
+    (host / "d/file").write_text("")
+    (host / "d/sub/link").symlink_to("/etc/passwd")
+    (host / "d/sub/other").symlink_to("../file")
+    (host / "d/sub/file").write_text("")
+    binds = [
+        (host / "d", "/var/lib/cwl/d", False),
+        (host / "input", "/var/lib/cwl/d/sub/link", False),
+    ]
+    operations = plan(image, *binds, directories=("/var/lib/cwl",))
+    sub = "/var/lib/cwl/d/sub"
+    found = mounted(operations)
+    assert found["/var/lib/cwl/d"] == bound("/var/lib/cwl/d", host / "d")
+    assert {path: x for path, x in found.items() if path.startswith(sub)} == {
+        sub: MountTmpfs(sub),
+        f"{sub}/file": MountBind(f"{sub}/file", f"{host}/d/sub/file", False, is_directory=False),
+        f"{sub}/link": MountBind(f"{sub}/link", f"{host}/input", False, is_directory=False),
+        f"{sub}/other": MakeSymlink(f"{sub}/other", "../file"),
+    }
+    assert RemountReadOnly(sub) in operations
+    # Nor is a link followed that is on the way.
+    with pytest.raises(SandboxError, match="is a symbolic link in a directory of the host"):
+        plan(image, *binds[:1], (host / "input", "/var/lib/cwl/d/sub/link/x", False))
+
+
+def test_a_link_that_a_step_may_write_to_is_no_mount_point(image: Path, host: Path) -> None:
+    (host / "d").mkdir()
+    (host / "d/link").symlink_to("/etc/passwd")
+    binds = ((host / "d", "/tmp", True), (host / "input", "/tmp/link", False))
+    with pytest.raises(SandboxError, match="is a symbolic link in a directory of the host"):
+        plan(image, *binds)

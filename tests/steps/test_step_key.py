@@ -202,3 +202,24 @@ def test_which_checksums_are_kept_between_runs(
     assert len(reads) == 1 + reads_again
     path.write_text("CONTENT")
     assert checksum(Contents(tmp_path / "checksums", tmp_path), path) != first
+
+
+def test_an_empty_directory_is_something_given(step: Step, contents: Contents) -> None:
+    empty = _with_sandbox(directories=("/var/lib/cwl/stg2/empty",))
+    assert step_key(empty(step), contents).value != step_key(step, contents).value
+
+
+def test_what_another_bind_hides_decides_nothing(
+    step: Step, contents: Contents, tmp_path: Path
+) -> None:
+    """A link in a directory says where the host has what it leads to, which is shown instead."""
+    shown = Bind(source=f"{tmp_path}/file", destination="/var/lib/cwl/stg1/directory/link")
+    step = _with_sandbox(binds=(*step.sandbox.binds, shown))(step)
+    values = []
+    for target in ("member", "/elsewhere"):
+        (tmp_path / "directory/link").unlink()
+        (tmp_path / "directory/link").symlink_to(target)
+        values.append(step_key(step, contents).value)
+    (tmp_path / "file").write_text("another")
+    values.append(step_key(step, contents).value)
+    assert values[0] == values[1] != values[2]
