@@ -160,11 +160,8 @@ class BatchJob(SandboxedJob):
         result, outputs = finished.result, finished.outputs
         for name in (STDOUT, STDERR):
             sys.stderr.write(read_end(finished.directory / name, _RELAYED_BYTES))
-        self.report(
-            result.removed,
-            result.memory_bytes,
-            timed_out=result.ending is StepEnding.TIME_LIMIT,
-        )
+        self.report_removed(result.removed)
+        self.report_end(result.memory_bytes, timed_out=result.ending is StepEnding.TIME_LIMIT)
         if result.ending in (StepEnding.EXITED, StepEnding.NOT_STARTED):
             self.report_failure(result.exit_code, result.problem)
         if not self._is_success(result.exit_code):

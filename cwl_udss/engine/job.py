@@ -304,8 +304,8 @@ class SandboxedJob(DockerCommandLineJob):
                 raise WorkflowException(str(error)) from error
         removed = confine(self.outdir, self.builder.outdir, self._view())
         restore_access(self.tmpdir)
-        self.report(
-            removed,
+        self.report_removed(removed)
+        self.report_end(
             result.usage.memory_bytes if result.usage else None,
             timed_out=result.ending is Ending.TIME_LIMIT,
         )
@@ -314,16 +314,17 @@ class SandboxedJob(DockerCommandLineJob):
             self.report_failure(result.exit_code, reason, memory_kills() - kills)
         return result.exit_code
 
-    def report(
-        self, removed: Collection[str], memory_bytes: int | None, *, timed_out: bool
-    ) -> None:
-        """Tell the person what was taken out of the output directory, of the time limit, and, in
-        cwltool's words for a Docker container, of the memory."""
+    def report_removed(self, removed: Collection[str]) -> None:
+        """Tell the person what was taken out of a directory that the step has written to."""
+        for line in removed:
+            _logger.warning("[job %s] removed %s", self.name, line)
+
+    def report_end(self, memory_bytes: int | None, *, timed_out: bool) -> None:
+        """Tell the person of the memory, in cwltool's words for a Docker container, and of the time
+        limit."""
         if memory_bytes is not None:
             mebibytes = round(memory_bytes / (1 << 20))
             _logger.info("[job %s] Max memory used: %iMiB", self.name, mebibytes)
-        for line in removed:
-            _logger.warning("[job %s] removed %s", self.name, line)
         if timed_out:
             _logger.warning("[job %s] killed: time limit of %d s", self.name, self.timelimit)
 
@@ -420,7 +421,7 @@ class SandboxedJob(DockerCommandLineJob):
         if self._reuse is not None and self._reuse.outputs is not None:
             self._steps.made.add(str(self._reuse.outputs))
         for bind in self._updated(self._sandbox.binds):
-            self.report(self._steps.made.check(bind.source), timed_out=False)
+            self.report_removed(self._steps.made.check(bind.source))
 
     def _updated(self, binds: Collection[Bind]) -> Iterator[Bind]:
         """What the step may change in place."""
