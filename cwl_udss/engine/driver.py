@@ -54,17 +54,23 @@ from cwl_udss.report.trace import note_since_start, tracing
 from cwl_udss.resources import Resources, available_resources
 from cwl_udss.sandbox import INPUT_DIRECTORY, OUTPUT_DIRECTORY
 from cwl_udss.scratch import local_directories, run_directory
-from cwl_udss.settings import Settings
+from cwl_udss.settings import SETTINGS, Settings
 from cwl_udss.steps.cache import StepCache, open_cache
 from cwl_udss.steps.key import Contents
 from cwl_udss.steps.shared import Steps
 from cwl_udss.user_directories import home_directory
+from cwl_udss.waiting import ended_by_signals
 
 if TYPE_CHECKING:
     from cwl_udss.engine.batch_run import BatchRun
 
 USAGE_ERROR = 2
 INTERRUPTED = 130  # as a shell reports a process that SIGINT has ended
+# cwltool's own for a signal is its number.
+_EXIT_CODES: Mapping[int, int] = {
+    signal.SIGTERM: int(signal.SIGTERM),
+    signal.SIGINT: INTERRUPTED,
+}
 
 _ENGINE = "--udss is the container engine"
 _NO_CONTAINER = "a sandbox leaves no container behind, and has no container id"
@@ -205,6 +211,7 @@ def _run_with_udss(arguments: list[str], options: argparse.Namespace) -> int:
         executor = _executor(options, steps, batch, runtime_context)
         make_job = _make_job(steps, cache, batch, contents, executor)
         signal.signal(signal.SIGTERM, _exit_on_signal)
+        stack.enter_context(ended_by_signals(_EXIT_CODES, "cwltool"))
         stack.callback(cwltool.main._terminate_processes)
         stack.callback(steps.stop)
         try:
@@ -310,14 +317,43 @@ def _batch_run(options: argparse.Namespace, settings: Settings) -> BatchRun | No
     """Return the run of which the steps are jobs; None if they are none."""
     if options.validate:
         return None
+    refuse_needless_options(options, settings)
     if settings.batch is None:
-        for name in ("resume", "detach"):
-            if getattr(options, f"udss_{name}"):
-                raise SettingsError(f"--udss-{name} is for steps that are jobs", "add --udss-batch")
         return None
     from cwl_udss.engine.batch_run import BatchRun, plan_run  # noqa: PLC0415 - a 20th of the start
 
     return BatchRun(plan_run(options, settings), settings, os.environ)
+
+
+def refuse_needless_options(options: argparse.Namespace, settings: Settings) -> None:
+    """Raise SettingsError for an option that would be of no effect. What files and the environment
+    say is for all runs, and may well be for others; but who wants a pilot never wants all steps on
+    this machine."""
+    given = [
+        setting
+        for setting in SETTINGS
+        if setting.is_batch and getattr(options, setting.attribute) is not None
+    ]
+    if settings.batch is None:
+        if settings.pilot and settings.origins["pilot"] != "--udss-pilot":
+            raise SettingsError(
+                f"a pilot, which {settings.origins['pilot']} asks for, is for steps that are jobs",
+                "add --udss-batch",
+            )
+        names = [setting.option for setting in given]
+        names += [
+            f"--udss-{name}" for name in ("resume", "detach") if getattr(options, f"udss_{name}")
+        ]
+        for name in names:
+            raise SettingsError(f"{name} is for steps that are jobs", "add --udss-batch")
+    for setting in given:
+        if setting.name.startswith("pilot_") and not settings.pilot:
+            raise SettingsError(f"{setting.option} is for a pilot", "add --udss-pilot")
+        if setting.name == "batch_group" and settings.pilot:
+            raise SettingsError(
+                f"{setting.option} is for jobs, and with --udss-pilot steps are none",
+                "leave out one of the two",
+            )
 
 
 def _executor(

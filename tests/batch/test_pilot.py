@@ -13,8 +13,6 @@ import pytest
 from clusters import Cluster, serve, wait_until
 from test_batch_runs import Runs
 
-from cwl_udss.batch.pilot import provider_options
-from cwl_udss.config import load_settings
 
 
 @pytest.fixture(scope="module", params=["local", "slurm"])
@@ -82,29 +80,3 @@ def sleeping(seconds: str) -> list[psutil.Process]:
         for process in processes
         if (process.info["cmdline"] or [])[-2:] == ["sleep", seconds]
     ]
-
-
-@pytest.mark.parametrize(
-    ("system", "provider", "launcher"),
-    [
-        ("pbs", "PBSProProvider", "MpiExecLauncher"),
-        ("slurm", "SlurmProvider", "SrunLauncher"),
-        ("lsf", "LSFProvider", None),
-        ("local", "LocalProvider", None),
-    ],
-)
-def test_what_parsl_is_asked_for(
-    system: str, provider: str, launcher: str | None, tmp_path: Path
-) -> None:
-    options = {
-        "udss_batch": system,
-        "udss_batch_queue": "long",
-        "udss_batch_walltime": "2h",
-        "udss_pilot_nodes": "4",
-    }
-    settings = load_settings(options, {}, tmp_path, site_file=tmp_path / "none")
-    name, asked = provider_options(settings, 16, {"PATH": "/bin"})
-    assert (name, asked.get("launcher"), asked["nodes_per_block"]) == (provider, launcher, 4)
-    if system != "local":
-        assert asked["walltime"] == "02:00:00"
-        assert "long" in asked.values()
