@@ -15,10 +15,12 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 _logger = logging.getLogger(__name__)
+_Item = TypeVar("_Item")
 
 FIRST_SECONDS = 30.0
 """After so long without a word what is waited for is said."""
@@ -48,10 +50,14 @@ class _Teller:
     def add(self, wait: _Wait) -> None:
         with self.lock:
             self.waits.add(wait)
-            # Nor is one alive that was running when this process was forked.
-            if self.thread is None or not self.thread.is_alive():
+            if self.thread is None:
                 self.thread = threading.Thread(target=self._tell, name="waits", daemon=True)
                 self.thread.start()
+
+    def forget(self) -> None:
+        """Begin anew, in a process that was forked: the thread is not in it, and a lock may be
+        held for ever."""
+        self.lock, self.waits, self.thread = threading.Lock(), set(), None
 
     def remove(self, wait: _Wait) -> None:
         with self.lock:
@@ -74,6 +80,7 @@ class _Teller:
 
 
 _teller = _Teller()
+os.register_at_fork(after_in_child=_teller.forget)
 
 
 @contextlib.contextmanager
@@ -95,6 +102,16 @@ def told(what: str | Callable[[], str]) -> Iterator[None]:
         yield
     finally:
         _teller.remove(wait)
+
+
+def told_each(items: Iterable[_Item], what: Callable[[], str]) -> Iterator[_Item]:
+    """Give items on; the wait for each is one of told()."""
+    iterator = iter(items)
+    with contextlib.suppress(StopIteration):
+        while True:
+            with told(what):
+                item = next(iterator)
+            yield item
 
 
 class Telling:

@@ -14,7 +14,6 @@ from clusters import Cluster, serve, wait_until
 from test_batch_runs import Runs
 
 
-
 @pytest.fixture(scope="module", params=["local", "slurm"])
 def cluster(request: pytest.FixtureRequest, environment: dict[str, str]) -> Iterator[Cluster]:
     if request.param == "local":
