@@ -225,6 +225,8 @@ def _doctor(options: argparse.Namespace, settings: Settings) -> int:
     if options.udss_batch:
         from cwl_udss.commands.doctor import print_node_examination
 
+        # Its job is not to stay in the queue.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         return print_node_examination(settings, os.environ)
     if options.containment:
         from cwl_udss.commands.containment import print_verdict

@@ -53,8 +53,10 @@ def examine_node(client: Client, settings: Settings, environment: Mapping[str, s
             ),
             lambda: False,
         )
-        print(f"job {job} was submitted; waiting for its answer (ctrl-C deletes it)", flush=True)
         try:
+            print(
+                f"job {job} was submitted; waiting for its answer (ctrl-C deletes it)", flush=True
+            )
             text = _wait(client, job, directory)
         except BaseException:
             client.hurry()
