@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import shutil
 import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
+from typing import IO
 
 from cwl_udss.batch.system import (
     Answer,
@@ -116,7 +117,7 @@ class Client:
         """Run a command. One that `is_left` goes on by itself when its answer is given up."""
         # Files, and not pipes: qsub leaves a process that holds what it inherits for a minute. A
         # session, as a signal from the terminal is meant for us.
-        with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as error:
+        with _file_in_memory() as output, _file_in_memory() as error:
             try:
                 process = subprocess.Popen(
                     command,
@@ -154,3 +155,7 @@ class Client:
                 return process.wait(_LOOK_SECONDS)
             if time.monotonic() > give_up:
                 return None
+
+
+def _file_in_memory() -> IO[bytes]:
+    return open(os.memfd_create("answer"), "w+b")

@@ -183,12 +183,7 @@ class Fleet:
         before = [(allocation.status, allocation.has_workers) for allocation in living]
         interval = query_interval(len(living), self._cost)
         if time.monotonic() - self._asked > interval:
-            self._asked = time.monotonic()
-            statuses = self._allocations.statuses([allocation.job for allocation in living])
-            self._cost = time.monotonic() - self._asked
-            for allocation in living if statuses is not None else ():
-                assert statuses is not None
-                _note_status(allocation, statuses.get(allocation.job))
+            self._ask_for_statuses(living)
         if not all(allocation.has_workers for allocation in living):
             connected = self._pool.connected()
             for allocation in living:
@@ -196,6 +191,18 @@ class Fleet:
         for allocation in living:
             self._note_end_of(allocation)
         return before != [(allocation.status, allocation.has_workers) for allocation in living]
+
+    def _ask_for_statuses(self, living: Sequence[_Allocation]) -> None:
+        self._asked = time.monotonic()
+        try:
+            statuses = self._allocations.statuses([allocation.job for allocation in living])
+        except BatchError as error:  # it may answer the next time
+            _logger.debug("%s", error)
+            statuses = None
+        self._cost = time.monotonic() - self._asked
+        if statuses is not None:
+            for allocation in living:
+                _note_status(allocation, statuses.get(allocation.job))
 
     def _note_end_of(self, allocation: _Allocation) -> None:
         status = allocation.status

@@ -29,9 +29,10 @@ from cwl_udss.steps.spec import UnreadableStep, read_result
 class PilotStep:
     """A step that was given to Parsl."""
 
-    def __init__(self, entry: Entry, done: Future[None], fleet: Fleet) -> None:
+    def __init__(self, entry: Entry, done: Future[None], pool: Pool, fleet: Fleet) -> None:
         self._entry = entry
         self._done = done
+        self._pool = pool
         self._fleet = fleet
 
     @property
@@ -51,6 +52,7 @@ class PilotStep:
         try:
             return JobEnd(result=read_result(self._entry.path), status=None)
         except UnreadableStep:
+            self._pool.check()
             words = f"{type(failure).__name__}: {failure}" if failure else ""
             return _no_result(Cause.NODE_LOST, words)
 
@@ -84,7 +86,7 @@ class PilotBackend:
             self._steps[entry.name] = done
         done.add_done_callback(lambda future: self._forget(entry))
         self._fleet.wake()
-        return PilotStep(entry, done, self._fleet)
+        return PilotStep(entry, done, self._pool, self._fleet)
 
     def running(self, entry: Entry, name: str) -> Waiting | None:
         """Nothing: the workers have ended with their driver."""

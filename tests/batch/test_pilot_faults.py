@@ -88,6 +88,18 @@ def test_workers_that_do_not_start_end_the_run_with_their_words(local: Runs) -> 
     assert "Traceback" not in done.stderr
 
 
+def test_workers_of_another_parsl_end_the_run(local: Runs) -> None:
+    (local.directory / "sitecustomize.py").write_text(
+        "import sys\nif any('process_worker_pool' in word for word in sys.orig_argv):\n"
+        "    from parsl import version; version.VERSION = '1.2.3'\n"
+    )
+    local.environment["PYTHONPATH"] = str(local.directory)
+    done = local.run(*PILOT, local.write("tool.cwl", local.tool("true")))
+    assert done.returncode == 1
+    assert "parsl.v=1.2.3" in done.stderr
+    assert "nodes need the same Python and Parsl" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
