@@ -185,7 +185,7 @@ def held_allocation(place: Place) -> list[str]:
 
 
 def silent_workers(place: Place) -> list[str]:
-    slow = "import sys, time\nif 'cwl_udss.batch.pilot_worker' in sys.orig_argv: time.sleep(30)\n"
+    slow = "import sys, time\nif 'cwl_udss.batch.pilots.worker' in sys.orig_argv: time.sleep(30)\n"
     (place.directory / "sitecustomize.py").write_text(slow)
     place.environment["PYTHONPATH"] = str(place.directory)
     return ["cwltool", "--udss", "--udss-batch", "local", "--udss-pilot", place.tool()]
@@ -194,7 +194,7 @@ def silent_workers(place: Place) -> list[str]:
 def slow_interchange(place: Place) -> list[str]:
     arguments = silent_workers(place)
     code = (place.directory / "sitecustomize.py").read_text()
-    code = code.replace("pilot_worker", "interchange")
+    code = code.replace("pilots.worker", "pilots.interchange")
     (place.directory / "sitecustomize.py").write_text(code)
     return arguments
 
@@ -205,6 +205,8 @@ class Wait:
 
     begin: Callable[[Place], list[str]]
     sentence: str
+    number: int = signal.SIGTERM
+    """The signal."""
     code: int = signal.SIGTERM
     says: bytes = b""
     """What the server says, all at once; then it says a byte a second."""
@@ -231,6 +233,12 @@ WAITS = {
         begin=credential_helper, sentence="for docker-credential-slow to say who you are"
     ),
     "JavaScript": Wait(begin=endless_javascript, sentence="for a JavaScript expression"),
+    "JavaScript, interrupted": Wait(
+        begin=endless_javascript,
+        sentence="for a JavaScript expression",
+        number=signal.SIGINT,
+        code=130,
+    ),
     "a job": Wait(begin=held_job, sentence="for 1 jobs of Slurm: 1 waiting (PENDING, JobHeldUser)"),
     "a submission": Wait(begin=submission, sentence="for an answer of sbatch"),
     "a query": Wait(begin=query, sentence="for an answer of squeue"),
@@ -304,7 +312,7 @@ def test_a_wait_is_told_and_ends_with_a_signal(
         said = read_until(process, wait.sentence.replace("PORT", address.rpartition(":")[2]))
         patience.cancel()
         began = time.monotonic()
-        process.terminate()
+        process.send_signal(wait.number)
         _, rest = process.communicate(timeout=30)
         assert time.monotonic() - began < LONGEST_END_SECONDS, said + rest
         assert process.returncode == wait.code, said + rest

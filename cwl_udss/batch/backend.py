@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What takes steps to nodes: a job of the batch system for each, or a pilot (pilot.py)."""
+"""What takes steps to nodes: a job of the batch system for each, or a pilot (pilots/)."""
 
 from __future__ import annotations
 

@@ -210,7 +210,10 @@ def _run_with_udss(arguments: list[str], options: argparse.Namespace) -> int:
 
         executor = _executor(options, steps, batch, runtime_context)
         make_job = _make_job(steps, cache, batch, contents, executor)
-        signal.signal(signal.SIGTERM, _exit_on_signal)
+        ended_by: list[int] = []
+        signal.signal(signal.SIGTERM, functools.partial(_exit_on_signal, ended_by))
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else nohup(1)
+            signal.signal(signal.SIGINT, functools.partial(_exit_on_signal, ended_by))
         stack.enter_context(ended_by_signals(_EXIT_CODES, "cwltool"))
         stack.callback(cwltool.main._terminate_processes)
         stack.callback(steps.stop)
@@ -226,7 +229,7 @@ def _run_with_udss(arguments: list[str], options: argparse.Namespace) -> int:
             )
             if batch is not None:
                 batch.has_succeeded = code == 0
-            return code
+            return _EXIT_CODES[ended_by[0]] if ended_by else code
         except KeyboardInterrupt:
             print("cwltool: interrupted", file=sys.stderr)
             return INTERRUPTED
@@ -414,6 +417,10 @@ def _make_job(
     return functools.partial(BatchJob, steps, cache, shared)
 
 
-def _exit_on_signal(number: int, frame: FrameType | None) -> NoReturn:
-    """End as after an error, with cwltool's exit code for a signal: its number."""
-    sys.exit(number)
+def _exit_on_signal(ended_by: list[int], number: int, frame: FrameType | None) -> NoReturn:
+    """End as after an error. The signal is noted, as schema-salad makes an error of its own of any
+    exception on its way (SourceLine.__exit__)."""
+    ended_by.append(number)
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
+    sys.exit(_EXIT_CODES[number])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cwl_udss.batch.capacity import Capacity, plan_capacity
+from cwl_udss.batch.pilots.capacity import Capacity, plan_capacity
 from cwl_udss.batch.system import BatchError, Resources
 from cwl_udss.config import load_settings
 from cwl_udss.resources import available_resources

@@ -13,7 +13,7 @@ import pytest
 from clusters import Cluster, serve, wait_until
 from test_batch_runs import Runs
 
-from cwl_udss.batch.allocations import lsf_options, make_allocations
+from cwl_udss.batch.pilots.allocations import lsf_options, make_allocations
 from cwl_udss.batch.system import BatchError
 from cwl_udss.config import load_settings
 

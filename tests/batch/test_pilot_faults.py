@@ -163,7 +163,8 @@ def test_an_interchange_that_does_not_start_ends_the_run(local: Runs) -> None:
     broken = local.directory / "broken"
     broken.mkdir()
     (broken / "sitecustomize.py").write_text(
-        "import sys\nif 'cwl_udss.batch.interchange' in sys.orig_argv: sys.exit('no interchange')\n"
+        "import sys\n"
+        "if 'cwl_udss.batch.pilots.interchange' in sys.orig_argv: sys.exit('no interchange')\n"
     )
     local.environment["PYTHONPATH"] = str(broken)
     began = time.monotonic()

@@ -12,10 +12,10 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 
-from cwl_udss.batch.allocations import Allocations
-from cwl_udss.batch.capacity import Capacity
+from cwl_udss.batch.pilots.allocations import Allocations
+from cwl_udss.batch.pilots.capacity import Capacity
+from cwl_udss.batch.pilots.pool import Pool
 from cwl_udss.batch.poller import query_interval
-from cwl_udss.batch.pool import Pool
 from cwl_udss.batch.run_directory import last_line, own_umask, script
 from cwl_udss.batch.system import BatchError, JobState, JobStatus
 from cwl_udss.waiting import Telling

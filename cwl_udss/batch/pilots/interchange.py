@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Parsl's interchange, which passes tasks on to workers, as one that ends with its driver.
 
-Run as a program, `python -m cwl_udss.batch.interchange PROCESS LOG`, by the driver of this id. By
-itself Parsl's goes on when the driver was killed, and the workers and their allocations with it.
+Run as a program, `python -m cwl_udss.batch.pilots.interchange PROCESS LOG`, by the driver of this
+id. By itself Parsl's goes on when the driver was killed, and the workers and their allocations with
+it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Becomes Parsl's worker pool on a node of an allocation, if that has what a step gets.
 
-Run as a program, `python -m cwl_udss.batch.pilot_worker CORES MOST ARGUMENT...`: with so many cores
-for each step, at most so many steps at once, and arguments of the pool.
+Run as a program, `python -m cwl_udss.batch.pilots.worker CORES MOST ARGUMENT...`: with so many
+cores for each step, at most so many steps at once, and arguments of the pool.
 """
 
 from __future__ import annotations

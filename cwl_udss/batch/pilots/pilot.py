@@ -13,13 +13,13 @@ from collections.abc import Iterator, Mapping
 from concurrent import futures
 from concurrent.futures import Future
 
-from cwl_udss.batch.allocations import make_allocations
 from cwl_udss.batch.backend import StepRequest, Waiting
-from cwl_udss.batch.capacity import Capacity
 from cwl_udss.batch.client import Client
-from cwl_udss.batch.fleet import Fleet
+from cwl_udss.batch.pilots.allocations import make_allocations
+from cwl_udss.batch.pilots.capacity import Capacity
+from cwl_udss.batch.pilots.fleet import Fleet
+from cwl_udss.batch.pilots.pool import Pool
 from cwl_udss.batch.poller import JobEnd
-from cwl_udss.batch.pool import Pool
 from cwl_udss.batch.run_directory import Entry, RunDirectory, new_run_name
 from cwl_udss.batch.system import BatchError, Cause, JobState, JobStatus
 from cwl_udss.settings import Settings

@@ -16,7 +16,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, cast
 
-from cwl_udss.batch.capacity import Capacity
+from cwl_udss.batch.pilots.capacity import Capacity
 from cwl_udss.batch.run_directory import Entry, last_line
 from cwl_udss.batch.system import BatchError
 from cwl_udss.steps.runner import run_once
@@ -50,7 +50,7 @@ class Pool:
             heartbeat_threshold=6 * _HEARTBEAT_SECONDS,
             encrypted=False,
             interchange_launch_cmd=[
-                *(sys.executable, "-m", "cwl_udss.batch.interchange"),
+                *(sys.executable, "-m", "cwl_udss.batch.pilots.interchange"),
                 *(str(os.getpid()), str(self._log)),
             ],
         )
@@ -121,7 +121,7 @@ class Pool:
         that are not quoted."""
         executor = self._executor
         return [
-            *(sys.executable, "-m", "cwl_udss.batch.pilot_worker"),
+            *(sys.executable, "-m", "cwl_udss.batch.pilots.worker"),
             *(str(self._capacity.step_cores), str(self._capacity.steps_per_node)),
             f"--addresses={','.join(sorted(executor.all_addresses))}",
             *(f"--port={executor.worker_port}", "--cert_dir=None"),
