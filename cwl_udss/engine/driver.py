@@ -14,7 +14,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn, cast
@@ -210,11 +210,7 @@ def _run_with_udss(arguments: list[str], options: argparse.Namespace) -> int:
 
         executor = _executor(options, steps, batch, runtime_context)
         make_job = _make_job(steps, cache, batch, contents, executor)
-        ended_by: list[int] = []
-        signal.signal(signal.SIGTERM, functools.partial(_exit_on_signal, ended_by))
-        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else nohup(1)
-            signal.signal(signal.SIGINT, functools.partial(_exit_on_signal, ended_by))
-        stack.enter_context(ended_by_signals(_EXIT_CODES, "cwltool"))
+        ended_by = stack.enter_context(_ending_signals())
         stack.callback(cwltool.main._terminate_processes)
         stack.callback(steps.stop)
         try:
@@ -417,10 +413,21 @@ def _make_job(
     return functools.partial(BatchJob, steps, cache, shared)
 
 
-def _exit_on_signal(ended_by: list[int], number: int, frame: FrameType | None) -> NoReturn:
+@contextlib.contextmanager
+def _ending_signals() -> Iterator[list[int]]:
+    """Have SIGTERM and SIGINT end this process, soon; give a list of those that have come."""
+    received: list[int] = []
+    signal.signal(signal.SIGTERM, functools.partial(_exit_on_signal, received))
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else nohup(1)
+        signal.signal(signal.SIGINT, functools.partial(_exit_on_signal, received))
+    with ended_by_signals(_EXIT_CODES, "cwltool"):
+        yield received
+
+
+def _exit_on_signal(received: list[int], number: int, frame: FrameType | None) -> NoReturn:
     """End as after an error. The signal is noted, as schema-salad makes an error of its own of any
     exception on its way (SourceLine.__exit__)."""
-    ended_by.append(number)
+    received.append(number)
     if number == signal.SIGINT:
         raise KeyboardInterrupt
     sys.exit(_EXIT_CODES[number])

@@ -143,7 +143,11 @@ class RegistryClient:
         with self._get(f"blobs/{descriptor.digest}", headers, missing) as response:
             skip = start if response.status_code != requests.codes.partial_content else 0
             stream = response.raw.stream(_CHUNK_BYTES, decode_content=False)
-            for chunk in told_each(stream, lambda: f"{self._told()}: {received} bytes have come"):
+
+            def what() -> str:
+                return f"{self._told()}: {received} bytes have come"
+
+            for chunk in told_each(stream, what):
                 rest = chunk[skip:]
                 skip -= len(chunk) - len(rest)
                 if rest:
