@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +25,7 @@ from cwl_udss.errors import UdssError
 from cwl_udss.settings import Settings
 from cwl_udss.system_words import system_words
 from cwl_udss.user_directories import home_directory
+from cwl_udss.waiting import ended_by_signals
 
 _EXIT_FAILURE = 1
 _EXIT_INTERRUPTED = 130  # as a shell reports a process that SIGINT has ended
@@ -57,6 +59,15 @@ def run(arguments: list[str]) -> int:
     logging.getLogger("cwl_udss").setLevel(logging.INFO)
     logging.getLogger("cwl_udss.steps.shared").setLevel(logging.WARNING)  # only of use in long logs
     command: Callable[[argparse.Namespace, Settings], int] = options.command
+    if command is _step:  # it forks, and a batch system ends it
+        return _run_command(command, options)
+    with ended_by_signals({signal.SIGINT: _EXIT_INTERRUPTED}, "cwl-udss"):
+        return _run_command(command, options)
+
+
+def _run_command(
+    command: Callable[[argparse.Namespace, Settings], int], options: argparse.Namespace
+) -> int:
     try:
         code = command(options, load_settings(vars(options), os.environ, home_directory()))
         sys.stdout.flush()
@@ -216,6 +227,8 @@ def _doctor(options: argparse.Namespace, settings: Settings) -> int:
     if options.udss_batch:
         from cwl_udss.commands.doctor import print_node_examination
 
+        # Its job is not to stay in the queue.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         return print_node_examination(settings, os.environ)
     if options.containment:
         from cwl_udss.commands.containment import print_verdict

@@ -26,6 +26,7 @@ from cwl_utils.sandboxjs import NodeJSEngine
 from cwl_udss.errors import SandboxError
 from cwl_udss.runtimes.bwrap import Bubblewrap
 from cwl_udss.sandbox import Bind, RootFilesystem, Sandbox
+from cwl_udss.waiting import told
 
 # What a dynamically linked program needs to start.
 _SYSTEM_LIBRARIES = ("/lib", "/lib32", "/lib64", "/libx32", "/usr/lib", "/usr/lib64", "/usr/lib32")
@@ -52,7 +53,7 @@ class SandboxedNode(NodeJSEngine):
 
     def exec_js_process(self, *arguments: Any, **keywords: Any) -> tuple[int, str, str]:
         """Evaluate an expression; one at a time."""
-        with self._lock:
+        with self._lock, told("for a JavaScript expression to come to an end"):
             return super().exec_js_process(*arguments, **keywords)
 
     def new_js_proc(

@@ -20,6 +20,12 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cwl_udss.waiting import told
+
+if TYPE_CHECKING:
+    from filelock import SoftFileLease
 
 LEASE_SECONDS = 60.0
 """Without a refresh for so long, the other is taken for dead."""
@@ -29,8 +35,9 @@ POLL_SECONDS = 0.5
 
 
 @contextlib.contextmanager
-def turn(path: Path, is_needless: Callable[[], bool]) -> Iterator[bool]:
+def turn(path: Path, is_needless: Callable[[], bool], what: str) -> Iterator[bool]:
     """Wait until nobody else does what `path` stands for; give False if it has become needless.
+    `what` says for people what is done.
 
     Where there can be no lease (a full disk, say) nobody waits.
     """
@@ -40,9 +47,10 @@ def turn(path: Path, is_needless: Callable[[], bool]) -> Iterator[bool]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         stillborn = _Stillborn(path)
-        lease.acquire(
-            poll_interval=POLL_SECONDS, cancel_check=lambda: stillborn.look() or is_needless()
-        )
+        with told(lambda: f"for {_holder(lease)}, to {what} ({path})"):
+            lease.acquire(
+                poll_interval=POLL_SECONDS, cancel_check=lambda: stillborn.look() or is_needless()
+            )
     except Timeout:
         yield False
         return
@@ -54,6 +62,12 @@ def turn(path: Path, is_needless: Callable[[], bool]) -> Iterator[bool]:
     finally:
         with contextlib.suppress(OSError):
             lease.release()
+
+
+def _holder(lease: SoftFileLease) -> str:
+    """Who has a lease, for people."""
+    owner = lease.owner
+    return f"process {owner.pid} of {owner.hostname}" if owner is not None else "another process"
 
 
 class _Stillborn:
@@ -186,14 +200,15 @@ def living(paths: Collection[Path], patience: float = LEASE_SECONDS) -> set[Path
         elif is_gone is None and (stamp := _stamp(path)) is not None:
             watched[path] = stamp
     give_up = time.monotonic() + patience
-    while patience and watched and time.monotonic() < give_up:
-        time.sleep(min(REFRESH_SECONDS / 4, patience))
-        for path, stamp in list(watched.items()):
-            now = _stamp(path)
-            if now != stamp:
-                del watched[path]
-            if now not in (stamp, None):
-                found.add(path)
+    with told(lambda: f"for signs of life of {len(watched)} processes of other machines"):
+        while patience and watched and time.monotonic() < give_up:
+            time.sleep(min(REFRESH_SECONDS / 4, patience))
+            for path, stamp in list(watched.items()):
+                now = _stamp(path)
+                if now != stamp:
+                    del watched[path]
+                if now not in (stamp, None):
+                    found.add(path)
     return found if patience else found | set(watched)
 
 

@@ -24,6 +24,7 @@ import urllib3
 from rich.filesize import decimal
 
 from cwl_udss.errors import DownloadError, UdssError
+from cwl_udss.waiting import told
 
 _logger = logging.getLogger(__name__)
 
@@ -85,7 +86,8 @@ def wait(attempt: int, headers: Mapping[str, str], sleep: Callable[[float], None
     seconds = _retry_after(headers.get("Retry-After", ""))
     if seconds is None:
         seconds = 2.0 ** (attempt - 1) * random.uniform(0.5, 1)  # noqa: S311
-    sleep(min(seconds, _LONGEST_WAIT_SECONDS))
+    with told("before a server that was busy, or did not answer, is asked again"):
+        sleep(min(seconds, _LONGEST_WAIT_SECONDS))
 
 
 def innermost(error: BaseException) -> str:
@@ -144,11 +146,16 @@ def _save_whole(
     time."""
     # Proxies and .netrc are heeded. What is compressed there must come so, and nothing else.
     headers = {"User-Agent": "cwl-udss", "Accept-Encoding": "identity"}
+
+    def ask() -> requests.Response:
+        with told(f"for an answer to {without_password(url)}"):
+            return requests.get(url, headers=headers, stream=True, timeout=TIMEOUTS)
+
     attempt = 0
     while True:
         attempt += 1
         with answered(
-            lambda: requests.get(url, headers=headers, stream=True, timeout=TIMEOUTS),
+            ask,
             refused=lambda response: _refused(url, response),
             unreachable=lambda error: _unreachable(url, error),
             sleep=sleep,
@@ -157,7 +164,8 @@ def _save_whole(
                 raise _refused(url, response)
             _announce(url, response)
             try:
-                return *_save(response, path, patience), _modified(response)
+                with told(f"until all of {without_password(url)} is here"):
+                    return *_save(response, path, patience), _modified(response)
             except NETWORK_ERRORS as error:
                 if attempt == ATTEMPTS:
                     raise _broken(url, error) from error

@@ -21,7 +21,7 @@ import sys
 from pathlib import Path
 from cwl_udss.leases import presence, turn
 kind, path = sys.argv[1:]
-held = presence(Path(path)) if kind == "presence" else turn(Path(path), lambda: False)
+held = presence(Path(path)) if kind == "presence" else turn(Path(path), lambda: False, "work")
 with held:
     print("held", flush=True)
     sys.stdin.read()
@@ -50,7 +50,7 @@ def test_one_after_the_other(tmp_path: Path) -> None:
     other = hold("turn", tmp_path / "lease")
     threading.Timer(0.5, end, (other,), {"killed": False}).start()
     start = time.monotonic()
-    with turn(tmp_path / "lease", lambda: False) as ours:
+    with turn(tmp_path / "lease", lambda: False, "work") as ours:
         assert ours
         assert time.monotonic() - start > 0.4
 
@@ -58,7 +58,7 @@ def test_one_after_the_other(tmp_path: Path) -> None:
 def test_the_turn_of_a_killed_process_is_over_at_once(tmp_path: Path) -> None:
     end(hold("turn", tmp_path / "lease"), killed=True)
     start = time.monotonic()
-    with turn(tmp_path / "lease", lambda: False) as ours:
+    with turn(tmp_path / "lease", lambda: False, "work") as ours:
         assert ours
     assert time.monotonic() - start < 5
 
@@ -67,7 +67,7 @@ def test_who_finds_it_done_waits_no_longer(tmp_path: Path) -> None:
     other = hold("turn", tmp_path / "lease")
     done = threading.Event()
     threading.Timer(0.3, done.set).start()
-    with turn(tmp_path / "lease", done.is_set) as ours:
+    with turn(tmp_path / "lease", done.is_set, "work") as ours:
         assert not ours
     end(other, killed=False)
 
@@ -78,14 +78,14 @@ def test_a_process_that_died_before_it_had_said_who_it_is_holds_up_nobody(
     monkeypatch.setattr("cwl_udss.leases.REFRESH_SECONDS", 1.0)
     (tmp_path / "lease").touch()
     start = time.monotonic()
-    with turn(tmp_path / "lease", lambda: time.monotonic() - start > 20) as is_mine:
+    with turn(tmp_path / "lease", lambda: time.monotonic() - start > 20, "work") as is_mine:
         assert is_mine
     assert time.monotonic() - start >= 1.0
 
 
 def test_where_nothing_can_be_written_nobody_waits(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with turn(tmp_path / "file/lease", lambda: False) as ours:
+    with turn(tmp_path / "file/lease", lambda: False, "work") as ours:
         assert ours
 
 

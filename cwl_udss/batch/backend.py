@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What takes steps to nodes: a job of the batch system for each, or a pilot (pilot.py)."""
+"""What takes steps to nodes: a job of the batch system for each, or a pilot (pilots/)."""
 
 from __future__ import annotations
 
@@ -14,10 +14,13 @@ from cwl_udss.batch.client import Client
 from cwl_udss.batch.poller import JobEnd, Poller
 from cwl_udss.batch.run_directory import Entry, RunDirectory
 from cwl_udss.batch.submission import Submitter
-from cwl_udss.batch.system import Cause, Placement, Resources
+from cwl_udss.batch.system import BatchError, Cause, Placement, Resources, some_of
 from cwl_udss.steps.spec import UnreadableStep, read_result, read_started
 
 _logger = logging.getLogger(__name__)
+
+_END_SECONDS = 1.5
+"""How long the end of deleted jobs is waited for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +47,9 @@ class Waiting(Protocol):
 class Backend(Protocol):
     """Takes steps to nodes, for any number of threads."""
 
+    outlives_driver: bool
+    """Whether what runs goes on when its driver is no more."""
+
     @property
     def name(self) -> str:
         """What people call it."""
@@ -67,6 +73,8 @@ class Backend(Protocol):
 
 class JobBackend:
     """A job for each step, or for each group of steps."""
+
+    outlives_driver = True
 
     def __init__(
         self,
@@ -98,6 +106,7 @@ class JobBackend:
         job = self._submitter.submit(entry, request.name, request.resources, request.placement)
         if self._stop.is_set():  # just now: whoever stops has not heard of this job
             self._client.delete([job])
+            raise BatchError("the run was interrupted when this step was submitted")
         return self._poller.watch(entry, job)
 
     def running(self, entry: Entry, name: str) -> Waiting | None:
@@ -118,13 +127,18 @@ class JobBackend:
         return self._poller.watch(entry, found[0]) if found else None
 
     def stop(self) -> None:
-        """Delete all jobs; who waits for one is told when it has ended."""
+        """Delete all jobs, and wait a moment for their end: a batch system may need long for it,
+        and goes on by itself."""
         self._stop.set()
+        self._client.hurry()
         jobs = self._poller.jobs()
-        if jobs:
-            _logger.warning("deleting %d jobs", len(jobs))
-            self._client.delete(jobs)
-        self._poller.hurry()
+        if not jobs:
+            return
+        _logger.warning("deleting %d jobs", len(jobs))
+        self._client.delete(jobs)
+        left = self._poller.wait_for_all(_END_SECONDS)
+        if left:
+            _logger.warning("%s is still ending %d jobs: %s", self.name, len(left), some_of(left))
 
     def remaining(self) -> list[str]:
         """Return the jobs that are not known to have ended."""

@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import shutil
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
+from typing import IO
 
 from cwl_udss.batch.system import (
     Answer,
@@ -18,6 +21,7 @@ from cwl_udss.batch.system import (
     JobStatus,
     words_of,
 )
+from cwl_udss.waiting import told
 
 _logger = logging.getLogger(__name__)
 
@@ -27,6 +31,9 @@ FIRST_PAUSE_SECONDS = 2.0
 LONGEST_PAUSE_SECONDS = 60.0
 SUBMISSION_SECONDS = 900.0
 """For how long a submission is tried again while the server is away."""
+LAST_SECONDS = 1.0
+"""For how long an answer is waited for when the run ends."""
+_LOOK_SECONDS = 0.1
 
 
 class Client:
@@ -40,6 +47,7 @@ class Client:
         self._interval = 1 / submissions_a_second
         self._lock = threading.Lock()
         self._next = 0.0
+        self._is_ending = threading.Event()
 
     def check(self) -> None:
         """Raise BatchError if the commands are not on this machine."""
@@ -67,7 +75,7 @@ class Client:
                     f"it was asked by: {' '.join(command)}",
                 )
             _logger.warning("%s is busy (%s): trying again", command[0], words_of(answer))
-            time.sleep(pause)
+            self._is_ending.wait(pause)
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
             # It may have been accepted all the same, with only the answer lost.
             found = self.find(request.name)
@@ -84,9 +92,13 @@ class Client:
 
     def delete(self, jobs: Collection[str]) -> None:
         """Delete jobs, as far as the batch system still has them."""
-        answer = self._type(self.system.delete_command(jobs))
+        answer = self._type(self.system.delete_command(jobs), is_left=True)
         if answer.exit_code:
             _logger.debug("deleting jobs: %s", words_of(answer))
+
+    def hurry(self) -> None:
+        """From now on wait for an answer as long only as a run may take to end."""
+        self._is_ending.set()
 
     def find(self, name: str) -> list[str]:
         """Return the ids of jobs with a name."""
@@ -98,26 +110,52 @@ class Client:
             now = time.monotonic()
             turn = max(now, self._next)
             self._next = turn + self._interval
-        time.sleep(turn - now)
+        with told(f"for its turn: a submission each {self._interval:g} s (--udss-batch-rate)"):
+            self._is_ending.wait(turn - now)
 
-    def _type(self, command: list[str]) -> Answer:
-        """Run a command. Nothing but the standard streams is passed on: qsub leaves a process that
-        holds what it inherits for a minute."""
-        try:
-            done = subprocess.run(
-                command,
-                env=dict(self._environment),
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=COMMAND_SECONDS,
-                check=False,
+    def _type(self, command: list[str], *, is_left: bool = False) -> Answer:
+        """Run a command. One that `is_left` goes on by itself when its answer is given up."""
+        # Files, and not pipes: qsub leaves a process that holds what it inherits for a minute. A
+        # session, as a signal from the terminal is meant for us.
+        with _file_in_memory() as output, _file_in_memory() as error:
+            try:
+                process = subprocess.Popen(
+                    command,
+                    env=dict(self._environment),
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=error,
+                    start_new_session=True,
+                )
+            except OSError as failure:
+                raise BatchError(f"{command[0]} cannot be run", str(failure)) from failure
+            with told(f"for an answer of {command[0]}"):
+                exit_code = self._wait_for(process)
+            if exit_code is None:
+                if not is_left:
+                    process.kill()
+                    process.wait()
+                return Answer(exit_code=1, output=b"", error=f"{command[0]}: timed out")
+            output.seek(0)
+            error.seek(0)
+            return Answer(
+                exit_code=exit_code,
+                output=output.read(),
+                error=error.read().decode(errors="replace"),
             )
-        except subprocess.TimeoutExpired:
-            return Answer(exit_code=1, output=b"", error=f"{command[0]}: timed out")
-        except OSError as error:
-            raise BatchError(f"{command[0]} cannot be run", str(error)) from error
-        return Answer(
-            exit_code=done.returncode,
-            output=done.stdout,
-            error=done.stderr.decode(errors="replace"),
-        )
+
+    def _wait_for(self, process: subprocess.Popen[bytes]) -> int | None:
+        """Return a command's exit code; None if that has not come in time."""
+        give_up = time.monotonic() + COMMAND_SECONDS
+        is_ending = False
+        while True:
+            if self._is_ending.is_set() and not is_ending:
+                is_ending, give_up = True, time.monotonic() + LAST_SECONDS
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return process.wait(_LOOK_SECONDS)
+            if time.monotonic() > give_up:
+                return None
+
+
+def _file_in_memory() -> IO[bytes]:
+    return open(os.memfd_create("answer"), "w+b")

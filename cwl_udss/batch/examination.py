@@ -19,6 +19,7 @@ from cwl_udss.batch.wishes import Said, make_wish
 from cwl_udss.errors import StoreError
 from cwl_udss.settings import Settings
 from cwl_udss.staging import remove_tree
+from cwl_udss.waiting import told
 
 _QUERY_SECONDS = 3.0
 
@@ -52,10 +53,13 @@ def examine_node(client: Client, settings: Settings, environment: Mapping[str, s
             ),
             lambda: False,
         )
-        print(f"job {job} was submitted; waiting for its answer (ctrl-C deletes it)", flush=True)
         try:
+            print(
+                f"job {job} was submitted; waiting for its answer (ctrl-C deletes it)", flush=True
+            )
             text = _wait(client, job, directory)
         except BaseException:
+            client.hurry()
             client.delete([job])
             raise
         code, _, answer = text.partition("\n")
@@ -99,22 +103,39 @@ def _script(directory: Path, settings: Settings, environment: Mapping[str, str])
     )
 
 
-def _wait(client: Client, job: str, directory: Path) -> str:
-    deadline: float | None = None
+@dataclass
+class _Seen:
+    """What the batch system has said of the job."""
+
     status: JobStatus | None = None
+
+    def describe(self, job: str) -> str:
+        if self.status is None:
+            return f"for job {job}, of which nothing is known yet"
+        return f"for job {job}: {self.status.words or self.status.state.value}"
+
+
+def _wait(client: Client, job: str, directory: Path) -> str:
+    seen = _Seen()
+    with told(lambda: seen.describe(job)):
+        return _wait_for_answer(client, job, directory, seen)
+
+
+def _wait_for_answer(client: Client, job: str, directory: Path, seen: _Seen) -> str:
+    deadline: float | None = None
     while True:
         with contextlib.suppress(FileNotFoundError):
             return (directory / "answer").read_text(encoding="utf-8", errors="replace")
         statuses = client.statuses([job])
         if statuses is not None:
-            status = statuses.get(job, status)
+            seen.status = statuses.get(job, seen.status)
             is_over = job not in statuses or statuses[job].state is JobState.ENDED
-            if status is not None and status.is_hopeless:
-                raise BatchError(f"job {job} will never run", status.words)
+            if seen.status is not None and seen.status.is_hopeless:
+                raise BatchError(f"job {job} will never run", seen.status.words)
             if is_over:
                 deadline = deadline or time.monotonic() + SHARED_NEWS_SECONDS
         if deadline is not None and time.monotonic() > deadline:
-            node = f" on {status.node}" if status is not None and status.node else ""
+            node = f" on {seen.status.node}" if seen.status and seen.status.node else ""
             raise BatchError(
                 f"job {job} has ended{node}, but nothing of it is to be seen in {directory}",
                 f"does that node see this directory, and {sys.executable}? Name one on a shared "

@@ -15,7 +15,7 @@ from pathlib import Path
 from cwl_udss.batch.backend import Backend, StepRequest
 from cwl_udss.batch.outcome import JobFacts, Kind, Outcome, is_tried_again, judge, scaled
 from cwl_udss.batch.poller import SHARED_NEWS_SECONDS, SHORTEST_LOOK_SECONDS, JobEnd
-from cwl_udss.batch.run_directory import Entry, RunDirectory, read_end
+from cwl_udss.batch.run_directory import Entry, RunDirectory, last_line, read_end
 from cwl_udss.batch.system import BatchError, Cause, Placement, Resources
 from cwl_udss.report.trace import traced
 from cwl_udss.staging import remove_tree
@@ -28,6 +28,7 @@ from cwl_udss.steps.spec import (
     UnreadableStep,
     read_result,
 )
+from cwl_udss.waiting import told
 
 _logger = logging.getLogger(__name__)
 
@@ -163,7 +164,7 @@ class BatchSteps:
         if outcome.kind is Kind.TOOL and outcome.result is not None:
             _await_outputs(entry, outcome.result)
             return FinishedStep(directory=entry.path, result=outcome.result)
-        last = read_end(entry.log, _LOG_BYTES).strip().rpartition("\n")[2]
+        last = last_line(entry.log)
         said = f" Its log ends with: {last}" if last and outcome.kind is Kind.LOST else ""
         raise BatchError(f"step {_step_name(entry)} {outcome.message}.{said}", f"see {entry.path}")
 
@@ -198,13 +199,14 @@ def _job_name(prefix: str, entry: Entry) -> str:
 def _await_outputs(entry: Entry, result: StepResult) -> None:
     """Wait until all that a node has left is here: a network filesystem tells late."""
     give_up = time.monotonic() + SHARED_NEWS_SECONDS
-    while result.ending is StepEnding.EXITED and not _is_whole(entry, result):
-        if time.monotonic() > give_up:
-            raise BatchError(
-                f"what {result.node} has left in {entry.path / OUTPUTS} is not all here",
-                "is it on a filesystem that all nodes share?",
-            )
-        time.sleep(SHORTEST_LOOK_SECONDS)
+    with told(f"until all that {result.node} has left in {entry.path / OUTPUTS} is to be seen"):
+        while result.ending is StepEnding.EXITED and not _is_whole(entry, result):
+            if time.monotonic() > give_up:
+                raise BatchError(
+                    f"what {result.node} has left in {entry.path / OUTPUTS} is not all here",
+                    "is it on a filesystem that all nodes share?",
+                )
+            time.sleep(SHORTEST_LOOK_SECONDS)
 
 
 def _is_whole(entry: Entry, result: StepResult) -> bool:

@@ -122,8 +122,10 @@ def _resource_words(resources: Resources, chunk: str, uses_select: bool) -> list
         asked.append(f"ngpus={resources.gpus}")
     asked += [part for part in chunk.split(":") if part]
     walltime = [] if resources.walltime is None else [f"walltime={clock(resources.walltime)}"]
-    if uses_select:
-        words = ["-l", f"select=1:{':'.join(asked)}"]
+    if uses_select or resources.nodes > 1:
+        words = ["-l", f"select={resources.nodes}:{':'.join(asked)}"]
+        if resources.nodes > 1:
+            words += ["-l", "place=scatter"]
         return [*words, "-l", walltime[0]] if walltime else words
     return ["-l", ",".join([*asked, *walltime])]
 
@@ -170,6 +172,7 @@ def job_status(facts: dict[str, Any]) -> JobStatus:
     if state in _WAITING_STATES:
         # Such a job is accepted, and waits for ever.
         hopeless = words.startswith("Can Never Run")
+        words = words or ("held" if state == "H" else "")
         return JobStatus(state=JobState.WAITING, words=words, is_hopeless=hopeless)
     if state not in ("F", "X"):
         return JobStatus(state=JobState.RUNNING, words=words, node=node, memory_bytes=memory)

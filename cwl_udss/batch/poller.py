@@ -10,14 +10,16 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from cwl_udss.batch.client import Client
 from cwl_udss.batch.run_directory import Entry, RunDirectory
-from cwl_udss.batch.system import BatchError, JobState, JobStatus
+from cwl_udss.batch.system import BatchError, Cause, JobState, JobStatus
 from cwl_udss.filesystem import look_at
 from cwl_udss.steps.spec import StepEnding, StepResult, UnreadableStep, read_result
+from cwl_udss.waiting import Telling
 
 _logger = logging.getLogger(__name__)
 
@@ -79,6 +81,8 @@ class Poller:
         self._wake = threading.Event()
         self._stop = False
         self._hurry = False
+        self._is_empty = threading.Condition(self._lock)
+        self._telling = Telling(self.describe)
         self._thread = threading.Thread(target=self._poll_to_the_end, name="poller", daemon=True)
 
     def start(self) -> None:
@@ -88,8 +92,10 @@ class Poller:
     def stop(self) -> None:
         """End; whoever waits goes on waiting."""
         self._stop = True
+        self._client.hurry()
         self._wake.set()
         self._thread.join()
+        self._telling.close()
 
     def watch(self, entry: Entry, job: str) -> Watch:
         """Watch the job that runs a step."""
@@ -104,10 +110,26 @@ class Poller:
         with self._lock:
             return sorted({watch.job for watch in self._watches.values()})
 
-    def hurry(self) -> None:
-        """Ask the batch system as often as is decent: somebody waits for the end of all."""
+    def wait_for_all(self, seconds: float) -> list[str]:
+        """Wait for the end of all jobs, but not for longer. Return those whose end has not come,
+        for which nobody waits any more; with the batch system asked as often as is decent."""
         self._hurry = True
         self._wake.set()
+        with self._is_empty:
+            self._is_empty.wait_for(lambda: not self._watches, seconds)
+            left = list(self._watches.values())
+        for watch in left:
+            watch.status = JobStatus(state=JobState.ENDED, cause=Cause.DELETED)
+            self._finish(watch)
+        return sorted({watch.job for watch in left})
+
+    def describe(self) -> str:
+        """Say what is known of the jobs, for people."""
+        with self._lock:
+            watches = {watch.job: watch for watch in self._watches.values()}
+        known = Counter(map(_standing, watches.values()))
+        standings = "; ".join(f"{number} {words}" for words, number in known.most_common())
+        return f"for {len(watches)} jobs of {self._client.system.name}: {standings}"
 
     def _poll_to_the_end(self) -> None:
         try:
@@ -131,6 +153,7 @@ class Poller:
             looked = time.monotonic() - began
             look = look_interval(look, has_news=has_news, cost=looked)
             jobs = self.jobs()
+            self._telling.note(is_waiting=bool(jobs), has_news=has_news)
             if not jobs:
                 asked = answered = time.monotonic()
                 continue
@@ -220,8 +243,21 @@ class Poller:
         with self._lock:
             if self._watches.pop(watch.entry.name, None) is None:
                 return
+            self._is_empty.notify_all()
         watch.end = JobEnd(result=watch.result, status=watch.status)
         watch.ended.set()
+
+
+def _standing(watch: Watch) -> str:
+    """How it stands with a job, such that jobs of which it is the same can be counted."""
+    status = watch.status
+    if watch.deadline is not None or (status and status.state is JobState.ENDED):
+        return "ended, and what they have left is not here yet"
+    if status is None:
+        return "of which nothing is known yet"
+    if status.state is JobState.RUNNING:
+        return "running"
+    return f"waiting ({status.words})" if status.words else "waiting"
 
 
 def look_interval(last: float, *, has_news: bool, cost: float) -> float:

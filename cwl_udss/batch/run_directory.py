@@ -44,6 +44,7 @@ from cwl_udss.steps.spec import (
 
 _KEY_DIGITS = 16
 _LONGEST_NAME = 60
+_LAST_LINE_BYTES = 4096
 # What a job finds its programs by: the batch system is not relied on to pass it on.
 _PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "PYTHONPATH", "CONDA_PREFIX")
 
@@ -147,7 +148,7 @@ class RunDirectory:
 
     def write_script(self, entries: Sequence[Entry], environment: Mapping[str, str]) -> None:
         """Write the script of the job that runs these steps, one after the other, to the first."""
-        content = job_script(entries, environment, umask=_umask())
+        content = job_script(entries, environment, umask=own_umask())
         entries[0].script.write_text(content, encoding="utf-8", errors="surrogateescape")
 
     def record_job(self, entry: Entry, job: SubmittedJob) -> None:
@@ -183,6 +184,11 @@ def read_end(path: Path, most: int) -> str:
     return text if size <= most else f"[… {path}]\n{text}"
 
 
+def last_line(log: Path) -> str:
+    """Return the last line of a log that is not blank; "" if there is none."""
+    return read_end(log, _LAST_LINE_BYTES).strip().rpartition("\n")[2]
+
+
 def new_run_name() -> str:
     """Return a name for a run that no other has: when, where, and by which process."""
     return f"{time.strftime('%Y%m%d-%H%M%S')}.{socket.gethostname()}.{os.getpid()}"
@@ -190,17 +196,35 @@ def new_run_name() -> str:
 
 def job_script(entries: Sequence[Entry], environment: Mapping[str, str], umask: int) -> str:
     """Return the script of a job that runs steps."""
-    directories = " ".join(shlex.quote(str(entry.path)) for entry in entries)
+    directories = [str(entry.path) for entry in entries]
+    return script(
+        [sys.executable, "-m", "cwl_udss", "step", "--job", *directories],
+        log=entries[0].log,
+        environment=environment,
+        umask=umask,
+        remark=f"By hand: cwl-udss step {shlex.join(directories)}",
+    )
+
+
+def script(
+    command: Sequence[str],
+    *,
+    log: Path,
+    environment: Mapping[str, str],
+    umask: int,
+    remark: str,
+) -> str:
+    """Return a job's script, which runs a command where its log is."""
     return "\n".join(
         (
             "#!/bin/sh",
-            f"# By hand: cwl-udss step {directories}",
-            f"exec >>{shlex.quote(str(entries[0].log))} 2>&1 || exit",
+            *(f"# {line}" for line in remark.splitlines()),
+            f"exec >>{shlex.quote(str(log))} 2>&1 || exit",
             f"umask {umask:04o}",
             *exports(environment),
             # Python looks for modules where it is.
-            f"cd {shlex.quote(str(entries[0].path))} || exit",
-            f"exec {shlex.quote(sys.executable)} -m cwl_udss step --job {directories}",
+            f"cd {shlex.quote(str(log.parent))} || exit",
+            f"exec {shlex.join(command)}",
             "",
         )
     )
@@ -215,7 +239,7 @@ def exports(environment: Mapping[str, str]) -> list[str]:
     ]
 
 
-def _umask() -> int:
+def own_umask() -> int:
     """This process's own (proc_pid_status(5)): umask(2) cannot be read without setting it."""
     with open("/proc/self/status", encoding="ascii", errors="replace") as lines:
         masks = [line.split()[1] for line in lines if line.startswith("Umask:")]

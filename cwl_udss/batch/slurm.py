@@ -54,7 +54,8 @@ class Slurm:
             # NONE would have Slurm ask a login shell for an environment: a minute at some sites.
             *("--no-requeue", "--export=PATH", "--open-mode=append"),
             *(f"--output={escaped(str(request.log))}", "--chdir=/"),
-            *("--nodes=1", "--ntasks=1", f"--cpus-per-task={resources.cores}"),
+            *(f"--nodes={resources.nodes}", f"--ntasks={resources.nodes}"),
+            f"--cpus-per-task={resources.cores}",
         ]
         if resources.memory is not None:
             words.append(f"--mem={resources.memory}M")

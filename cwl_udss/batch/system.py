@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -31,6 +31,8 @@ class Resources:
     walltime: int | None
     """Seconds."""
     gpus: int = 0
+    nodes: int = 1
+    """Each with all of that."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,6 +153,11 @@ def words_of(answer: Answer) -> str:
     lines = [line.strip() for line in answer.error.splitlines() if line.strip()]
     own = [line for line in lines if re.match(r"\w+: ", line) and not line.startswith("usage:")]
     return "; ".join(own) or (lines[-1] if lines else f"exit code {answer.exit_code}")
+
+
+def some_of(jobs: Sequence[str]) -> str:
+    """Name jobs for people, but not thousands of them."""
+    return " ".join(jobs[:10]) + (" …" if len(jobs) > 10 else "")
 
 
 def memory_text(mebibytes: float) -> str:

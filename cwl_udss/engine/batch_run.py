@@ -18,10 +18,11 @@ from cwl_udss.batch.backend import Backend, job_backend
 from cwl_udss.batch.client import Client
 from cwl_udss.batch.jobs import BatchSteps
 from cwl_udss.batch.pbs import Pbs
-from cwl_udss.batch.pilot import pilot_backend
+from cwl_udss.batch.pilots.capacity import plan_capacity
+from cwl_udss.batch.pilots.pilot import check_parsl, pilot_backend
 from cwl_udss.batch.run_directory import RunDirectory, new_run_name
 from cwl_udss.batch.slurm import Slurm
-from cwl_udss.batch.system import BatchError, BatchSystem
+from cwl_udss.batch.system import BatchError, BatchSystem, some_of
 from cwl_udss.settings import Settings
 
 _logger = logging.getLogger(__name__)
@@ -43,8 +44,16 @@ class BatchPlan:
 
 
 def plan_run(options: argparse.Namespace, settings: Settings) -> BatchPlan:
-    """Return where the run is. Raises BatchError if one is to be resumed that is not there."""
+    """Return where the run is. Raises BatchError for options that go with no such run, and if one
+    is to be resumed that is not there."""
+    if settings.batch not in SYSTEMS and not settings.pilot:
+        raise _needs_pilot(settings)
     detaches = bool(options.udss_detach)
+    if detaches and settings.pilot:
+        raise BatchError(
+            "--udss-detach is for jobs, and the workers of a pilot end with their driver",
+            "leave out one of the two",
+        )
     if options.udss_resume:
         path = settings.runs / options.udss_resume  # an absolute one stays
         if not (path / "steps").is_dir():
@@ -56,11 +65,15 @@ def plan_run(options: argparse.Namespace, settings: Settings) -> BatchPlan:
     return BatchPlan(directory=settings.runs / new_run_name(), is_shared=False, detaches=detaches)
 
 
+def _needs_pilot(settings: Settings) -> BatchError:
+    return BatchError(f"--udss-batch {settings.batch} needs --udss-pilot", "add that")
+
+
 def batch_client(settings: Settings, environment: Mapping[str, str]) -> Client:
     """Return the batch system of the settings. Raises BatchError if it is not here."""
     system = SYSTEMS.get(settings.batch or "")
     if system is None:
-        raise BatchError(f"--udss-batch {settings.batch} needs --udss-pilot", "add that")
+        raise _needs_pilot(settings)
     client = Client(system(), environment, settings.batch_rate)
     client.check()
     return client
@@ -75,6 +88,7 @@ class BatchRun:
         self._environment = environment
         self.directory = RunDirectory(plan.directory)
         self._steps: BatchSteps | None = None
+        self._outlives_us = False
         self.has_succeeded = False
         """To be set by who knows."""
 
@@ -86,9 +100,11 @@ class BatchRun:
 
     @property
     def step_settings(self) -> Settings:
-        """The settings as they are meant for steps: a pilot's cores are those of its nodes."""
+        """The settings as they are meant for steps: a pilot's are those of its nodes."""
         settings = self._settings
-        return replace(settings, batch_cores=settings.pilot_cores) if settings.pilot else settings
+        if not settings.pilot:
+            return settings
+        return replace(settings, batch_cores=settings.pilot_cores, batch_memory=None)
 
     def steps(self) -> BatchSteps:
         """Return what runs the steps, once begun."""
@@ -113,6 +129,7 @@ class BatchRun:
             self._signals(),
         ):
             self._steps = BatchSteps(backend, self.directory)
+            self._outlives_us = backend.outlives_driver
             _logger.info(
                 "steps are run by %s; what belongs to the run is in %s",
                 backend.name,
@@ -121,11 +138,14 @@ class BatchRun:
             yield
 
     def _backend(self) -> contextlib.AbstractContextManager[Backend]:
-        settings = self._settings
+        settings, environment = self._settings, self._environment
+        client = batch_client(settings, environment) if settings.batch in SYSTEMS else None
         if settings.pilot:
-            return pilot_backend(self.directory, settings, self._environment)
-        client = batch_client(settings, self._environment)
-        return job_backend(client, self.directory, settings.batch_group, self._environment)
+            check_parsl()
+            capacity = plan_capacity(settings, environment)
+            return pilot_backend(self.directory, settings, capacity, client, environment)
+        assert client is not None  # see plan_run()
+        return job_backend(client, self.directory, settings.batch_group, environment)
 
     def stop(self) -> None:
         """Delete the jobs, and let no other start."""
@@ -135,7 +155,8 @@ class BatchRun:
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
         """SIGINT and SIGTERM end the run and its jobs, the second time without waiting for them;
-        SIGHUP, the terminal gone, leaves them, as all do where the person has said so."""
+        SIGHUP, the terminal gone, leaves them, as all do where the person has said so. A pilot's
+        steps cannot be left."""
         handled = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
         before = {number: signal.getsignal(number) for number in handled}
         received = 0
@@ -143,7 +164,8 @@ class BatchRun:
         def handle(number: int, frame: FrameType | None) -> None:
             nonlocal received
             received += 1
-            if received > 1 or number == signal.SIGHUP or self._plan.detaches:
+            is_left = self._outlives_us and (number == signal.SIGHUP or self._plan.detaches)
+            if received > 1 or is_left:
                 self._leave(number)
             handler = before[signal.Signals(number)]
             if callable(handler):
@@ -162,7 +184,7 @@ class BatchRun:
     def _leave(self, number: int) -> None:
         """End at once, and say what remains."""
         jobs = self._steps.remaining() if self._steps is not None else []
-        shown = " ".join(jobs[:10]) + (" …" if len(jobs) > 10 else "")
+        go_on = "jobs go on" if self._outlives_us else "steps are given up"
         how = (
             "run the same command again"
             if self._plan.is_shared
@@ -170,7 +192,7 @@ class BatchRun:
         )
         with contextlib.suppress(OSError):  # the terminal may be gone
             print(
-                f"cwltool: {len(jobs)} jobs go on ({shown}); to go on with them, {how}",
+                f"cwltool: {len(jobs)} {go_on} ({some_of(jobs)}); to go on with them, {how}",
                 file=sys.stderr,
                 flush=True,
             )

@@ -14,7 +14,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn, cast
@@ -54,17 +54,23 @@ from cwl_udss.report.trace import note_since_start, tracing
 from cwl_udss.resources import Resources, available_resources
 from cwl_udss.sandbox import INPUT_DIRECTORY, OUTPUT_DIRECTORY
 from cwl_udss.scratch import local_directories, run_directory
-from cwl_udss.settings import Settings
+from cwl_udss.settings import SETTINGS, Settings
 from cwl_udss.steps.cache import StepCache, open_cache
 from cwl_udss.steps.key import Contents
 from cwl_udss.steps.shared import Steps
 from cwl_udss.user_directories import home_directory
+from cwl_udss.waiting import ended_by_signals
 
 if TYPE_CHECKING:
     from cwl_udss.engine.batch_run import BatchRun
 
 USAGE_ERROR = 2
 INTERRUPTED = 130  # as a shell reports a process that SIGINT has ended
+# cwltool's own for a signal is its number.
+_EXIT_CODES: Mapping[int, int] = {
+    signal.SIGTERM: int(signal.SIGTERM),
+    signal.SIGINT: INTERRUPTED,
+}
 
 _ENGINE = "--udss is the container engine"
 _NO_CONTAINER = "a sandbox leaves no container behind, and has no container id"
@@ -205,7 +211,7 @@ def _run_with_udss(arguments: list[str], options: argparse.Namespace) -> int:
 
         executor = _executor(options, steps, batch, runtime_context)
         make_job = _make_job(steps, cache, batch, contents, executor)
-        signal.signal(signal.SIGTERM, _exit_on_signal)
+        ended_by = stack.enter_context(_ending_signals())
         stack.callback(cwltool.main._terminate_processes)
         stack.callback(steps.stop)
         try:
@@ -220,7 +226,7 @@ def _run_with_udss(arguments: list[str], options: argparse.Namespace) -> int:
             )
             if batch is not None:
                 batch.has_succeeded = code == 0
-            return code
+            return _EXIT_CODES[ended_by[0]] if ended_by else code
         except KeyboardInterrupt:
             print("cwltool: interrupted", file=sys.stderr)
             return INTERRUPTED
@@ -311,14 +317,43 @@ def _batch_run(options: argparse.Namespace, settings: Settings) -> BatchRun | No
     """Return the run of which the steps are jobs; None if they are none."""
     if options.validate:
         return None
+    refuse_needless_options(options, settings)
     if settings.batch is None:
-        for name in ("resume", "detach"):
-            if getattr(options, f"udss_{name}"):
-                raise SettingsError(f"--udss-{name} is for steps that are jobs", "add --udss-batch")
         return None
     from cwl_udss.engine.batch_run import BatchRun, plan_run  # noqa: PLC0415 - a 20th of the start
 
     return BatchRun(plan_run(options, settings), settings, os.environ)
+
+
+def refuse_needless_options(options: argparse.Namespace, settings: Settings) -> None:
+    """Raise SettingsError for an option that would be of no effect. What files and the environment
+    say is for all runs, and may well be for others; but who wants a pilot never wants all steps on
+    this machine."""
+    given = [
+        setting
+        for setting in SETTINGS
+        if setting.is_batch and getattr(options, setting.attribute) is not None
+    ]
+    if settings.batch is None:
+        if settings.pilot and settings.origins["pilot"] != "--udss-pilot":
+            raise SettingsError(
+                f"a pilot, which {settings.origins['pilot']} asks for, is for steps that are jobs",
+                "add --udss-batch",
+            )
+        names = [setting.option for setting in given]
+        names += [
+            f"--udss-{name}" for name in ("resume", "detach") if getattr(options, f"udss_{name}")
+        ]
+        for name in names:
+            raise SettingsError(f"{name} is for steps that are jobs", "add --udss-batch")
+    for setting in given:
+        if setting.name.startswith("pilot_") and not settings.pilot:
+            raise SettingsError(f"{setting.option} is for a pilot", "add --udss-pilot")
+        if setting.name == "batch_group" and settings.pilot:
+            raise SettingsError(
+                f"{setting.option} is for jobs, and with --udss-pilot steps are none",
+                "leave out one of the two",
+            )
 
 
 def _executor(
@@ -379,6 +414,21 @@ def _make_job(
     return functools.partial(BatchJob, steps, cache, shared)
 
 
-def _exit_on_signal(number: int, frame: FrameType | None) -> NoReturn:
-    """End as after an error, with cwltool's exit code for a signal: its number."""
-    sys.exit(number)
+@contextlib.contextmanager
+def _ending_signals() -> Iterator[list[int]]:
+    """Have SIGTERM and SIGINT end this process, soon; give a list of those that have come."""
+    received: list[int] = []
+    signal.signal(signal.SIGTERM, functools.partial(_exit_on_signal, received))
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else nohup(1)
+        signal.signal(signal.SIGINT, functools.partial(_exit_on_signal, received))
+    with ended_by_signals(_EXIT_CODES, "cwltool"):
+        yield received
+
+
+def _exit_on_signal(received: list[int], number: int, frame: FrameType | None) -> NoReturn:
+    """End as after an error. The signal is noted, as schema-salad makes an error of its own of any
+    exception on its way (SourceLine.__exit__)."""
+    received.append(number)
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
+    sys.exit(_EXIT_CODES[number])

@@ -69,7 +69,7 @@ def make_in_turn(digest: str, store: Store, make: Callable[[], None], name: str)
         store.refresh()
         return store.find_digest(digest)
 
-    with turn(store.lease(digest), lambda: found() is not None):
+    with turn(store.lease(digest), lambda: found() is not None, f"make the image {name}"):
         if found() is None:
             make()
         image = found()

@@ -14,6 +14,7 @@ from typing import Any
 from cwl_udss.errors import RegistryError, SettingsError
 from cwl_udss.images.reference import DOCKER_HUB, DOCKER_HUB_SERVER
 from cwl_udss.user_directories import user_configuration, user_runtime
+from cwl_udss.waiting import told
 
 _HUB_KEY = "https://index.docker.io/v1/"  # docker login's, since its first version
 # docker-credential-helpers: the user name that says that the secret is a token.
@@ -124,13 +125,14 @@ def _from_helper(helper: str, server: str) -> Credentials | None:
     """Ask a program: https://github.com/docker/docker-credential-helpers."""
     program = f"docker-credential-{helper}"
     try:
-        answer = subprocess.run(
-            [program, "get"],
-            input=server.encode(),
-            capture_output=True,
-            timeout=_HELPER_SECONDS,
-            check=False,
-        )
+        with told(f"for {program} to say who you are for {server}"):
+            answer = subprocess.run(
+                [program, "get"],
+                input=server.encode(),
+                capture_output=True,
+                timeout=_HELPER_SECONDS,
+                check=False,
+            )
         text = answer.stdout.decode()
         if answer.returncode != 0:
             if "credentials not found" in text:

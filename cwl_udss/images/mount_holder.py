@@ -97,8 +97,7 @@ def _hold(listener: socket.socket, command: list[str], mount: Path) -> None:
         )
         os.close(write_information)
         try:
-            with open(read_information, "rb") as stream:
-                information = stream.read()
+            information = _read_to_end(read_information)
             process = json.loads(information)["child-pid"] if information.strip() else None
             if process is not None and _is_mounted(mounter, f"/proc/{process}/root", mount):
                 answer = {"process": process}
@@ -109,6 +108,20 @@ def _hold(listener: socket.socket, command: list[str], mount: Path) -> None:
         finally:
             mounter.kill()
             mounter.wait()
+
+
+def _read_to_end(descriptor: int) -> bytes:
+    """What bwrap writes until it closes its end, which one that hangs never does."""
+    give_up = time.monotonic() + MOUNT_SECONDS
+    said = b""
+    with open(descriptor, "rb", buffering=0) as stream, selectors.DefaultSelector() as selector:
+        selector.register(stream, selectors.EVENT_READ)
+        while selector.select(max(0.0, give_up - time.monotonic())):
+            part = stream.read(_LARGEST_MESSAGE)
+            if not part:
+                break
+            said += part
+    return said
 
 
 def _is_mounted(mounter: subprocess.Popen[bytes], inside: str, mount: Path) -> bool:

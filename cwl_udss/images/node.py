@@ -32,6 +32,7 @@ from cwl_udss.runtimes.bwrap import Bubblewrap
 from cwl_udss.sandbox import RootFilesystem
 from cwl_udss.scratch import batch_job, local_directories, node_directory
 from cwl_udss.staging import publish_directory, remove_tree, work_directory
+from cwl_udss.waiting import told
 
 _logger = logging.getLogger(__name__)
 
@@ -149,7 +150,7 @@ class NodeImages:
         if not place.exists():
             self._remove_old_mounts()
         (place / "root").mkdir(parents=True, exist_ok=True)
-        with _alone(place / "start"):
+        with _alone(place / "start"), told(f"for the mount of {image.path}"):
             held = connect(place / "socket")
             if held is None:
                 request = {
@@ -166,6 +167,7 @@ class NodeImages:
                 )
                 held = connect(place / "socket")
         if held is None:
+            _logger.warning("%s has not mounted %s in time", mounter, image.path)
             return None
         connection, answer = held
         if "error" in answer:
@@ -202,7 +204,10 @@ class NodeImages:
                     _logger.info("copying %s to %s%s", image.path, place, reason)
                 else:
                     _logger.info("unpacking %s to %s", image.path, place)
-                with work_directory(directory / "work") as work:
+                with (
+                    work_directory(directory / "work") as work,
+                    told(f"until {image.path} is unpacked"),
+                ):
                     _unpack(image, work, self._environment)
                     publish_directory(work / "root", place / "root")
         os.utime(place)
@@ -291,7 +296,8 @@ def _unsquash(image: Path, destination: Path, environment: Mapping[str, str]) ->
 def _alone(path: Path) -> Iterator[None]:
     """Let nobody else of this node do the same now: saves work, and nothing depends on it."""
     with open(path, "ab") as stream:
-        with contextlib.suppress(OSError):
+        what = f"for another process of this node, which makes {path.parent}"
+        with contextlib.suppress(OSError), told(what):
             fcntl.flock(stream, fcntl.LOCK_EX)
         yield
 

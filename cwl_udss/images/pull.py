@@ -104,7 +104,8 @@ class Images:
             self._store.refresh()
             return self.find_name(text) if when is When.MISSING else None
 
-        with turn(self._store.lease(f"{text} {self._platform}"), lambda: found() is not None):
+        lease = self._store.lease(f"{text} {self._platform}")
+        with turn(lease, lambda: found() is not None, f"pull the image {text}"):
             return found() or self._pull_now(parse_reference(text))
 
     def _pull_now(self, reference: ImageReference) -> StoredImage:

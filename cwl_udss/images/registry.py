@@ -22,6 +22,7 @@ from cwl_udss.images.credentials import Credentials
 from cwl_udss.images.manifest import INDEX_TYPES, LARGEST_DOCUMENT, MANIFEST_TYPES, Descriptor
 from cwl_udss.images.registries import Endpoint
 from cwl_udss.images.schema1 import SCHEMA_1_TYPES, signed_payload
+from cwl_udss.waiting import told, told_each
 from cwl_udss.web import ATTEMPTS, NETWORK_ERRORS, TIMEOUTS, answered, innermost, wait
 
 _CHUNK_BYTES = 1 << 18
@@ -75,7 +76,7 @@ class RegistryClient:
             headers = {"Accept": _ACCEPT}
             try:
                 with self._get(f"manifests/{identifier}", headers, missing) as response:
-                    document = _limited(response)
+                    document = _limited(response, self._told)
                     declared = response.headers.get("Docker-Content-Digest", "")
                     break
             except NETWORK_ERRORS as error:  # in the middle of the answer
@@ -141,7 +142,12 @@ class RegistryClient:
         received = start
         with self._get(f"blobs/{descriptor.digest}", headers, missing) as response:
             skip = start if response.status_code != requests.codes.partial_content else 0
-            for chunk in response.raw.stream(_CHUNK_BYTES, decode_content=False):
+            stream = response.raw.stream(_CHUNK_BYTES, decode_content=False)
+
+            def what() -> str:
+                return f"{self._told()}: {received} bytes have come"
+
+            for chunk in told_each(stream, what):
                 rest = chunk[skip:]
                 skip -= len(chunk) - len(rest)
                 if rest:
@@ -163,8 +169,12 @@ class RegistryClient:
             is_missing = response.status_code == requests.codes.not_found
             return missing if is_missing else self._refused(response)
 
+        def ask() -> requests.Response:
+            with told(self._told):
+                return self._request(path, headers)
+
         with answered(
-            lambda: self._request(path, headers),
+            ask,
             refused=refused,
             unreachable=self._unreachable,
             sleep=self._sleep,
@@ -231,6 +241,9 @@ class RegistryClient:
             "layers come from the image's registry only: use an image that has all of its own",
         )
 
+    def _told(self) -> str:
+        return f"for {self._endpoint.registry} to answer for {self._endpoint.repository}"
+
     @property
     def _name(self) -> str:
         return f"{self._endpoint.registry}/{self._endpoint.repository}"
@@ -282,10 +295,10 @@ class RegistryClient:
         )
 
 
-def _limited(response: requests.Response) -> bytes:
+def _limited(response: requests.Response, what: Callable[[], str]) -> bytes:
     """The whole body, unless it is longer than any manifest."""
     document = b""
-    for chunk in response.raw.stream(_CHUNK_BYTES, decode_content=True):
+    for chunk in told_each(response.raw.stream(_CHUNK_BYTES, decode_content=True), what):
         document += chunk
         if len(document) > LARGEST_DOCUMENT:
             raise InvalidImage(

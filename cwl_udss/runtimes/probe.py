@@ -22,6 +22,7 @@ REQUIRED_OPTIONS = frozenset(
 )
 _NAMESPACES = ("--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-net")
 _MOUNTS = ("--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc")
+_PROBE_SECONDS = 20.0
 _APPARMOR = Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
 
 
@@ -75,14 +76,18 @@ def _version_in_sandbox(path: str) -> str:
     # A file, as nobody waits for its end: bwrap's child waits for ever where its parent was killed
     # before it had done its part, and would hold a pipe open.
     with tempfile.TemporaryFile() as output:
-        probe = subprocess.run(
-            [path, *_NAMESPACES, "--die-with-parent", *_MOUNTS, "--", path, "--version"],
-            env={},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            check=False,
-        )
+        try:
+            probe = subprocess.run(
+                [path, *_NAMESPACES, "--die-with-parent", *_MOUNTS, "--", path, "--version"],
+                env={},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                timeout=_PROBE_SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise _no_answer(path) from error
         output.seek(0)
         said = output.read().decode(errors="replace").strip()
     if probe.returncode == 0:
@@ -117,10 +122,21 @@ def _advice_on_namespaces(message: str) -> str:
 
 def _help(path: str) -> str:
     try:
-        completed = subprocess.run([path, "--help"], capture_output=True, env={}, check=True)
+        completed = subprocess.run(
+            [path, "--help"], capture_output=True, env={}, timeout=_PROBE_SECONDS, check=True
+        )
+    except subprocess.TimeoutExpired as error:
+        raise _no_answer(path) from error
     except (OSError, subprocess.CalledProcessError) as error:
         raise SandboxError(f"{path} does not run", str(error)) from error
     return completed.stdout.decode(errors="replace")
+
+
+def _no_answer(path: str) -> SandboxError:
+    return SandboxError(
+        f"{path} has not come to an end in {_PROBE_SECONDS:.0f} s",
+        "is the filesystem there that it is on? another one can be named with --udss-bwrap",
+    )
 
 
 def _bundled() -> str | None:

@@ -13,11 +13,12 @@ import pytest
 from clusters import Cluster, serve, wait_until
 from test_batch_runs import Runs
 
-from cwl_udss.batch.pilot import provider_options
+from cwl_udss.batch.pilots.allocations import lsf_options, make_allocations
+from cwl_udss.batch.system import BatchError
 from cwl_udss.config import load_settings
 
 
-@pytest.fixture(scope="module", params=["local", "slurm"])
+@pytest.fixture(scope="module", params=["local", "slurm", "pbs"])
 def cluster(request: pytest.FixtureRequest, environment: dict[str, str]) -> Iterator[Cluster]:
     if request.param == "local":
         yield Cluster.none("local")
@@ -42,10 +43,21 @@ def test_steps_run_in_an_allocation(runs: Runs) -> None:
     assert "exit code 4" in done.stderr
     results = [json.loads((step / "result.json").read_text()) for step in runs.steps]
     assert len(results) == 8
-    if runs.cluster.name == "slurm":
+    if runs.cluster.name != "local":
         assert {result["node"] for result in results} <= runs.cluster.nodes
         assert runs.cluster.submitted() == before + 1
         wait_until(lambda: not runs.cluster.jobs())
+
+
+def test_an_allocation_of_several_nodes(runs: Runs) -> None:
+    """On PBS that needs an mpiexec."""
+    if runs.cluster.name != "slurm":
+        return
+    cores = ("--udss-batch-cores", "1", "--udss-pilot-nodes", "2")
+    done = runs.run("--udss-pilot", *cores, *runs.scatter("sleep 3; echo $0", 4))
+    assert done.returncode == 0, done.stderr
+    results = [json.loads((step / "result.json").read_text()) for step in runs.steps]
+    assert {result["node"] for result in results} == runs.cluster.nodes
 
 
 def test_what_has_ended_is_not_run_again(runs: Runs) -> None:
@@ -64,7 +76,7 @@ def test_an_interrupt_ends_the_allocation(runs: Runs) -> None:
     assert process.returncode != 0
     assert "Traceback" not in error
     wait_until(lambda: not sleeping("77"))
-    if runs.cluster.name == "slurm":
+    if runs.cluster.name != "local":
         wait_until(lambda: not runs.cluster.jobs())
 
 
@@ -84,27 +96,18 @@ def sleeping(seconds: str) -> list[psutil.Process]:
     ]
 
 
-@pytest.mark.parametrize(
-    ("system", "provider", "launcher"),
-    [
-        ("pbs", "PBSProProvider", "MpiExecLauncher"),
-        ("slurm", "SlurmProvider", "SrunLauncher"),
-        ("lsf", "LSFProvider", None),
-        ("local", "LocalProvider", None),
-    ],
-)
-def test_what_parsl_is_asked_for(
-    system: str, provider: str, launcher: str | None, tmp_path: Path
-) -> None:
+def test_what_lsf_is_asked_for(tmp_path: Path) -> None:
+    """There is none here: that Parsl's provider takes it is all that is seen."""
     options = {
-        "udss_batch": system,
+        "udss_batch": "lsf",
         "udss_batch_queue": "long",
-        "udss_batch_walltime": "2h",
+        "udss_batch_options": "-R 'rusage[mem=4G]'",
         "udss_pilot_nodes": "4",
     }
     settings = load_settings(options, {}, tmp_path, site_file=tmp_path / "none")
-    name, asked = provider_options(settings, 16, {"PATH": "/bin"})
-    assert (name, asked.get("launcher"), asked["nodes_per_block"]) == (provider, launcher, 4)
-    if system != "local":
-        assert asked["walltime"] == "02:00:00"
-        assert "long" in asked.values()
+    asked = lsf_options(settings, 16, 7200)
+    assert (asked["queue"], asked["nodes_per_block"], asked["walltime"]) == ("long", 4, "02:00:00")
+    allocations = make_allocations(settings, 16, None, {})
+    with pytest.raises(BatchError) as raised:
+        allocations.begin("pilot", tmp_path / "a b/script", tmp_path / "a b/log")
+    assert "characters in it that cannot be given to LSF" in str(raised.value)
