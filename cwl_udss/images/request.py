@@ -151,7 +151,7 @@ class RequestedImages:
             from cwl_udss.images.local import is_image_directory
 
             if not is_image_directory(path):
-                return _directory_image(path, self._platform)
+                return directory_image(path, self._platform)
         return self._from_file("any", name, request.base)
 
     def _known(self, name: str) -> StoredImage:
@@ -233,7 +233,7 @@ def _stamp(path: Path) -> str:
     return checksum.hexdigest()
 
 
-def _directory_image(path: Path, platform: Platform) -> StoredImage:
+def directory_image(path: Path, platform: Platform) -> StoredImage:
     """A root filesystem that somebody has unpacked; it is used where it is."""
     config = ImageConfig(
         platform=platform,

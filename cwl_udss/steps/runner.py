@@ -23,7 +23,9 @@ from typing import NoReturn
 from cwl_udss import copies
 from cwl_udss.errors import SandboxError, UdssError
 from cwl_udss.identity import identity_files
+from cwl_udss.images.manifest import this_platform
 from cwl_udss.images.node import NodeImages
+from cwl_udss.images.request import directory_image
 from cwl_udss.images.store import Store
 from cwl_udss.outputs import View, confine
 from cwl_udss.programs import why_not_executed
@@ -305,7 +307,7 @@ def _run(spec: StepSpec, work: Path, streams: _StreamPaths, environment: Mapping
 
 def _root(spec: StepSpec, store: Store, images: NodeImages) -> RootFilesystem:
     if spec.image.startswith("/"):
-        return RootFilesystem(path=Path(spec.image))
+        return images.root(directory_image(Path(spec.image), this_platform()))
     store.refresh()
     image = store.find_digest(spec.image)
     if image is None:

@@ -21,7 +21,7 @@ from cwl_udss.engine.start import SELDOM_USED, given_options, quick_imports
 # What gets images, and what cwltool needs for other things than to run a step.
 FOR_MISSING_IMAGES = {
     *("cwl_udss.images.convert", "cwl_udss.images.registry", "cwl_udss.images.build"),
-    *("isal", "PySquashfsImage", "zstandard", "rich.progress", "filelock"),
+    *("isal", "rich.progress", "filelock"),
 }
 FOR_JOBS = {"cwl_udss.batch", "cwl_udss.engine.batch_run", "cwl_udss.engine.batch_job"}
 SELDOM = {"pydot", "prov.model", "dateutil", "asyncio", "galaxy", "networkx"}
