@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import platform
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -17,7 +18,7 @@ import cwl_udss
 from cwl_udss.batch.examination import examine_node
 from cwl_udss.engine.batch_run import batch_client
 from cwl_udss.engine.installation import Command, installed_command, other_command
-from cwl_udss.errors import UdssError
+from cwl_udss.errors import StoreError, UdssError
 from cwl_udss.filesystem import Abilities, Filesystem, look_at, try_abilities
 from cwl_udss.images.formats import ImageFormat
 from cwl_udss.images.manifest import this_platform
@@ -27,7 +28,7 @@ from cwl_udss.images.store import Store
 from cwl_udss.javascript import SandboxedNode
 from cwl_udss.resources import available_resources
 from cwl_udss.runtimes.probe import find_bubblewrap
-from cwl_udss.scratch import local_directories
+from cwl_udss.scratch import local_directories, temporary_directory
 from cwl_udss.settings import Settings
 from cwl_udss.steps.shared import open_store
 
@@ -120,13 +121,15 @@ def examine_programs(settings: Settings, environment: Mapping[str, str]) -> Iter
 
 def examine_filesystems(settings: Settings, environment: Mapping[str, str]) -> Iterator[Finding]:
     """Look at the filesystems that a run writes to."""
-    scratch = local_directories(settings.scratch, environment)
     places = [
         ("store's filesystem", settings.store, _store_advice),
         ("output directory", Path.cwd(), _output_advice),
-        ("temporary directory", Path(environment.get("TMPDIR") or "/tmp"), _scratch_advice),  # noqa: S108
-        *(("scratch", path, _scratch_advice) for path in scratch[:1]),
     ]
+    try:
+        scratch = local_directories(settings.scratch, environment)
+        places += [("scratch", path, _scratch_advice) for path in scratch[:1]]
+    except StoreError as error:
+        yield Finding(subject="scratch", text=str(error), well=False)
     for subject, path, advise in places:
         try:
             found = look_at(path)
@@ -247,7 +250,8 @@ def _sandbox(settings: Settings, environment: Mapping[str, str]) -> str:
 
 def _javascript(settings: Settings, environment: Mapping[str, str]) -> str:
     runtime = find_bubblewrap(settings.bwrap, environment.get("PATH"))
-    return SandboxedNode(lambda: runtime).examine()
+    temporary = functools.partial(temporary_directory, settings.scratch, environment)
+    return SandboxedNode(lambda: runtime, temporary).examine()
 
 
 def _store(settings: Settings) -> str:
