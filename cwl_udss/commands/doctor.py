@@ -7,7 +7,7 @@ import contextlib
 import functools
 import platform
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -29,11 +29,12 @@ from cwl_udss.javascript import SandboxedNode
 from cwl_udss.resources import available_resources
 from cwl_udss.runtimes.probe import find_bubblewrap
 from cwl_udss.scratch import local_directories, temporary_directory
-from cwl_udss.settings import Settings
+from cwl_udss.settings import DEFAULT, SETTINGS, Settings
 from cwl_udss.steps.shared import open_store
 
 _FEW_BYTES = 2 << 30
 _FEW_INODES = 20_000
+_STATES = ("FAIL", "note", "ok")
 _KEPT_AS = {ImageFormat.DIRECTORY: "directories", ImageFormat.SQUASHFS: "single SquashFS files"}
 
 
@@ -56,10 +57,18 @@ class Finding:
 def print_examination(settings: Settings, environment: Mapping[str, str], home: Path) -> int:
     """Print all findings. Returns the exit code: 0 if all is well."""
     findings = list(examine(settings, environment, home))
-    for finding in findings:
-        advice = f": {finding.advice}" if finding.advice else ""
-        print(f"{finding.state:4}  {finding.subject}: {finding.text}{advice}")
+    print("\n".join(describe(findings)))
     return 0 if all(finding.well for finding in findings) else 1
+
+
+def describe(findings: Sequence[Finding]) -> Iterator[str]:
+    """Yield what is printed: first what there is to be done, in columns."""
+    width = max(len(finding.subject) for finding in findings) + 1
+    for finding in sorted(findings, key=lambda finding: _STATES.index(finding.state)):
+        advice = f": {finding.advice}" if finding.advice else ""
+        first, *others = f"{finding.text}{advice}".split("\n")
+        yield f"{finding.state:4}  {finding.subject + ':':{width}} {first}"
+        yield from (f"{'':{width + 6}} {line}" for line in others)
 
 
 def print_node_examination(settings: Settings, environment: Mapping[str, str]) -> int:
@@ -227,20 +236,19 @@ def _command() -> str:
 
 
 def _settings(settings: Settings) -> str:
-    return ", ".join(
-        f"{name} = {_shown(getattr(settings, name))} ({origin})"
-        for name, origin in settings.origins.items()
-    )
+    given = [
+        f"{setting.name} = {setting.show(getattr(settings, setting.name))} ({origin})"
+        for setting in SETTINGS
+        if (origin := settings.origins[setting.name]) != DEFAULT
+    ]
+    if not given:
+        return "all are at their defaults"
+    return "\n".join(("all are at their defaults but", *map(_printable, given)))
 
 
-def _shown(value: object) -> str:
-    if value is None:
-        return "(chosen)"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, tuple):
-        return ":".join(map(str, value)) or "none"
-    return decimal(value) if isinstance(value, int) else str(getattr(value, "value", value))
+def _printable(line: str) -> str:
+    """A value may have line breaks and control codes."""
+    return "".join(c if c.isprintable() else " " for c in line)
 
 
 def _sandbox(settings: Settings, environment: Mapping[str, str]) -> str:
