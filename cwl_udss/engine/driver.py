@@ -65,6 +65,7 @@ from cwl_udss.steps.cache import StepCache, open_cache
 from cwl_udss.steps.key import Contents
 from cwl_udss.steps.shared import Steps
 from cwl_udss.user_directories import home_directory
+from cwl_udss.version import version_text
 from cwl_udss.waiting import ended_by_signals
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def run(arguments: list[str]) -> int:
     try:
         options, _ = extended_parser().parse_known_args(given)
         if not options.udss:
-            return int(cwltool.main.run(arguments, versionfunc=version_text))
+            return int(cwltool.main.run(arguments, versionfunc=cwltool_version_text))
         documents += _documents(options)
         if not options.debug:
             tell_plainly(documents)
@@ -121,6 +122,8 @@ def run(arguments: list[str]) -> int:
         print(f"cwltool --udss: {plain_words(error, documents)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
+        if "--udss" not in given:
+            raise
         print("cwltool: interrupted", file=sys.stderr)
         return INTERRUPTED
 
@@ -152,8 +155,8 @@ def extended_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def version_text() -> str:
-    """Return what `--version` prints: cwltool's line, and ours after it."""
+def cwltool_version_text() -> str:
+    """Return what `cwltool --version` prints: cwltool's line, and ours after it."""
     return f"{versionstring()} with cwl-udss {cwl_udss.__version__}"
 
 
@@ -287,6 +290,7 @@ def load_document(steps: Steps, document: str, overrides: str | None, *, offline
         code = cwltool.main.main(
             arguments,
             stdout=io.StringIO(),
+            versionfunc=version_text,
             loadingContext=_loading_context(options, steps, None, make_job),
         )
     except Exception as error:
