@@ -429,7 +429,7 @@ def _make_job(
 
 @contextlib.contextmanager
 def _ending_signals() -> Iterator[list[int]]:
-    """Have SIGTERM, SIGINT and SIGHUP end this process, soon; give a list of those that have come."""
+    """Have these signals end this process, soon; give a list of those that have come."""
     received: list[int] = []
     signal.signal(signal.SIGTERM, functools.partial(_exit_on_signal, received))
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else nohup(1)
