@@ -16,7 +16,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-import cwl_udss
 from cwl_udss.commands.images_arguments import add_images
 from cwl_udss.config import add_options, load_settings
 from cwl_udss.engine.pure import prefer_python_modules
@@ -92,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Docker images in rootless sandboxes: no Docker, no daemon, no root.",
         epilog="Workflows run with: cwltool --udss WORKFLOW JOB (see `cwltool --help`).",
     )
-    parser.add_argument("--version", action="version", version=cwl_udss.__version__)
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_run(commands)
     add_images(commands).set_defaults(command=_images)
@@ -100,6 +99,16 @@ def _parser() -> argparse.ArgumentParser:
     _add_clean(commands)
     _add_doctor(commands)
     return parser
+
+
+class _Version(argparse.Action):
+    """argparse's own wants the text before anybody has asked for it."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        from cwl_udss.version import version_text
+
+        print(version_text())
+        parser.exit()
 
 
 def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

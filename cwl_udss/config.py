@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cwl_udss.errors import SettingsError
-from cwl_udss.settings import SETTINGS, Setting, Settings
+from cwl_udss.settings import DEFAULT, SETTINGS, Setting, Settings
 from cwl_udss.user_directories import user_configuration
 
 if sys.version_info >= (3, 11):
@@ -69,7 +69,7 @@ def load_settings(
             *((str(path), content.get(setting.name)) for path, content in files),
         ]
         origin, text = next(
-            ((origin, text) for origin, text in sources if text is not None), ("default", None)
+            ((origin, text) for origin, text in sources if text is not None), (DEFAULT, None)
         )
         if text is None:
             values[setting.name] = setting.default(environment, home)

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from cwl_udss.images.request import ImageRequest
 from cwl_udss.programs import why_not_executed
 from cwl_udss.resources import memory_kills
 from cwl_udss.sandbox import TEMPORARY_DIRECTORY, Bind, Ending, Sandbox, Streams
+from cwl_udss.scratch import temporary_directory
 from cwl_udss.settings import Settings
 from cwl_udss.signals import signal_words
 from cwl_udss.steps.shared import Steps
@@ -51,7 +51,7 @@ def run_command(
     directory = str(Path.cwd())
     with (
         Steps(settings, environment, home) as steps,
-        tempfile.TemporaryDirectory(prefix="cwl-udss-") as temporary,
+        temporary_directory(settings.scratch, environment) as temporary,
     ):
         image = steps.image(ImageRequest(image_id=reference))
         root = steps.root(image)
@@ -66,7 +66,7 @@ def run_command(
             working_directory=directory,
             binds=(
                 Bind(source=directory, destination=directory, writable=True),
-                Bind(source=temporary, destination=TEMPORARY_DIRECTORY, writable=True),
+                Bind(source=str(temporary), destination=TEMPORARY_DIRECTORY, writable=True),
             ),
             files=identity_files(root.here, home=directory, network=False),
         )

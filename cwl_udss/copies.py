@@ -133,7 +133,8 @@ def _copy_bytes(source: str, target: str) -> None:
     with open(source, "rb", buffering=0) as reader, open(target, "wb", buffering=0) as writer:
         if _is_possible(lambda: fcntl.ioctl(writer, FICLONE, reader.fileno())):
             return
-        _is_possible(lambda: _copy_range(reader.fileno(), writer.fileno()))
+        if hasattr(os, "copy_file_range"):  # not of a Python that was built for glibc before 2.27
+            _is_possible(lambda: _copy_range(reader.fileno(), writer.fileno()))
         # The rest: nothing, or everything (the kernel copies nothing out of /proc, say).
         shutil.copyfileobj(reader, writer, _CHUNK_BYTES)
 

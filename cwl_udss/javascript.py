@@ -12,10 +12,10 @@ import importlib.util
 import os
 import shutil
 import subprocess
-import tempfile
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -23,7 +23,7 @@ from typing import Any, cast
 from cwl_utils.errors import WorkflowException
 from cwl_utils.sandboxjs import NodeJSEngine
 
-from cwl_udss.errors import SandboxError
+from cwl_udss.errors import SandboxError, UdssError
 from cwl_udss.runtimes.bwrap import Bubblewrap
 from cwl_udss.sandbox import Bind, RootFilesystem, Sandbox
 from cwl_udss.waiting import told
@@ -37,10 +37,16 @@ _MEMORY_MEBIBYTES = 1024
 class SandboxedNode(NodeJSEngine):
     """cwl-utils' engine with one Node.js process for all threads, in a sandbox."""
 
-    def __init__(self, bubblewrap: Callable[[], Bubblewrap]) -> None:
-        """`bubblewrap` is called when the first expression needs a sandbox."""
+    def __init__(
+        self,
+        bubblewrap: Callable[[], Bubblewrap],
+        temporary: Callable[[], AbstractContextManager[Path]],
+    ) -> None:
+        """`bubblewrap` is called when the first expression needs a sandbox; `temporary` makes an
+        empty directory."""
         super().__init__()
         self._bubblewrap = bubblewrap
+        self._temporary = temporary
         self._lock = threading.Lock()
         # The base class keeps a process per thread and ends none while the run lasts: with a
         # thread per step that would be a Node.js per step.
@@ -48,7 +54,6 @@ class SandboxedNode(NodeJSEngine):
         # A sandbox dies with the thread that made it (see sandbox.SandboxProcess), and the step
         # that needs the engine first may end soon. This thread stays.
         self._starter = ThreadPoolExecutor(1, thread_name_prefix="node")
-        self._empty = tempfile.TemporaryDirectory(prefix="cwl-udss-node-")
         self._program: str | None = None
 
     def exec_js_process(self, *arguments: Any, **keywords: Any) -> tuple[int, str, str]:
@@ -66,7 +71,7 @@ class SandboxedNode(NodeJSEngine):
             process = self._start(
                 self._program, f"--max-old-space-size={_MEMORY_MEBIBYTES}", "--eval", js_text
             )
-        except SandboxError as error:
+        except UdssError as error:
             raise WorkflowException(f"expressions cannot be evaluated: {error}") from error
         self.processes_to_kill.append(process)
         return process
@@ -92,26 +97,32 @@ class SandboxedNode(NodeJSEngine):
         )
 
     def _start(self, program: str, *arguments: str) -> subprocess.Popen[str]:
-        sandbox = Sandbox(
-            root=RootFilesystem(path=Path(self._empty.name)),
-            command=(program, *arguments),
-            environment={},
-            working_directory="/",
-            binds=tuple(
-                Bind(source=path, destination=path)
-                for path in (program, *_SYSTEM_LIBRARIES, _own_libraries(program), _LOADER_CACHE)
-                if os.path.exists(path)
-            ),
-        )
-        started = self._starter.submit(
-            self._bubblewrap().start_with,
-            sandbox,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        ).result()
+        # The root filesystem is only looked at while its mounts are planned: one without anything
+        # is made in memory.
+        with self._temporary() as empty:
+            started = self._starter.submit(
+                self._bubblewrap().start_with,
+                _sandbox(empty, program, arguments),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            ).result()
         # The base class reads and writes descriptors, never text.
         return cast("subprocess.Popen[str]", started.process)
+
+
+def _sandbox(empty: Path, program: str, arguments: tuple[str, ...]) -> Sandbox:
+    return Sandbox(
+        root=RootFilesystem(path=empty),
+        command=(program, *arguments),
+        environment={},
+        working_directory="/",
+        binds=tuple(
+            Bind(source=path, destination=path)
+            for path in (program, *_SYSTEM_LIBRARIES, _own_libraries(program), _LOADER_CACHE)
+            if os.path.exists(path)
+        ),
+    )
 
 
 def _own_libraries(program: str) -> str:

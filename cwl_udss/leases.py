@@ -133,8 +133,9 @@ def this_owner() -> Owner:
 
 
 @contextlib.contextmanager
-def presence(path: Path) -> Iterator[None]:
-    """Show to all machines, by a file, that this process is at work; gone at the end."""
+def presence(path: Path, work: Path | None = None) -> Iterator[None]:
+    """Show to all machines, by a file, that this process is at work; gone at the end, unless that
+    has left `work`: it tells whose it was."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = _publish(path, json.dumps(asdict(this_owner())).encode())
     try:
@@ -142,8 +143,9 @@ def presence(path: Path) -> Iterator[None]:
             try:
                 yield
             finally:
-                with contextlib.suppress(OSError):
-                    path.unlink(missing_ok=True)
+                if work is None or not work.exists():
+                    with contextlib.suppress(OSError):
+                        path.unlink(missing_ok=True)
     finally:
         os.close(descriptor)
 

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Amounts as people write them: bytes, memory, times, numbers. All raise ValueError with what would
-be right."""
+"""Amounts as people write them: bytes, memory, times, numbers.
+
+What parses one raises ValueError with what would be right; what shows one writes what that parses.
+"""
 
 from __future__ import annotations
 
@@ -76,6 +78,35 @@ def parse_positive(text: str) -> int:
 def parse_words(text: str) -> tuple[str, ...]:
     """Return the words of a command line."""
     return tuple(shlex.split(text))
+
+
+def show_size(size: int) -> str:
+    """Return a number of bytes as in 20G."""
+    return _in_units(size, " KMGT").rstrip()
+
+
+def show_memory(mebibytes: int) -> str:
+    """Return a number of MiB as in 4G."""
+    return _in_units(mebibytes, "MGT")
+
+
+def _in_units(amount: int, units: str) -> str:
+    """A number in the largest unit of which it is a multiple; each is 1024 of the one before."""
+    power = 0
+    while amount and amount % 1024 == 0 and power < len(units) - 1:
+        amount, power = amount // 1024, power + 1
+    return f"{amount}{units[power]}"
+
+
+def show_time(seconds: int) -> str:
+    """Return a time as in 12h or 1:30:00."""
+    hours, rest = divmod(seconds, 3600)
+    return f"{hours}:{rest // 60:02}:{rest % 60:02}" if rest else f"{hours}h"
+
+
+def show_number(number: float) -> str:
+    """Return a number, without a fraction if it has none."""
+    return str(int(number)) if number == int(number) else str(number)
 
 
 AMOUNTS = frozenset(

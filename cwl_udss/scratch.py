@@ -11,7 +11,7 @@ from pathlib import Path
 
 from cwl_udss.errors import StoreError
 from cwl_udss.filesystem import look_at, user_name
-from cwl_udss.leases import LEASE_SECONDS
+from cwl_udss.leases import LEASE_SECONDS, presence_name
 from cwl_udss.staging import remove_abandoned, work_directory
 
 # What batch systems and sites set for a job's own directory, the most specific first.
@@ -21,11 +21,16 @@ _ALWAYS = (Path("/tmp"), Path("/dev/shm"))  # noqa: S108 - what is made there is
 _ADVICE = "name another with --udss-scratch"
 _RUNS = "runs"
 _WORK = "work"
+_LEFT = "left"
 
 
 def local_directories(setting: Path | None, environment: Mapping[str, str]) -> list[Path]:
-    """Return the directories of this node's own, the best first; only the one that is set."""
+    """Return the directories of this node's own, the best first; only the one that is set.
+
+    Raises StoreError if that cannot be used.
+    """
     if setting is not None:
+        _check(setting)
         return [setting]
     named = [Path(environment[name]) for name in _VARIABLES if environment.get(name)]
     return [
@@ -45,10 +50,7 @@ def node_directory(setting: Path | None, environment: Mapping[str, str]) -> Path
 
     Raises StoreError if there is none.
     """
-    places = local_directories(setting, environment)
-    if not places:
-        raise StoreError("there is no directory of this node's own", "name one with --udss-scratch")
-    return _user_directory(places[0])
+    return _user_directory(_known(local_directories(setting, environment))[0])
 
 
 def free_bytes(path: Path) -> int:
@@ -59,41 +61,107 @@ def free_bytes(path: Path) -> int:
 @contextlib.contextmanager
 def run_directory(places: Sequence[Path], needed_bytes: int) -> Iterator[Path]:
     """Make a directory for one run's steps in the first of `places` with so much room, else in the
-    one with the most. It is gone at the end, and its name tells host and process.
+    one with the most. It is gone at the end, and its name tells host and process: what a process
+    that was killed has left, the next and clean() remove.
 
     Raises StoreError.
     """
-    free = {place: free_bytes(place) for place in places}
-    fitting = [place for place in places if free[place] >= needed_bytes]
-    place = fitting[0] if fitting else max(places, key=lambda place: free[place])
-    with work_directory(_user_directory(place) / _RUNS) as path:
+    place = _roomiest(places, needed_bytes)
+    with contextlib.ExitStack() as stack:
+        with _usable(place):
+            path = stack.enter_context(work_directory(_user_directory(place) / _RUNS))
+        yield path
+
+
+def lasting_directory(places: Sequence[Path], needed_bytes: int) -> Path:
+    """Make a directory as run_directory() does, but one that stays, for a person to look into.
+
+    Raises StoreError.
+    """
+    place = _roomiest(places, needed_bytes)
+    with _usable(place):
+        path = _user_directory(place) / _LEFT / presence_name()
+        path.mkdir(mode=0o700, parents=True)
+    return path
+
+
+@contextlib.contextmanager
+def temporary_directory(setting: Path | None, environment: Mapping[str, str]) -> Iterator[Path]:
+    """Make an empty directory on this node for as long as this process needs it; else as
+    run_directory(). Raises StoreError."""
+    with run_directory(local_directories(setting, environment), 0) as path:
         yield path
 
 
 def clean(setting: Path | None, environment: Mapping[str, str]) -> list[Path]:
     """Remove what dead processes have left on this node. Returns what it was."""
     places = []
-    for place in local_directories(setting, environment):
-        own = place / _user_name()
-        places += [own / _RUNS, own / _WORK, own / "store" / _WORK]
+    for own in map(_own_directory, local_directories(setting, environment)):
+        if own.is_dir() and _is_safe(own.lstat()):
+            places += [own / _RUNS, own / _WORK, own / "store" / _WORK]
     return [removed for place in places for removed in remove_abandoned(place, LEASE_SECONDS)]
 
 
-def _user_name() -> str:
-    return f"cwl-udss-{os.getuid()}"
+def _known(places: Sequence[Path]) -> Sequence[Path]:
+    if not places:
+        raise StoreError("there is no directory of this node's own", "name one with --udss-scratch")
+    return places
+
+
+def _check(path: Path) -> None:
+    """Raise StoreError if a directory that was named cannot be used."""
+    try:
+        found = look_at(path) if stat.S_ISDIR(path.stat().st_mode) else None
+    except OSError as error:
+        raise _unusable(path, str(error.strerror)) from error
+    if found is None:
+        raise _unusable(path, "it is no directory")
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise _unusable(path, "you may not write there")
+    if found.forbids_programs:
+        raise _unusable(path, "it is mounted noexec, so that no program there can be executed")
+
+
+def _unusable(path: Path, reason: str) -> StoreError:
+    return StoreError(f"the scratch directory {path} cannot be used: {reason}", _ADVICE)
+
+
+@contextlib.contextmanager
+def _usable(place: Path) -> Iterator[None]:
+    """Blame the directory for what cannot be made in it: it is full, say."""
+    try:
+        yield
+    except OSError as error:
+        raise _unusable(place, str(error.strerror)) from error
+
+
+def _roomiest(places: Sequence[Path], needed_bytes: int) -> Path:
+    """The first place with so much room, else the one with the most."""
+    free = {place: free_bytes(place) for place in _known(places)}
+    fitting = (place for place in places if free[place] >= needed_bytes)
+    return next(fitting, max(places, key=lambda place: free[place]))
+
+
+def _own_directory(place: Path) -> Path:
+    return place / f"cwl-udss-{os.getuid()}"
 
 
 def _user_directory(place: Path) -> Path:
     """A directory that only this user can write to."""
-    path = place / _user_name()
+    path = _own_directory(place)
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.mkdir(mode=0o700, exist_ok=True)
         status = path.lstat()
     except OSError as error:
-        raise StoreError(f"{path} cannot be made: {error.strerror}", _ADVICE) from error
+        raise _unusable(place, str(error.strerror)) from error
     # Where everybody may write, somebody else may have been first.
-    mode = stat.S_IMODE(status.st_mode)
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or mode & 0o022:
+    if not _is_safe(status):
+        mode = stat.S_IMODE(status.st_mode)
         whose = f"it is {user_name(status.st_uid)}'s, with mode {mode:04o}"
         raise StoreError(f"{path} is not only yours ({whose})", f"remove it, or {_ADVICE}")
     return path
+
+
+def _is_safe(status: os.stat_result) -> bool:
+    mode = stat.S_IMODE(status.st_mode)
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not mode & 0o022

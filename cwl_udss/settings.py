@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +20,15 @@ from cwl_udss.quantities import (
     parse_size,
     parse_time,
     parse_words,
+    show_memory,
+    show_number,
+    show_size,
+    show_time,
 )
 from cwl_udss.user_directories import user_cache
+
+DEFAULT = "default"
+"""Where the value of a setting comes from that nothing sets."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +99,8 @@ class Setting:
     default: Callable[[Mapping[str, str], Path], Any]
     convert: Callable[[str], Any]
     """Raises ValueError with what would be right."""
+    show: Callable[[Any], str] = str
+    """Writes a value such that `convert` gives it again."""
     metavar: str = ""
     is_flag: bool = False
     """Is given by the option alone."""
@@ -134,11 +144,19 @@ def _paths(text: str) -> tuple[Path, ...]:
     return tuple(_path(part) for part in text.split(":") if part)
 
 
+def _show_paths(paths: tuple[Path, ...]) -> str:
+    return ":".join(map(str, paths))
+
+
 def _yes_or_no(text: str) -> bool:
     try:
         return _WORDS[text.lower()]
     except KeyError:
         raise ValueError("it must be yes or no") from None
+
+
+def _show_yes_or_no(value: bool) -> str:
+    return "yes" if value else "no"
 
 
 _WORDS = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
@@ -162,11 +180,19 @@ def _format(text: str) -> ImageFormat | None:
         raise ValueError("it must be auto, directory or squashfs") from None
 
 
+def _show_format(value: ImageFormat | None) -> str:
+    return "auto" if value is None else value.value
+
+
 def _compression(text: str) -> Compression:
     try:
         return Compression(text)
     except ValueError:
         raise ValueError("it must be zstd or gzip") from None
+
+
+def _show_compression(value: Compression) -> str:
+    return value.value
 
 
 SETTINGS: tuple[Setting, ...] = (
@@ -183,6 +209,7 @@ SETTINGS: tuple[Setting, ...] = (
         help="use the images of these stores first; they are only read",
         default=_default(()),
         convert=_paths,
+        show=_show_paths,
         is_list=True,
     ),
     Setting(
@@ -190,6 +217,7 @@ SETTINGS: tuple[Setting, ...] = (
         help="never use the network; say at the start which images are missing",
         default=_default(False),
         convert=_yes_or_no,
+        show=_show_yes_or_no,
         is_flag=True,
     ),
     Setting(
@@ -199,6 +227,7 @@ SETTINGS: tuple[Setting, ...] = (
         "the store is on a network filesystem)",
         default=_default(None),
         convert=_format,
+        show=_show_format,
     ),
     Setting(
         name="compression",
@@ -206,12 +235,14 @@ SETTINGS: tuple[Setting, ...] = (
         help="compress squashfs files with zstd or gzip (default: zstd; gzip is for old readers)",
         default=_default(Compression.ZSTD),
         convert=_compression,
+        show=_show_compression,
     ),
     Setting(
         name="keep_layers",
         help="keep downloaded layers in the store, so that images which share some need less",
         default=_default(False),
         convert=_yes_or_no,
+        show=_show_yes_or_no,
         is_flag=True,
     ),
     Setting(
@@ -228,6 +259,7 @@ SETTINGS: tuple[Setting, ...] = (
         help="let images that had to be unpacked take SIZE there at most (default: 20G)",
         default=_default(20 << 30),
         convert=parse_size,
+        show=show_size,
     ),
     Setting(
         name="bwrap",
@@ -293,6 +325,7 @@ SETTINGS: tuple[Setting, ...] = (
         help="pass these words on to qsub or sbatch, as in a shell",
         default=_default(()),
         convert=parse_words,
+        show=shlex.join,
         is_batch=True,
     ),
     Setting(
@@ -310,6 +343,7 @@ SETTINGS: tuple[Setting, ...] = (
         "(default: yes)",
         default=_default(True),
         convert=_yes_or_no,
+        show=_show_yes_or_no,
         is_batch=True,
     ),
     Setting(
@@ -335,6 +369,7 @@ SETTINGS: tuple[Setting, ...] = (
         "(default: the site's)",
         default=_default(None),
         convert=parse_memory,
+        show=show_memory,
         is_batch=True,
     ),
     Setting(
@@ -343,6 +378,7 @@ SETTINGS: tuple[Setting, ...] = (
         help="ask for TIME for steps without a ToolTimeLimit, 12h or 1:30:00 (default: the site's)",
         default=_default(None),
         convert=parse_time,
+        show=show_time,
         is_batch=True,
     ),
     Setting(
@@ -359,6 +395,7 @@ SETTINGS: tuple[Setting, ...] = (
         help="submit at most N jobs a second (default: 10)",
         default=_default(10.0),
         convert=parse_rate,
+        show=show_number,
         is_batch=True,
     ),
     Setting(
@@ -376,6 +413,7 @@ SETTINGS: tuple[Setting, ...] = (
         "has --udss-batch-cores, -memory and -walltime)",
         default=_default(False),
         convert=_yes_or_no,
+        show=_show_yes_or_no,
         is_flag=True,
         is_batch=True,
     ),
@@ -419,6 +457,7 @@ SETTINGS: tuple[Setting, ...] = (
         "times as much (default: 1, do not)",
         default=_default(1.0),
         convert=parse_factor,
+        show=show_number,
         is_batch=True,
     ),
 )

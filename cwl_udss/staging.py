@@ -36,7 +36,7 @@ def work_directory(parent: Path) -> Iterator[Path]:
     parent.mkdir(parents=True, exist_ok=True)
     remove_abandoned(parent, patience=0)
     path = parent / presence_name()
-    with presence(path.with_name(path.name + _OWNER)):
+    with presence(path.with_name(path.name + _OWNER), path):
         path.mkdir(mode=0o700)
         try:
             yield path

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from commands import COMMANDS, Command
 
+from cwl_udss.commands.doctor import Finding, describe
 from cwl_udss.runtimes.probe import bundled_bubblewrap
 
 DEBIAN = "docker.io/library/debian:stable-slim"
@@ -203,6 +204,38 @@ def test_doctor(run_command: Command) -> None:
     assert done.returncode == 0, done.stdout
     for subject in ("versions", "cwltool command", "sandbox", "JavaScript", "store"):
         assert f"ok    {subject}: " in done.stdout
+
+
+def test_doctor_shows_what_is_set_and_by_what(run_command: Command, tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text('batch_memory = "4096M"\nlibrary = ["/one", "/two"]')
+    done = run_command(
+        *("cwl-udss", "doctor", "--udss-batch-walltime", "5400", "--udss-store", "store"),
+        CWL_UDSS_CONFIG=str(tmp_path / "config.toml"),
+        CWL_UDSS_BATCH_JOBS="200",
+    )
+    lines = [line.strip() for line in done.stdout.splitlines()]
+    first = lines.index("ok    settings:            all are at their defaults but")
+    assert lines[first + 1 : first + 7] == [
+        f"store = {tmp_path}/store (--udss-store)",
+        f"library = /one:/two ({tmp_path}/config.toml)",
+        f"batch_memory = 4G ({tmp_path}/config.toml)",
+        "batch_walltime = 1:30:00 (--udss-batch-walltime)",
+        "batch_jobs = 200 ($CWL_UDSS_BATCH_JOBS)",
+        next(line for line in lines if " sandbox:" in line),
+    ]
+
+
+def test_doctor_says_first_what_there_is_to_be_done() -> None:
+    findings = [
+        Finding(subject="one", text="well"),
+        Finding(subject="another", text="slow", advice="do this"),
+        Finding(subject="third", text="wrong", well=False),
+    ]
+    assert list(describe(findings)) == [
+        "FAIL  third:   wrong",
+        "note  another: slow: do this",
+        "ok    one:     well",
+    ]
 
 
 def test_doctor_names_what_is_wrong(run_command: Command, tmp_path: Path) -> None:

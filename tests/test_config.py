@@ -5,12 +5,17 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cwl_udss.config import add_options, load_settings
 from cwl_udss.errors import SettingsError
-from cwl_udss.settings import Settings
+from cwl_udss.images.formats import Compression, ImageFormat
+from cwl_udss.quantities import show_memory, show_number, show_size, show_time
+from cwl_udss.settings import SETTINGS, Setting, Settings
 
 
 @pytest.fixture
@@ -92,3 +97,38 @@ def test_a_bad_file_is_named_with_what_is_wrong(home: Path, content: str, messag
 def test_a_chosen_file_that_is_not_there(home: Path) -> None:
     with pytest.raises(SettingsError, match="nowhere"):
         load(home, CWL_UDSS_CONFIG="/nowhere.toml")
+
+
+WORDS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)
+PATHS = WORDS.map(lambda text: Path("/", text.replace(":", "")))
+POSITIVE = st.integers(min_value=1)
+# Of each setting all values that it may have; of those left out, texts.
+VALUES: dict[str, st.SearchStrategy[Any]] = {
+    **dict.fromkeys(("store", "scratch", "trace", "runs"), PATHS),
+    "library": st.lists(PATHS.filter(lambda path: path != Path("/")), min_size=1).map(tuple),
+    **dict.fromkeys(("offline", "keep_layers", "batch_select", "pilot"), st.booleans()),
+    "format": st.sampled_from([None, *ImageFormat]),
+    "compression": st.sampled_from(Compression),
+    "batch": st.sampled_from(["pbs", "slurm", "lsf", "local"]),
+    "batch_options": st.lists(WORDS).map(tuple),
+    **dict.fromkeys(("scratch_images", "batch_memory", "batch_walltime"), st.integers(0, 1 << 50)),
+    "retries": st.integers(min_value=0),
+    **dict.fromkeys(("batch_cores", "batch_jobs", "batch_group"), POSITIVE),
+    **dict.fromkeys(("pilot_nodes", "pilot_allocations", "pilot_cores"), POSITIVE),
+    "batch_rate": st.floats(0, 1000, exclude_min=True),
+    "retry_scale": st.floats(1, 100),
+}
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=[setting.name for setting in SETTINGS])
+@given(data=st.data())
+def test_a_value_is_shown_as_it_may_be_given(setting: Setting, data: st.DataObject) -> None:
+    value = data.draw(VALUES.get(setting.name, WORDS))
+    assert setting.convert(setting.show(value)) == value
+
+
+def test_amounts_are_shown_as_people_write_them() -> None:
+    assert [show_size(size) for size in (0, 1000, 1 << 10, 20 << 30)] == ["0", "1000", "1K", "20G"]
+    assert [show_memory(size) for size in (0, 512, 4096)] == ["0M", "512M", "4G"]
+    assert [show_time(time) for time in (90, 5400, 43200)] == ["0:01:30", "1:30:00", "12h"]
+    assert [show_number(number) for number in (10.0, 0.5)] == ["10", "0.5"]

@@ -42,6 +42,14 @@ def test_a_copy_is_not_the_original(tree: Path) -> None:
     assert (tree / "copy").stat().st_mode & 0o777 == 0o750
 
 
+def test_a_copy_by_a_python_built_for_an_old_c_library(
+    tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(os, "copy_file_range", raising=False)
+    copies.copy2(str(tree / "sub/file"), str(tree / "copy"))
+    assert (tree / "copy").read_text() == "content"
+
+
 def test_a_large_file_and_one_without_a_size(tmp_path: Path) -> None:
     (tmp_path / "large").write_bytes(os.urandom(3 << 20))
     copies.copy(str(tmp_path / "large"), str(tmp_path / "copy"))
@@ -64,7 +72,7 @@ def test_a_failure_is_not_taken_for_an_impossibility(
     def fail(*arguments: object) -> int:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(os, "copy_file_range", fail)
+    monkeypatch.setattr(os, "copy_file_range", fail, raising=False)
     with pytest.raises(OSError, match=os.strerror(number)):
         copies.copy(str(tree / "sub/file"), str(tree / "copy"))
 

@@ -65,6 +65,16 @@ def without_version(text: str) -> list[str]:
 def test_version_names_both(run_command: Command) -> None:
     done = run_command("cwltool", "--version")
     assert re.fullmatch(r".*cwltool 3\.\S+ with cwl-udss 0\.\S+\n", done.stdout)
+    for command in (("cwl-udss", "--version"), ("cwltool", "--udss", "--version")):
+        assert re.fullmatch(r"cwl-udss 0\.\S+ with cwltool 3\.\S+\n", run_command(*command).stdout)
+
+
+def test_each_is_called_by_its_own_version_in_logs(run_command: Command, tmp_path: Path) -> None:
+    tool = write_tool(tmp_path / "tool.cwl", "true")
+    run = run_command("cwltool", "--udss", tool)
+    pull = run_command("cwl-udss", "images", "pull", tool)
+    for log in (run.stderr, pull.stderr):
+        assert re.search(r"^(INFO )?cwl-udss 0\.\S+ with cwltool 3\.\S+ ", plain(log))
 
 
 def test_help_has_our_options_beside_cwltools(run_command: Command) -> None:

@@ -46,6 +46,17 @@ def test_a_work_directory_is_gone_afterwards_whatever_is_in_it(tmp_path: Path) -
     assert os.listdir(tmp_path / "work") == []
 
 
+def test_a_tree_is_removed_whose_directories_are_all_closed(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    (tmp_path / "a/b/c").mkdir(parents=True)
+    (tmp_path / "a/b/file").touch()
+    for path in ("a/b/c", "a/b", "a"):
+        (tmp_path / path).chmod(0)
+    remove_tree(tmp_path / "a")
+    assert os.listdir(tmp_path) == []
+    assert tmp_path.stat().st_mode & 0o777 == 0o755  # that one is somebody else's
+
+
 def test_two_work_directories_of_a_process_differ(tmp_path: Path) -> None:
     with work_directory(tmp_path) as one, work_directory(tmp_path) as two:
         assert one != two
@@ -110,6 +121,27 @@ def test_the_work_of_another_machine_goes_only_after_watching(
         removed = remove_abandoned(tmp_path, patience=1)
         assert [f".{dead.pid}." in path.name for path in removed] == [True]
         assert mine.exists()
+
+
+INTERRUPTED = """
+import sys
+from pathlib import Path
+from cwl_udss import staging
+def interrupted(path):
+    raise KeyboardInterrupt
+staging.remove_tree = interrupted
+with staging.work_directory(Path(sys.argv[1])) as path:
+    (path / "layer").mkdir()
+"""
+
+
+def test_what_an_interrupt_has_kept_from_being_removed_goes_later(tmp_path: Path) -> None:
+    """Ctrl-C, typed twice."""
+    process = [sys.executable, "-c", INTERRUPTED, str(tmp_path)]
+    subprocess.run(process, stderr=subprocess.DEVNULL, check=False)
+    assert len(os.listdir(tmp_path)) == 2
+    remove_abandoned(tmp_path, patience=0)
+    assert os.listdir(tmp_path) == []
 
 
 def elsewhere(parent: Path) -> None:

@@ -28,6 +28,7 @@ from cwl_udss.containment_suite.surroundings import problems, surroundings
 from cwl_udss.images.pull import Images
 from cwl_udss.resources import available_resources
 from cwl_udss.runtimes.probe import find_bubblewrap
+from cwl_udss.scratch import temporary_directory
 from cwl_udss.settings import Settings
 from cwl_udss.steps.shared import open_store
 
@@ -90,11 +91,13 @@ def _run_all(settings: Settings, environment: Mapping[str, str]) -> list[Outcome
     variables = {**environment, "CWL_UDSS_STORE": str(settings.store)}
     if settings.bwrap:
         variables["CWL_UDSS_BWRAP"] = settings.bwrap
+    if settings.scratch:
+        variables["CWL_UDSS_SCRATCH"] = str(settings.scratch)
     with (
-        tempfile.TemporaryDirectory(prefix="cwl-udss-containment-") as name,
+        temporary_directory(settings.scratch, environment) as directory,
         as_file(files("cwl_udss.containment_suite")) as installed,
     ):
-        suite = Path(name) / "suite"
+        suite = directory / "suite"
         shutil.copytree(installed, suite)
         tests = YAML(typ="safe").load((suite / _TESTS).read_text(encoding="utf-8"))
         with (

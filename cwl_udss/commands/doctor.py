@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import platform
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -17,7 +18,7 @@ import cwl_udss
 from cwl_udss.batch.examination import examine_node
 from cwl_udss.engine.batch_run import batch_client
 from cwl_udss.engine.installation import Command, installed_command, other_command
-from cwl_udss.errors import UdssError
+from cwl_udss.errors import StoreError, UdssError
 from cwl_udss.filesystem import Abilities, Filesystem, look_at, try_abilities
 from cwl_udss.images.formats import ImageFormat
 from cwl_udss.images.manifest import this_platform
@@ -27,12 +28,13 @@ from cwl_udss.images.store import Store
 from cwl_udss.javascript import SandboxedNode
 from cwl_udss.resources import available_resources
 from cwl_udss.runtimes.probe import find_bubblewrap
-from cwl_udss.scratch import local_directories
-from cwl_udss.settings import Settings
+from cwl_udss.scratch import local_directories, temporary_directory
+from cwl_udss.settings import DEFAULT, SETTINGS, Settings
 from cwl_udss.steps.shared import open_store
 
 _FEW_BYTES = 2 << 30
 _FEW_INODES = 20_000
+_STATES = ("FAIL", "note", "ok")
 _KEPT_AS = {ImageFormat.DIRECTORY: "directories", ImageFormat.SQUASHFS: "single SquashFS files"}
 
 
@@ -55,10 +57,18 @@ class Finding:
 def print_examination(settings: Settings, environment: Mapping[str, str], home: Path) -> int:
     """Print all findings. Returns the exit code: 0 if all is well."""
     findings = list(examine(settings, environment, home))
-    for finding in findings:
-        advice = f": {finding.advice}" if finding.advice else ""
-        print(f"{finding.state:4}  {finding.subject}: {finding.text}{advice}")
+    print("\n".join(describe(findings)))
     return 0 if all(finding.well for finding in findings) else 1
+
+
+def describe(findings: Sequence[Finding]) -> Iterator[str]:
+    """Yield what is printed: first what there is to be done, in columns."""
+    width = max(len(finding.subject) for finding in findings) + 1
+    for finding in sorted(findings, key=lambda finding: _STATES.index(finding.state)):
+        advice = f": {finding.advice}" if finding.advice else ""
+        first, *others = f"{finding.text}{advice}".split("\n")
+        yield f"{finding.state:4}  {finding.subject + ':':{width}} {first}"
+        yield from (f"{'':{width + 6}} {line}" for line in others)
 
 
 def print_node_examination(settings: Settings, environment: Mapping[str, str]) -> int:
@@ -120,13 +130,15 @@ def examine_programs(settings: Settings, environment: Mapping[str, str]) -> Iter
 
 def examine_filesystems(settings: Settings, environment: Mapping[str, str]) -> Iterator[Finding]:
     """Look at the filesystems that a run writes to."""
-    scratch = local_directories(settings.scratch, environment)
     places = [
         ("store's filesystem", settings.store, _store_advice),
         ("output directory", Path.cwd(), _output_advice),
-        ("temporary directory", Path(environment.get("TMPDIR") or "/tmp"), _scratch_advice),  # noqa: S108
-        *(("scratch", path, _scratch_advice) for path in scratch[:1]),
     ]
+    try:
+        scratch = local_directories(settings.scratch, environment)
+        places += [("scratch", path, _scratch_advice) for path in scratch[:1]]
+    except StoreError as error:
+        yield Finding(subject="scratch", text=str(error), well=False)
     for subject, path, advise in places:
         try:
             found = look_at(path)
@@ -224,20 +236,19 @@ def _command() -> str:
 
 
 def _settings(settings: Settings) -> str:
-    return ", ".join(
-        f"{name} = {_shown(getattr(settings, name))} ({origin})"
-        for name, origin in settings.origins.items()
-    )
+    given = [
+        f"{setting.name} = {setting.show(getattr(settings, setting.name))} ({origin})"
+        for setting in SETTINGS
+        if (origin := settings.origins[setting.name]) != DEFAULT
+    ]
+    if not given:
+        return "all are at their defaults"
+    return "\n".join(("all are at their defaults but", *map(_printable, given)))
 
 
-def _shown(value: object) -> str:
-    if value is None:
-        return "(chosen)"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, tuple):
-        return ":".join(map(str, value)) or "none"
-    return decimal(value) if isinstance(value, int) else str(getattr(value, "value", value))
+def _printable(line: str) -> str:
+    """A value may have line breaks and control codes."""
+    return "".join(c if c.isprintable() else " " for c in line)
 
 
 def _sandbox(settings: Settings, environment: Mapping[str, str]) -> str:
@@ -247,7 +258,8 @@ def _sandbox(settings: Settings, environment: Mapping[str, str]) -> str:
 
 def _javascript(settings: Settings, environment: Mapping[str, str]) -> str:
     runtime = find_bubblewrap(settings.bwrap, environment.get("PATH"))
-    return SandboxedNode(lambda: runtime).examine()
+    temporary = functools.partial(temporary_directory, settings.scratch, environment)
+    return SandboxedNode(lambda: runtime, temporary).examine()
 
 
 def _store(settings: Settings) -> str:

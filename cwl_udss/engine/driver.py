@@ -26,7 +26,7 @@ from cwltool.context import LoadingContext, RuntimeContext
 from cwltool.errors import WorkflowException
 from cwltool.executors import JobExecutor, SingleJobExecutor
 from cwltool.process import Process
-from cwltool.utils import DEFAULT_TMP_PREFIX, versionstring
+from cwltool.utils import versionstring
 from schema_salad.exceptions import ValidationException
 
 import cwl_udss
@@ -34,6 +34,12 @@ from cwl_udss.config import add_options, load_settings
 from cwl_udss.engine.failures import plain_words, tell_plainly
 from cwl_udss.engine.job import SandboxedJob
 from cwl_udss.engine.loaders import use_late_loaders
+from cwl_udss.engine.places import (
+    choose_places,
+    given_prefixes,
+    keep_left_outputs,
+    place_steps,
+)
 from cwl_udss.engine.remote_inputs import RemoteInputs, remote_inputs
 from cwl_udss.engine.scatter import pace_scatters, straighten_cwltool
 from cwl_udss.engine.schema_cache import keep_schemas
@@ -52,13 +58,14 @@ from cwl_udss.images.pull import When
 from cwl_udss.javascript import SandboxedNode
 from cwl_udss.report.trace import note_since_start, tracing
 from cwl_udss.resources import Resources, available_resources
-from cwl_udss.sandbox import INPUT_DIRECTORY, OUTPUT_DIRECTORY
-from cwl_udss.scratch import local_directories, run_directory
+from cwl_udss.sandbox import INPUT_DIRECTORY, OUTPUT_DIRECTORY, SIGNAL_OFFSET
+from cwl_udss.scratch import local_directories, temporary_directory
 from cwl_udss.settings import SETTINGS, Settings
 from cwl_udss.steps.cache import StepCache, open_cache
 from cwl_udss.steps.key import Contents
 from cwl_udss.steps.shared import Steps
 from cwl_udss.user_directories import home_directory
+from cwl_udss.version import version_text
 from cwl_udss.waiting import ended_by_signals
 
 if TYPE_CHECKING:
@@ -66,10 +73,11 @@ if TYPE_CHECKING:
 
 USAGE_ERROR = 2
 INTERRUPTED = 130  # as a shell reports a process that SIGINT has ended
-# cwltool's own for a signal is its number.
+# cwltool's own for SIGTERM is its number. SIGHUP it leaves to the system.
 _EXIT_CODES: Mapping[int, int] = {
     signal.SIGTERM: int(signal.SIGTERM),
     signal.SIGINT: INTERRUPTED,
+    signal.SIGHUP: SIGNAL_OFFSET + signal.SIGHUP,
 }
 
 _ENGINE = "--udss is the container engine"
@@ -103,7 +111,7 @@ def run(arguments: list[str]) -> int:
     try:
         options, _ = extended_parser().parse_known_args(given)
         if not options.udss:
-            return int(cwltool.main.run(arguments, versionfunc=version_text))
+            return int(cwltool.main.run(arguments, versionfunc=cwltool_version_text))
         documents += _documents(options)
         if not options.debug:
             tell_plainly(documents)
@@ -113,6 +121,11 @@ def run(arguments: list[str]) -> int:
             raise
         print(f"cwltool --udss: {plain_words(error, documents)}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        if "--udss" not in given:
+            raise
+        print("cwltool: interrupted", file=sys.stderr)
+        return INTERRUPTED
 
 
 @functools.cache
@@ -142,8 +155,8 @@ def extended_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def version_text() -> str:
-    """Return what `--version` prints: cwltool's line, and ours after it."""
+def cwltool_version_text() -> str:
+    """Return what `cwltool --version` prints: cwltool's line, and ours after it."""
     return f"{versionstring()} with cwl-udss {cwl_udss.__version__}"
 
 
@@ -167,7 +180,7 @@ def _run_with_udss(arguments: list[str], options: argparse.Namespace) -> int:
         return USAGE_ERROR
     settings = load_settings(vars(options), os.environ, home_directory())
     batch = _batch_run(options, settings)
-    keeps_outputs = not options.rm_tmpdir or options.move_outputs == "leave"
+    leaves_outputs = options.move_outputs == "leave"
     # Left in this order, whatever happens: steps are stopped before their directories go.
     with contextlib.ExitStack() as stack:
         stack.enter_context(tracing(settings.trace))
@@ -177,7 +190,8 @@ def _run_with_udss(arguments: list[str], options: argparse.Namespace) -> int:
         straighten_cwltool()
         use_late_loaders(offline=settings.offline)
         keep_schemas(os.environ, home_directory())
-        set_js_engine(SandboxedNode(steps.runtime))
+        temporary = functools.partial(temporary_directory, settings.scratch, os.environ)
+        set_js_engine(SandboxedNode(steps.runtime, temporary))
         runtime_context = RuntimeContext(vars(options))
         # Where conversion has made mount points. cwltool's own choice of the first is random.
         runtime_context.docker_outdir = OUTPUT_DIRECTORY
@@ -187,6 +201,15 @@ def _run_with_udss(arguments: list[str], options: argparse.Namespace) -> int:
             cache = stack.enter_context(open_cache(Path(options.cachedir).absolute()))
             runtime_context.cachedir = None  # cwltool's own is not wanted
         contents = _contents(cache, batch)
+        if leaves_outputs:
+            keep_left_outputs()
+        places = choose_places(
+            given_prefixes(extended_parser(), given_options(arguments, os.environ)),
+            removes=options.rm_tmpdir,
+            leaves_outputs=leaves_outputs,
+            has_cache=cache is not None,
+        )
+        directories = stack.enter_context(contextlib.ExitStack())
         remote = stack.enter_context(
             remote_inputs(runtime_context, offline=settings.offline, contents=contents)
         )
@@ -198,38 +221,33 @@ def _run_with_udss(arguments: list[str], options: argparse.Namespace) -> int:
             if settings.offline:
                 steps.check_images()
             if batch is not None:
-                stack.enter_context(batch.begun(keeps_work=keeps_outputs))
+                stack.enter_context(batch.begun(keeps_work=not options.rm_tmpdir or leaves_outputs))
                 context.tmpdir_prefix = context.tmp_outdir_prefix = f"{batch.directory.work}/"
                 return
-            if _are_steps_placed_by_us(options):
-                places = local_directories(settings.scratch, os.environ) or [Path(options.outdir)]
-                run = stack.enter_context(run_directory(places, steps.needed_bytes))
-                context.tmpdir_prefix = context.tmp_outdir_prefix = f"{run}/"
-            if cache is not None and not keeps_outputs:
-                # Where results are kept by a rename, and a killed driver's are removed.
-                context.tmp_outdir_prefix = f"{cache.work}/"
+            scratch = local_directories(settings.scratch, os.environ) or [Path(options.outdir)]
+            cache_work = None if cache is None else cache.work
+            directories.enter_context(
+                place_steps(places, context, scratch, steps.needed_bytes, cache_work)
+            )
 
         executor = _executor(options, steps, batch, runtime_context)
         make_job = _make_job(steps, cache, batch, contents, executor)
         ended_by = stack.enter_context(_ending_signals())
-        stack.callback(cwltool.main._terminate_processes)
+        stack.callback(cwltool.main._terminate_processes)  # waits for ten seconds, and kills
+        stack.callback(stop_host_steps)
         stack.callback(steps.stop)
-        try:
-            code = int(
-                cwltool.main.main(
-                    arguments,
-                    versionfunc=version_text,
-                    executor=_prepared(executor, prepare, remote),
-                    loadingContext=_loading_context(options, steps, cache, make_job),
-                    runtimeContext=runtime_context,
-                )
+        code = int(
+            cwltool.main.main(
+                arguments,
+                versionfunc=version_text,
+                executor=_prepared(executor, prepare, remote),
+                loadingContext=_loading_context(options, steps, cache, make_job),
+                runtimeContext=runtime_context,
             )
-            if batch is not None:
-                batch.has_succeeded = code == 0
-            return _EXIT_CODES[ended_by[0]] if ended_by else code
-        except KeyboardInterrupt:
-            print("cwltool: interrupted", file=sys.stderr)
-            return INTERRUPTED
+        )
+        if batch is not None:
+            batch.has_succeeded = code == 0
+        return _EXIT_CODES[ended_by[0]] if ended_by else code
 
 
 def _documents(options: argparse.Namespace) -> list[str]:
@@ -272,6 +290,7 @@ def load_document(steps: Steps, document: str, overrides: str | None, *, offline
         code = cwltool.main.main(
             arguments,
             stdout=io.StringIO(),
+            versionfunc=version_text,
             loadingContext=_loading_context(options, steps, None, make_job),
         )
     except Exception as error:
@@ -305,12 +324,6 @@ def _when_to_pull(options: argparse.Namespace, settings: Settings) -> When:
     if settings.offline or not options.pull_image:
         return When.NEVER
     return When.ALWAYS if options.force_docker_pull else When.MISSING
-
-
-def _are_steps_placed_by_us(options: argparse.Namespace) -> bool:
-    """Unless the person has said where, or wants to look at what the steps leave."""
-    said = {options.tmpdir_prefix, options.tmp_outdir_prefix} != {DEFAULT_TMP_PREFIX}
-    return not said and options.rm_tmpdir and options.move_outputs != "leave"
 
 
 def _batch_run(options: argparse.Namespace, settings: Settings) -> BatchRun | None:
@@ -416,11 +429,13 @@ def _make_job(
 
 @contextlib.contextmanager
 def _ending_signals() -> Iterator[list[int]]:
-    """Have SIGTERM and SIGINT end this process, soon; give a list of those that have come."""
+    """Have these signals end this process, soon; give a list of those that have come."""
     received: list[int] = []
     signal.signal(signal.SIGTERM, functools.partial(_exit_on_signal, received))
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else nohup(1)
         signal.signal(signal.SIGINT, functools.partial(_exit_on_signal, received))
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+        signal.signal(signal.SIGHUP, functools.partial(_exit_on_signal, received))
     with ended_by_signals(_EXIT_CODES, "cwltool"):
         yield received
 

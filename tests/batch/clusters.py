@@ -43,6 +43,8 @@ class Cluster:
     """What it says when there is no such queue."""
     nodes: frozenset[str] = _NODES
     """Their names, if they are known."""
+    memory_seconds: int = 4
+    """For how long a job must hold its memory for that to be noticed."""
 
     @classmethod
     def none(cls, name: str) -> Cluster:
@@ -151,6 +153,7 @@ def _real_pbs(directory: Path, environment: Mapping[str, str]) -> Iterator[Clust
         revive_node=impossible,
         unknown_queue="Unknown queue",
         nodes=frozenset(),
+        memory_seconds=25,  # a MoM looks every ten
     )
 
 

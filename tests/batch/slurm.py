@@ -190,6 +190,13 @@ class Slurm:
             daemon.wait()
 
 
+def need_slurm() -> None:
+    """Skip a test that needs one where it cannot be."""
+    for program, package in _PROGRAMS.items():
+        if not os.access(program, os.X_OK):
+            need(f"needs the Debian package {package}")
+
+
 @contextlib.contextmanager
 def serve_slurm(
     directory: Path,
@@ -205,9 +212,7 @@ def serve_slurm(
     Partitions are "main", "short" (for a minute) and "closed" (for nobody). Settings are those of
     slurm.conf(5), and go before what is set here.
     """
-    for program, package in _PROGRAMS.items():
-        if not os.access(program, os.X_OK):
-            need(f"needs the Debian package {package}")
+    need_slurm()
     assert len(os.fsencode(directory)) <= _LONGEST_DIRECTORY, f"too long for sockets: {directory}"
     names = tuple(f"node{number}" for number in range(1, nodes + 1))
     slurm = Slurm(directory=directory, nodes=names)

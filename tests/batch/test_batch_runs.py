@@ -230,7 +230,10 @@ def test_over_its_memory(runs: Runs) -> None:
 
 
 def test_more_memory_at_the_second_try(runs: Runs) -> None:
-    script = "dd if=/dev/zero of=/dev/null bs=500M count=50"
+    # dd keeps the block that it has filled while it waits for the next, which never comes.
+    fill = "dd if=/dev/zero bs=1M count=500"
+    hold = "dd of=/dev/null bs=500M iflag=fullblock"
+    script = f"({fill}; sleep {runs.cluster.memory_seconds}) | {hold}"
     memory = {"ResourceRequirement": {"ramMin": 300}}
     tool = runs.write("tool.cwl", runs.tool(script, requirements=memory))
     done = runs.run("--udss-retries", "1", "--udss-retry-scale", "4", tool)

@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from needs import need
 from pbs_stand_in import Pbs, PbsNode, PbsTimes, serve_pbs
 
 NODES = (PbsNode(name="pbshead"), PbsNode(name="pbsnode2", ngpus=2))
@@ -261,6 +263,8 @@ def test_tables(pbs: Pbs) -> None:
 
 
 def test_the_environment_of_a_job(pbs: Pbs, tmp_path: Path) -> None:
+    if shutil.which("ps") is None:
+        need("needs the Debian package procps")
     script = (
         "env; echo $PWD; umask; stat -c %a $TMPDIR; ps -o args= -s $PPID; readlink /proc/$$/fd/1"
     )

@@ -18,7 +18,6 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from backports import zstd
 from formats import FORMATS, as_squashfs
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -40,6 +39,7 @@ from squashfs_readers import snapshot
 
 from cwl_udss.errors import InvalidImage
 from cwl_udss.images.archive import Kind, Limits, index_layer
+from cwl_udss.images.compression import zstd
 from cwl_udss.images.directory import DirectorySink
 from cwl_udss.images.merge import ensure_mount_points, merge_layers
 from cwl_udss.images.squashfs_tables import readable_by_all

@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from backports import zstd
 from layers import Entry, describe, directory, entry, file, symlink, tar
 from needs import need
 from node_images import node
 
 from cwl_udss.errors import ImageError, InvalidImage
+from cwl_udss.images.compression import zstd
 from cwl_udss.images.manifest import this_platform
 from cwl_udss.images.pull import Images, When
 from cwl_udss.images.request import ImageRequest, RequestedImages, is_path, parse_request

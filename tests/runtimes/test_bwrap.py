@@ -188,11 +188,19 @@ def test_nor_on_a_kernel_without_pidfd_open(step: Step, monkeypatch: pytest.Monk
     def refuse(process_id: int) -> int:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
 
-    monkeypatch.setattr(os, "pidfd_open", refuse)
+    monkeypatch.setattr(os, "pidfd_open", refuse, raising=False)
     assert step.run(f"({LEFT_BEHIND}) & sleep 0.1").result.ending is Ending.EXITED
     size = (step.outdir / "heart").stat().st_size
     time.sleep(0.1)
     assert (step.outdir / "heart").stat().st_size == size
+
+
+def test_a_step_of_a_python_built_for_an_old_c_library(
+    step: Step, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("memfd_create", "pidfd_open"):
+        monkeypatch.delattr(os, name, raising=False)
+    assert step.run("exit 7").result.exit_code == 7
 
 
 def test_a_step_can_be_killed_from_another_thread(step: Step) -> None:
