@@ -47,7 +47,7 @@ _EXT = FileKind(
     _to_directory("debugfs -R 'rdump / DIRECTORY' FILE, into one that is there"),
 )
 _WEB_PAGE = FileKind("a web page", _DOWNLOADED)
-_DOCUMENT = FileKind("a CWL document", "name the image, or run it with cwltool --udss")
+DOCUMENT = FileKind("a CWL document", "name the image, or run it with cwltool --udss")
 _DOCKERFILE = FileKind("a Dockerfile", "give its text as dockerFile, which builds the image")
 _DEFINITION = FileKind("a definition file (Apptainer's)", _to_directory(_APPTAINER_BUILD))
 _SCRIPT = FileKind("a script", _NO_IMAGE)
@@ -111,7 +111,7 @@ _LAUNCHED = ((0, b"hsqs"), (1080, b"\x53\xef"))
 
 _TEXTS: tuple[tuple[re.Pattern[str], FileKind], ...] = (
     (re.compile(r"\A\s*<(!doctype|html|head|body|\?xml)", re.IGNORECASE), _WEB_PAGE),
-    (re.compile(r"""\bcwlVersion["']?\s*:"""), _DOCUMENT),
+    (re.compile(r"""\bcwlVersion["']?\s*:"""), DOCUMENT),
     (re.compile(r"\A#!"), _SCRIPT),
     (re.compile(r"\A\s*(#.*\n\s*)*bootstrap\s*:", re.IGNORECASE), _DEFINITION),
     (re.compile(r"\A\s*((#|ARG\b).*\n\s*)*FROM\s", re.IGNORECASE), _DOCKERFILE),
