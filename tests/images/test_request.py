@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from layers import Entry, describe, directory, entry, file, symlink, tar
+from layers import Entry, describe, directory, entry, file, hardlink, symlink, tar
 from needs import need
 from node_images import node
 
@@ -484,6 +484,13 @@ def test_a_file_has_one_name_from_wherever_it_is_asked_for(
         assert file_name("root.tar") == file_name(f"file://{tmp_path}/{content}/root.tar")
     names = {name for image in store.images() for name in image.references}
     assert names == {str(tmp_path / content / "root.tar") for content in contents}
+
+
+def test_what_a_tar_may_not_hold_is_said_with_its_name(get: Any, tmp_path: Path) -> None:
+    (tmp_path / "root.tar").write_bytes(tar(hardlink("a", "none")))
+    message = f"{tmp_path}/root.tar: a layer has a hard link to 'none', which is no file"
+    with pytest.raises(InvalidImage, match=message):
+        get(import_="root.tar")
 
 
 @pytest.mark.parametrize("location", ["file://root.tar", "file://host/dir/root.tar"])
