@@ -8,7 +8,6 @@ import gzip
 import hashlib
 import http.server
 import json
-import lzma
 import shutil
 import subprocess
 import tarfile
@@ -28,6 +27,8 @@ from cwl_udss.images.manifest import this_platform
 from cwl_udss.images.pull import Images, When
 from cwl_udss.images.request import ImageRequest, RequestedImages, is_path, parse_request
 from cwl_udss.images.store import Store, StoredImage
+
+lzma = pytest.importorskip("lzma")
 
 LOWER = tar(directory("bin"), file("bin/tool", "old"), file("bin/gone"))
 UPPER = tar(file("bin/tool", "new"), file("bin/.wh.gone", ""))
