@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -58,10 +59,12 @@ def test_a_job_over_its_time_is_ended_when_it_is_looked_at(serve: Serve) -> None
     assert shown["comment"].endswith(" and exceeded resource walltime")
     assert isinstance(shown["session_id"], int)
     assert output(pbs, job, "o") == "begin\n"
-    used = int(shown["resources_used"]["walltime"][-2:])
-    assert used > 5
-    message = f"=>> PBS: job killed: walltime {used} exceeded limit 5\n"
-    assert message in output(pbs, job, "e")
+    said = re.search(
+        r"=>> PBS: job killed: walltime (\d+) exceeded limit 5\n", output(pbs, job, "e")
+    )
+    assert said
+    # Its end may take a while on a busy machine.
+    assert 5 < int(said[1]) <= int(shown["resources_used"]["walltime"][-2:])
 
 
 def test_a_job_with_too_much_memory_is_ended(serve: Serve) -> None:
