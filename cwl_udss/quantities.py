@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Amounts as people write them: bytes, memory, times, numbers. All raise ValueError with what would
-be right."""
+"""Amounts as people write them: bytes, memory, times, numbers. What reads them raises ValueError
+with what would be right."""
 
 from __future__ import annotations
 
 import re
 import shlex
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """Return a number of things: 1 job, 2 jobs."""
+    return f"{number} {one if number == 1 else many or f'{one}s'}"
 
 
 def parse_size(text: str) -> int:

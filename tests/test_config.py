@@ -10,6 +10,7 @@ import pytest
 
 from cwl_udss.config import add_options, load_settings
 from cwl_udss.errors import SettingsError
+from cwl_udss.quantities import counted
 from cwl_udss.settings import Settings
 
 
@@ -92,3 +93,8 @@ def test_a_bad_file_is_named_with_what_is_wrong(home: Path, content: str, messag
 def test_a_chosen_file_that_is_not_there(home: Path) -> None:
     with pytest.raises(SettingsError, match="nowhere"):
         load(home, CWL_UDSS_CONFIG="/nowhere.toml")
+
+
+def test_numbers_of_things() -> None:
+    assert [counted(number, "job") for number in (0, 1, 2)] == ["0 jobs", "1 job", "2 jobs"]
+    assert counted(2, "process", "processes") == "2 processes"
