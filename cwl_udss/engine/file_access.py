@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import MutableMapping
 from typing import Any
 
@@ -29,9 +30,10 @@ class CollectingAccess(StdFsAccess):
     `glob` patterns and `cwl.output.json` may name any path.
     """
 
-    def __init__(self, view: View, basedir: str) -> None:
+    def __init__(self, view: View, outdir: str, basedir: str) -> None:
         super().__init__(basedir)
         self._view = view
+        self._outdir = outdir
 
     def _abs(self, p: str) -> str:
         path = super()._abs(p)
@@ -42,8 +44,14 @@ class CollectingAccess(StdFsAccess):
         return path
 
     def glob(self, pattern: str) -> list[str]:
-        """Return what is there; cwltool warns of an OSError in one line, and finds nothing."""
+        """Return what is there; cwltool warns of an OSError in one line, and finds nothing.
+
+        It puts the output directory's path before patterns as it is: no part of that is one.
+        """
         try:
-            return super().glob(pattern)
+            path = self._abs(pattern)
+            literal = self._outdir if path.startswith(self._outdir) else ""
+            escaped = glob.escape(literal) + path[len(literal) :]
+            return [file_uri(self._abs(found)) for found in glob.glob(escaped)]
         except WorkflowException as error:
             raise PermissionError(str(error)) from error

@@ -389,7 +389,7 @@ class SandboxedJob(DockerCommandLineJob):
     def _collect_from(self, view: View) -> None:
         # cwltool only calls this, as with the job's class above.
         self.builder.make_fs_access = cast(
-            type[StdFsAccess], functools.partial(CollectingAccess, view)
+            type[StdFsAccess], functools.partial(CollectingAccess, view, self.outdir)
         )
 
     def _collect_and_keep(

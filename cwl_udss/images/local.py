@@ -27,6 +27,7 @@ from cwl_udss.images.manifest import (
     is_digest,
     parse_config,
 )
+from cwl_udss.quantities import counted
 
 _DOCKER_LISTING = "manifest.json"
 _OCI_LISTING = "index.json"
@@ -125,7 +126,7 @@ def _docker_image(file: ImageFile, platform: Platform) -> Source:
     check_platform(config, platform)
     if len(layer_paths) != len(config.diff_ids) or not all(map(is_digest, config.diff_ids)):
         raise InvalidImage(
-            f"{file.name} has {len(layer_paths)} layers that are not its configuration's",
+            f"{file.name} has {counted(len(layer_paths), 'layer')}, not its configuration's",
             file.remedy,
         )
     layers = dict(zip(config.diff_ids, layer_paths, strict=True))

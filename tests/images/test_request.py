@@ -210,7 +210,7 @@ def test_what_is_not_to_be_had(get: Any, tmp_path: Path, web: str) -> None:
 @pytest.mark.parametrize(
     ("listing", "message"),
     [
-        ({"Layers": ["1/layer.tar"]}, "1 layers that are not its configuration's"),
+        ({"Layers": ["1/layer.tar"]}, "1 layer, not its configuration's"),
         ({"Layers": ["2/layer.tar", "1/layer.tar"]}, "not those that its configuration names"),
         ({"Layers": ["../../etc/passwd", "2/layer.tar"]}, "lacks ../../etc/passwd"),
         ({"Config": "manifest.json"}, "configuration is malformed"),
