@@ -819,3 +819,116 @@ def test_provenance_of_a_directory_with_links(run: Callable[..., Done], tmp_path
     kept = [path for path in (tmp_path / "prov/data").rglob("*") if not path.is_dir()]
     assert not any(path.is_symlink() for path in kept)
     assert {path.read_text() for path in kept} >= {"a", "x\n"}
+
+
+OVERLAYS: dict[str, tuple[list[Any], dict[str, str]]] = {
+    "a new file": (["$(inputs.d)", {"entryname": "d/new", "entry": "new"}], {"new": "new"}),
+    "a file, which comes first": (
+        [{"entryname": "d/new", "entry": "$(inputs.f)"}, "$(inputs.d)"],
+        {"new": "f"},
+    ),
+    "a file in place of another": (
+        ["$(inputs.d)", {"entryname": "d/x", "entry": "$(inputs.f)"}],
+        {"x": "f"},
+    ),
+    "one to write to": (
+        ["$(inputs.d)", {"entryname": "d/x", "entry": "$(inputs.f)", "writable": True}],
+        {"x": "f+"},
+    ),
+    "a file in a new directory": (
+        ["$(inputs.d)", {"entryname": "d/e/s/new", "entry": "$(inputs.f)"}],
+        {"e/s/new": "f"},
+    ),
+    "in a copy": (
+        [
+            {"entryname": "d/s/new", "entry": "$(inputs.f)"},
+            {"entryname": "d/x", "entry": "new"},
+            {"entry": "$(inputs.d)", "writable": True},
+        ],
+        {"s/new": "f", "x": "new"},
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", OVERLAYS)
+def test_something_is_staged_in_a_directory_that_is_staged(
+    run: Callable[..., Done], tmp_path: Path, kind: str
+) -> None:
+    """Of the input itself nothing changes."""
+    listing, added = OVERLAYS[kind]
+    (tmp_path / "d/s").mkdir(parents=True)
+    (tmp_path / "secret").write_text("secret")
+    for name in ("f", "d/x", "d/s/y", "d/s/z"):
+        (tmp_path / name).write_text(name)
+    for name, target in (("own", "s"), ("link", tmp_path / "secret"), ("gone", "nowhere")):
+        (tmp_path / "d" / name).symlink_to(target)
+    before = tree(tmp_path / "d/s") | {"x": (tmp_path / "d/x").read_text()}
+    overlaid = tool(
+        "[ ! -w d/x ] || echo + >> d/x; cat d/own/y d/link; find -L d -type f | sort",
+        inputs={"d": "Directory", "f": "File"},
+        requirements={"InitialWorkDirRequirement": {"listing": listing}},
+        stdout="seen.txt",
+        outputs={"d": DIRECTORY, "seen": "stdout"},
+    )
+    if kind != "one to write to":
+        overlaid["baseCommand"][2] = overlaid["baseCommand"][2].partition("; ")[2]
+    document = workflow(
+        {"d": "Directory", "f": "File"},
+        {
+            "make": (overlaid, {"d": "d", "f": "f"}),
+            "use": (reader("find -L $1 -type f | wc -l", stdout="used.txt"), {"d": "make/d"}),
+        },
+        {"d": "make/d", "seen": "make/seen", "used": "use/seen"},
+        seen="File",
+        used="File",
+    )
+    job = {"d": {"class": "Directory", "path": "d"}, "f": {"class": "File", "path": "f"}}
+    expected = {"x": "d/x", "s/y": "d/s/y", "s/z": "d/s/z", "own/y": "d/s/y", **added}
+    for options in ((), ("--cachedir", "cache"), ("--cachedir", "cache")):
+        done = run(document, job, *options)
+        assert done.code == 0, done.log
+        seen_names = (tmp_path / "out/seen.txt").read_text().removeprefix("d/s/y").split()
+        assert {f"d/{name}" for name in expected} <= set(seen_names)
+        assert "d/link" not in seen_names
+        found = {name: (tmp_path / "out/d" / name).read_text().strip() for name in expected}
+        assert found == expected
+        assert int((tmp_path / "out/used.txt").read_text()) == len(seen_names)
+        assert tree(tmp_path / "d/s") | {"x": (tmp_path / "d/x").read_text()} == before
+        assert sorted(os.listdir(tmp_path / "d")) == ["gone", "link", "own", "s", "x"]
+        shutil.rmtree(tmp_path / "out")
+    assert done.log.count("result from the cache") == 2
+
+
+def test_something_is_staged_in_a_directory_that_a_step_has_made(
+    run: Callable[..., Done], tmp_path: Path
+) -> None:
+    make = tool("mkdir d o; echo x > d/x; echo o > o/x; ln -s ../o d/o; ln -s ../o/x d/link")
+    listing = ["$(inputs.d)", {"entryname": "d/new", "entry": "new"}]
+    overlaid = reader(
+        "cat d/x d/o/x d/link d/new",
+        requirements={"InitialWorkDirRequirement": {"listing": listing}},
+        outputs={"d": DIRECTORY, "seen": "stdout"},
+    )
+    document = workflow(
+        {},
+        {"make": (make, {}), "overlay": (overlaid, {"d": "make/d"})},
+        {"made": "make/d", "d": "overlay/d", "seen": "overlay/seen"},
+        seen="File",
+    )
+    done = run(document)
+    assert done.code == 0, done.log
+    assert (tmp_path / "out/seen.txt").read_text() == "x\no\no\nnew"
+    expected = {"x": "x\n", "o": "/", "o/x": "o\n", "link": "o\n"}
+    made, laid = (Path(done.outputs[name]["path"]) for name in ("made", "d"))
+    assert tree(made) == expected
+    assert tree(laid) == {**expected, "new": "new"}
+
+
+def test_nothing_can_be_staged_in_a_file(run: Callable[..., Done], tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d/x").write_text("x")
+    listing = ["$(inputs.d)", {"entryname": "d/x/y", "entry": "new"}]
+    requirements = {"InitialWorkDirRequirement": {"listing": listing}}
+    done = run(reader("ls", requirements=requirements), {"d": {"class": "Directory", "path": "d"}})
+    assert done.code == 1
+    assert f"/var/spool/cwl/d/x would be the file {tmp_path}/d/x, and a directory" in done.log

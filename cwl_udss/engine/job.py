@@ -30,6 +30,7 @@ from schema_salad.ref_resolver import uri_file_path
 from cwl_udss.container import image_command, image_environment
 from cwl_udss.engine.file_access import CollectingAccess, name_by_uri, name_whole
 from cwl_udss.engine.inputs import empty_directories, open_literals
+from cwl_udss.engine.overlays import collect_opened, open_overlaid
 from cwl_udss.errors import SandboxError, UdssError
 from cwl_udss.identity import identity_files
 from cwl_udss.images.request import ImageRequest, parse_request
@@ -134,6 +135,9 @@ class SandboxedJob(DockerCommandLineJob):
     def _setup(self, runtimeContext: RuntimeContext) -> None:
         with traced("stage", self.name), self._staging():
             super()._setup(runtimeContext)
+            if self.generatemapper is not None:
+                for opened in open_overlaid(self.generatemapper, self._steps.made.is_followed):
+                    collect_opened(self.pathmapper, opened)
 
     @contextlib.contextmanager
     def _staging(self) -> Iterator[None]:
