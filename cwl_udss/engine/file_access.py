@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import MutableMapping
 from typing import Any
 
 from cwltool.errors import WorkflowException
 from cwltool.stdfsaccess import StdFsAccess
-from schema_salad.ref_resolver import file_uri
+from schema_salad.ref_resolver import file_uri, uri_file_path
 
 from cwl_udss.outputs import View
 
@@ -22,6 +23,17 @@ def name_by_uri(entry: MutableMapping[str, Any]) -> None:
     location = str(entry.get("location", ""))
     if location.startswith("/"):
         entry["location"] = file_uri(location)
+
+
+def name_whole(outdir: str, name: str, entry: MutableMapping[str, Any]) -> None:
+    """Have an output directory that is an output as a whole called as the step knew it.
+
+    cwltool calls it as the host does, by another name in each run, under which no step that is
+    given it would be found in the cache.
+    """
+    location = str(entry.get("location", ""))
+    if location.startswith("file:") and os.path.normpath(uri_file_path(location)) == outdir:
+        entry["basename"] = name
 
 
 class CollectingAccess(StdFsAccess):
