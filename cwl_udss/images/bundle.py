@@ -9,17 +9,20 @@ NAME/rootfs.squashfs
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tarfile
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from cwl_udss.errors import ImageError, InvalidImage
+from cwl_udss.images.compression import compression_name
 from cwl_udss.images.contents import Written, write_tree
 from cwl_udss.images.convert import make_in_turn, new_root
+from cwl_udss.images.file_kinds import LONGEST_BEGINNING, identify
 from cwl_udss.images.formats import ImageFormat
 from cwl_udss.images.listing import file_digest
 from cwl_udss.images.manifest import Platform, is_digest, parse_config
@@ -28,6 +31,7 @@ from cwl_udss.images.squashfs import SquashfsSink
 from cwl_udss.images.squashfs_reader import read_squashfs
 from cwl_udss.images.store import ROOT_NAMES, Store, StoredImage
 from cwl_udss.staging import remove_tree
+from cwl_udss.system_words import system_words
 
 _ROOT = ROOT_NAMES[ImageFormat.SQUASHFS]
 _CONFIG = "config.json"
@@ -35,30 +39,45 @@ _FACTS = "image.json"
 
 
 def export_images(
-    images: Mapping[str, StoredImage], platform: Platform, store: Store, target: Path
+    images: Iterable[tuple[StoredImage, Collection[str]]],
+    platform: Platform,
+    store: Store,
+    target: Path,
 ) -> None:
-    """Write images, by the names that they are to have, to a file. Raises StoreError."""
-    named: defaultdict[str, list[str]] = defaultdict(list)
-    for name, image in images.items():
-        named[image.digest].append(name)
+    """Write images, each with the names that it is to have, to a file. Raises ImageError and
+    StoreError."""
+    named: defaultdict[str, set[str]] = defaultdict(set)
+    distinct = {}
+    for image, names in images:
+        distinct[image.digest] = image
+        named[image.digest].update(names)
+    if os.path.isdir(target):
+        raise ImageError(f"{target} is a directory", "name a file in it")
     with store.work() as work:
         made = work / "bundle.tar"
         with tarfile.open(made, "x", format=tarfile.PAX_FORMAT) as archive:
-            for number, names in enumerate(named.values()):
-                image = images[names[0]]
+            for number, image in enumerate(distinct.values()):
                 with store.use(image):
-                    facts = {"names": names, "platform": str(platform)}
+                    facts = {"names": sorted(named[image.digest]), "platform": str(platform)}
                     _add(archive, facts, image, work / str(number), store)
-        shutil.move(made, target)
+        try:
+            shutil.move(made, target)
+        except OSError as error:
+            raise ImageError(
+                f"the images cannot be written: {system_words(error)}", "name another place"
+            ) from error
 
 
 def import_images(bundle: Path, store: Store) -> Iterator[StoredImage]:
     """Put the images of a bundle into the store; gives each. Raises ImageError or StoreError."""
+    count = 0
     try:
+        _check_tar(bundle)
         with tarfile.open(bundle) as archive:
             for member in archive.getmembers():
                 if member.isfile() and member.name.endswith(f"/{_FACTS}"):
                     yield _import(archive, member.name.rpartition("/")[0], store)
+                    count += 1
     except (InvalidImage, tarfile.TarError, KeyError, ValueError, TypeError, EOFError) as error:
         raise ImageError(
             f"{bundle} is no whole bundle of images ({error})", "export the images again"
@@ -67,6 +86,24 @@ def import_images(bundle: Path, store: Store) -> Iterator[StoredImage]:
         raise ImageError(
             f"{bundle} cannot be read: {error.strerror}", "look at its path"
         ) from error
+    if not count:
+        raise ImageError(
+            f"{bundle} holds nothing that `cwl-udss images export` has written",
+            "what others have written is an image by its path: cwl-udss images pull ./FILE",
+        )
+
+
+def _check_tar(bundle: Path) -> None:
+    """Say what a file is that is something else."""
+    with bundle.open("rb") as stream:
+        beginning = stream.read(LONGEST_BEGINNING)
+    may_be_one = compression_name(beginning) or beginning[257:262] == b"ustar"
+    kind = None if may_be_one else identify(beginning)
+    if kind is not None or not beginning:
+        raise ImageError(
+            f"{bundle} is {kind.name if kind and beginning else 'empty'}, and no bundle of images",
+            "give what `cwl-udss images export` has written",
+        )
 
 
 def _add(
@@ -113,7 +150,7 @@ def _import(archive: tarfile.TarFile, place: str, store: Store) -> StoredImage:
             store.publish(made, digest, document, written)
 
     names = [str(name) for name in facts["names"]]
-    image = make_in_turn(digest, store, make, ", ".join(names))
+    image = make_in_turn(digest, store, make, ", ".join(names) or digest)
     os, architecture, *variant = str(facts["platform"]).split("/")
     platform = Platform(os=os, architecture=architecture, variant="".join(variant))
     for name in names:

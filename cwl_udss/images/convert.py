@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cwl_udss.errors import DamagedImage, ImageError, InvalidImage
-from cwl_udss.images.archive import LayerIndex, Member, NoTar, index_layer
+from cwl_udss.images.archive import LayerIndex, Member, index_layer
 from cwl_udss.images.contents import Sink
 from cwl_udss.images.directory import DirectorySink
 from cwl_udss.images.formats import ImageFormat
@@ -123,9 +123,12 @@ def _explained(source: Source) -> Iterator[None]:
     """Say of which image a layer is, and what to do about where it has come from."""
     try:
         yield
-    except (DamagedImage, NoTar) as error:
+    except InvalidImage as error:
+        problem = (
+            error.problem if source.name in error.problem else f"{source.name}: {error.problem}"
+        )
         advice = source.remedy if isinstance(error, DamagedImage) else error.advice
-        raise InvalidImage(f"{source.name}: {error.problem}", advice) from error
+        raise InvalidImage(problem, advice) from error
 
 
 def _read_layers(

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from cwl_udss.images.compression import compression_name
+
 LONGEST_BEGINNING = (1 << 16) + 72
 """How many bytes decide: btrfs has its superblock, with its magic in it, at 64 KiB."""
 
@@ -23,6 +25,8 @@ class FileKind(NamedTuple):
     """With its article: "a SIF image (Apptainer's)"."""
     advice: str
     """What to do instead of giving it as an image."""
+    is_packed: bool = False
+    """As a tar may be."""
 
 
 def _to_directory(command: str) -> str:
@@ -47,9 +51,10 @@ _EXT = FileKind(
     _to_directory("debugfs -R 'rdump / DIRECTORY' FILE, into one that is there"),
 )
 _WEB_PAGE = FileKind("a web page", _DOWNLOADED)
-_DOCUMENT = FileKind("a CWL document", "name the image, or run it with cwltool --udss")
+DOCUMENT = FileKind("a CWL document", "name the image, or run it with cwltool --udss")
 _DOCKERFILE = FileKind("a Dockerfile", "give its text as dockerFile, which builds the image")
 _DEFINITION = FileKind("a definition file (Apptainer's)", _to_directory(_APPTAINER_BUILD))
+_ENCRYPTED = FileKind("an encrypted file", "decrypt it first")
 _SCRIPT = FileKind("a script", _NO_IMAGE)
 _JSON = FileKind("JSON", _NO_IMAGE)
 _TEXT = FileKind("a text", _NO_IMAGE)
@@ -66,11 +71,6 @@ _KINDS: tuple[tuple[int, bytes, FileKind], ...] = (
     (0, b"LZIP", FileKind("packed with lzip", _unpacked("lzip -d FILE"))),
     (0, b"\x89LZO\0\r\n\x1a\n", FileKind("packed with lzop", _unpacked("lzop -d FILE"))),
     (0, b"\x1f\x9d", FileKind("packed with compress", _unpacked("gzip -d FILE"))),
-    # What is packed with these twice.
-    (0, b"\x1f\x8b", FileKind("packed with gzip", _unpacked("gzip -d FILE"))),
-    (0, b"\x28\xb5\x2f\xfd", FileKind("packed with zstd", _unpacked("zstd -d FILE"))),
-    (0, b"\xfd7zXZ\0", FileKind("packed with xz", _unpacked("xz -d FILE"))),
-    (0, b"BZh", FileKind("packed with bzip2", _unpacked("bzip2 -d FILE"))),
     (0, b"7z\xbc\xaf\x27\x1c", FileKind("a 7z file", _unpacked("7z x FILE"))),
     (0, b"Rar!\x1a\x07", FileKind("a rar file", _unpacked("unrar x FILE"))),
     (0, b"070701", FileKind("a cpio archive", _unpacked("cpio -id < FILE"))),
@@ -93,7 +93,23 @@ _KINDS: tuple[tuple[int, bytes, FileKind], ...] = (
         ),
     ),
     (0, b"KDMV", FileKind("a disk of a virtual machine (VMDK)", _DISK)),
+    (
+        0,
+        b"<<< Oracle VM VirtualBox Disk Image",
+        FileKind("a disk of a virtual machine (VDI)", _DISK),
+    ),
+    (0, b"conectix", FileKind("a disk of a virtual machine (VHD)", _DISK)),
+    (0, b"vhdxfile", FileKind("a disk of a virtual machine (VHDX)", _DISK)),
     (0, b"XFSB", FileKind("an XFS filesystem", _DISK)),
+    (0, b"\x45\x3d\xcd\x28", FileKind("a cramfs filesystem", _DISK)),
+    (
+        0,
+        b"DWARFS",
+        FileKind("a DwarFS filesystem", _to_directory("dwarfsextract -i FILE -o DIRECTORY")),
+    ),
+    (0, b"-----BEGIN PGP MESSAGE", _ENCRYPTED),
+    (0, b"age-encryption.org/", _ENCRYPTED),
+    (0, b"Salted__", _ENCRYPTED),
     (1024, b"\xe2\xe1\xf5\xe0", _EROFS),
     (1080, b"\x53\xef", _EXT),
     (
@@ -111,7 +127,7 @@ _LAUNCHED = ((0, b"hsqs"), (1080, b"\x53\xef"))
 
 _TEXTS: tuple[tuple[re.Pattern[str], FileKind], ...] = (
     (re.compile(r"\A\s*<(!doctype|html|head|body|\?xml)", re.IGNORECASE), _WEB_PAGE),
-    (re.compile(r"""\bcwlVersion["']?\s*:"""), _DOCUMENT),
+    (re.compile(r"""\bcwlVersion["']?\s*:"""), DOCUMENT),
     (re.compile(r"\A#!"), _SCRIPT),
     (re.compile(r"\A\s*(#.*\n\s*)*bootstrap\s*:", re.IGNORECASE), _DEFINITION),
     (re.compile(r"\A\s*((#|ARG\b).*\n\s*)*FROM\s", re.IGNORECASE), _DOCKERFILE),
@@ -131,6 +147,9 @@ def identify(beginning: bytes) -> FileKind | None:
         launched = beginning.partition(b"\n")[2]
         if any(launched.startswith(magic, offset) for offset, magic in _LAUNCHED):
             return _SINGULARITY_2
+    packing = compression_name(beginning)
+    if packing:
+        return FileKind(f"packed with {packing}", _unpacked(f"{packing} -d FILE"), is_packed=True)
     return _text(beginning[:_TEXT_BYTES])
 
 

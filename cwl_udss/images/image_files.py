@@ -152,7 +152,7 @@ def open_tar(path: Path, name: str, work: Path) -> TarFile:
         )
     members = {_normal(member.path.decode("utf-8", "replace")): member for member in index.members}
     found = plain if packing else path
-    if not members:
+    if members.keys() <= {""}:
         what = "a tar with nothing in it" if found.stat().st_size else "empty"
         raise InvalidImage(f"{name} is {what}", "make or copy it again")
     return TarFile(name=name, path=found, index=index, members=members)
@@ -161,6 +161,11 @@ def open_tar(path: Path, name: str, work: Path) -> TarFile:
 def _no_tar(error: NoTar, name: str, packing: str) -> InvalidImage:
     if error.kind is None:
         return InvalidImage(f"{name} is no tar", "an image is a tar, an OCI layout or a directory")
+    if packing and error.kind.is_packed:
+        return InvalidImage(
+            f"{name} is {error.kind.name}, and that with {packing}",
+            f"unpack it once: {packing} -dc FILE > OTHER",
+        )
     undone = f", in {packing}, which is to be undone first" if packing else ""
     return InvalidImage(f"{name} is {error.kind.name}{undone}", error.kind.advice)
 

@@ -27,6 +27,7 @@ from cwl_udss.images.manifest import (
     is_digest,
     parse_config,
 )
+from cwl_udss.images.schema1 import signed_payload
 from cwl_udss.quantities import counted
 
 _DOCKER_LISTING = "manifest.json"
@@ -159,7 +160,7 @@ def _oci_image(file: ImageFile, platform: Platform) -> Source:
 def _transport_image(file: ImageFile, platform: Platform) -> Source:
     """The manifest as a registry had it, and blobs by their bare digests. What a list names (after
     `skopeo copy --all`) is beside it."""
-    document = _content(file, _DOCKER_LISTING)
+    document = signed_payload(_content(file, _DOCKER_LISTING))
     documents = Documents(
         manifest=lambda digest: _checked_content(
             file, f"{_transport_path(digest)}.manifest.json", digest

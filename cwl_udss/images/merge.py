@@ -109,7 +109,7 @@ class _Merger:
         components = _components(member.path)
         if not components:
             if member.kind is not Kind.DIRECTORY:
-                raise _invalid(member.path, "the root is not a directory")
+                raise _invalid(member.path, "a root that is no directory")
             self._update(self.root, member)
             return
         *parents, name = components

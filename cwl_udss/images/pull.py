@@ -61,6 +61,10 @@ class Images:
             self._gotten[text] = image or self._pull(text, when)
             return self._gotten[text]
 
+    def gotten(self) -> Mapping[str, StoredImage]:
+        """Return what was asked for until now, by its names."""
+        return dict(self._gotten)
+
     def find_name(self, text: str) -> StoredImage | None:
         """Return the image that a name stands for from the store, None if it is not there. A name
         that a dockerImageId has given comes first, as with Docker."""

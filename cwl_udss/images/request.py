@@ -29,6 +29,7 @@ _ENDINGS = (
     *(".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.lzma", ".tar.zst"),
     *(".tzst", ".tar.lz4", ".zip", ".ext3", ".ext4", ".iso", ".oci"),
 )
+_DOTS = (".", "..")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +145,8 @@ class RequestedImages:
         if image is not None:
             return image
         # A bare word is a name, even where a file is called so.
-        path = _local_path(name, request.base) if "/" in name else None
+        is_location = "/" in name or name in _DOTS
+        path = _local_path(name, request.base) if is_location else None
         if path is None or not path.exists():
             return self._known(name)
         if path.is_dir():
@@ -163,7 +165,7 @@ class RequestedImages:
     def _from_file(self, kind: str, location: str, base: Path) -> StoredImage:
         """An image in a file or at a URL; neither is read again while it is the same."""
         path = _local_path(location, base)
-        name = location if path is None else str(path)
+        name = location if path is None else os.path.realpath(path)
         try:
             # What is at a URL now nobody knows without asking: as with a tag, what was there holds.
             facts = () if path is None else (_stamp(path),)
@@ -187,31 +189,45 @@ class RequestedImages:
 
         with self._store.work() as work:
             file = path or download(location, work / "download")
-            source = read_image_file(kind, file, name, self._platform, work)
+            source = read_image_file(kind, file, str(path or name), self._platform, work)
             image = convert_in_turn(source, self._store)
         self._store.remember(name, self._platform, image.digest, stamp)
         return image
 
 
+def file_name(text: str) -> str:
+    """Return what the store calls an image that is at a path, wherever the person is; another name
+    as it is. Raises ImageError."""
+    path = _local_path(text, Path()) if is_path(text) else None
+    return os.path.realpath(path) if path is not None and path.exists() else text
+
+
 def _local_path(location: str, base: Path) -> Path | None:
-    """The path that a location means, None for a URL of another machine."""
+    """The path that a location means, None for a URL of another machine. Raises ImageError."""
     parts = urlsplit(location)
     if parts.scheme in ("http", "https"):
         return None
-    path = Path(unquote(parts.path)) if parts.scheme == "file" else Path(location)
+    path = Path(location)
+    if parts.scheme == "file":
+        if parts.netloc not in ("", "localhost"):  # RFC 8089, 2
+            raise ImageError(
+                f"{location} is a file of the machine {parts.netloc}",
+                "write file:/// and an absolute path, or the path alone",
+            )
+        path = Path(unquote(parts.path))
     # Relative to the document; else to where the person is, as with cwltool.
-    return base / path if (base / path).exists() else path.absolute()
+    return (base / path if (base / path).exists() else path).absolute()
 
 
 def is_path(text: str) -> bool:
     """Say whether a text can only be meant as a file's or directory's path, not as an image's name.
     Names of images may have slashes and dots in them, too."""
-    if "://" in text:
-        return text.startswith("file://")
-    if text.startswith(("/", "./", "../", "~")) or "#" in text or text in (".", ".."):
+    if "://" in text or text.startswith("file:/"):
+        return text.startswith("file:/")
+    if text.startswith(("/", "./", "../", "~")) or text.endswith("/") or "#" in text:
         return True
     has_tag_or_digest = "@" in text or ":" in text.rpartition("/")[2]
-    return not has_tag_or_digest and text.lower().endswith(_ENDINGS)
+    return text in _DOTS or (not has_tag_or_digest and text.lower().endswith(_ENDINGS))
 
 
 def _no_file(text: str) -> ImageError:

@@ -74,9 +74,12 @@ class Steps:
         return open_store(self._settings)
 
     @cached_property
+    def _images(self) -> Images:
+        return Images(self._store, self._environment, self._home)
+
+    @cached_property
     def _requested(self) -> RequestedImages:
-        images = Images(self._store, self._environment, self._home)
-        return RequestedImages(images, self._store, self._node, self.runtime, self._when)
+        return RequestedImages(self._images, self._store, self._node, self.runtime, self._when)
 
     @cached_property
     def _node(self) -> NodeImages:
@@ -102,6 +105,10 @@ class Steps:
     def image(self, request: ImageRequest) -> StoredImage:
         """Return an image, made if need be. Raises ImageError, StoreError or SandboxError."""
         return self._requested.get(request)
+
+    def pulled(self) -> Mapping[str, StoredImage]:
+        """Return the images that were asked for by reference until now, by other images, too."""
+        return self._images.gotten()
 
     def expect(self, request: ImageRequest | None, needed_bytes: int) -> None:
         """Note what a tool is going to need."""

@@ -68,7 +68,7 @@ def make_image(path: Path, layer: Path, format: ImageFormat) -> tuple[Store, Sto
 def carry(path: Path, source: Store, image: StoredImage, target: Store) -> StoredImage:
     bundle = path / f"{source.path.name}.bundle"
     if not bundle.exists():
-        export_images({NAME: image}, this_platform(), source, bundle)
+        export_images([(image, {NAME})], this_platform(), source, bundle)
     (carried,) = import_images(bundle, target)
     return carried
 
@@ -118,7 +118,7 @@ def test_a_bundle_in_which_something_is_another(tmp_path: Path, layer_file: Path
     source, image = make_image(tmp_path, layer_file, ImageFormat.DIRECTORY)
     target = Store(tmp_path / "target", format=ImageFormat.DIRECTORY)
     bundle = tmp_path / "bundle"
-    export_images({NAME: image}, this_platform(), source, bundle)
+    export_images([(image, {NAME})], this_platform(), source, bundle)
     content = bytearray(bundle.read_bytes())
     with tarfile.open(bundle) as archive:
         start = archive.getmember("0/rootfs.squashfs").offset_data

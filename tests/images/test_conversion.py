@@ -255,8 +255,8 @@ BAD = {
     "whiteout of the directory": ([tar(file("etc/.wh..", ""))], "whiteout"),
     "whiteout of the parent": ([tar(file("etc/.wh...", ""))], "whiteout"),
     "whiteout that leaves the root": ([tar(file("../../.wh.etc", ""))], "leaves the image"),
-    "root that is a symlink": ([tar(symlink("./", "/etc"))], "root is not a directory"),
-    "root that is a device": ([tar(entry("./", tarfile.CHRTYPE))], "root is not a directory"),
+    "root that is a symlink": ([tar(symlink("./", "/etc"))], "root that is no directory"),
+    "root that is a device": ([tar(entry("./", tarfile.CHRTYPE))], "root that is no directory"),
     "name too long": ([tar(file("n" * 256))], "no file system can hold"),
     "name too long, of a parent": ([tar(file("n" * 256 + "/a"))], "no file system can hold"),
     "name too long, in a link": (

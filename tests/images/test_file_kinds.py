@@ -48,6 +48,13 @@ LAUNCH = b"#!/usr/bin/env run-singularity\n"
         (at(510, b"\x55\xaaEFI PART"), "a disk with partitions"),
         (b"\xeb\x3c" + at(508, b"\x55\xaa"), "a disk, or the beginning of one"),
         (b"QFI\xfb\0\0\0\3", "a disk of a virtual machine (qcow2)"),
+        (b"<<< Oracle VM VirtualBox Disk Image >>>\n", "a disk of a virtual machine (VDI)"),
+        (b"conectix\0\0\0\2", "a disk of a virtual machine (VHD)"),
+        (b"vhdxfile\0", "a disk of a virtual machine (VHDX)"),
+        (b"\x45\x3d\xcd\x28\0", "a cramfs filesystem"),
+        (b"DWARFS\2\5", "a DwarFS filesystem"),
+        (b"-----BEGIN PGP MESSAGE-----\n\nhQEM", "an encrypted file"),
+        (b"Salted__\1\2\3", "an encrypted file"),
         (b"LUKS\xba\xbe\0\2", "an encrypted disk (LUKS)"),
         (b"PK\x03\x04\x14", "a zip file"),
         (b"\x04\x22\x4d\x18\x64", "packed with lz4"),
@@ -120,6 +127,10 @@ def test_what_others_make(tmp_path: Path, command: tuple[str, ...], name: str) -
     assert "damaged" not in str(raised.value)
 
 
+def lzma_alone(content: bytes) -> bytes:
+    return lzma.compress(content, lzma.FORMAT_ALONE)
+
+
 def zipped(content: bytes, tmp_path: Path) -> bytes:
     with zipfile.ZipFile(tmp_path / "zip", "w") as archive:
         archive.writestr("root.tar", content)
@@ -133,8 +144,16 @@ def test_what_is_in_a_packed_file_is_named(tmp_path: Path) -> None:
         open_tar(tmp_path / "image", "image", tmp_path)
     (tmp_path / "twice").mkdir()
     (tmp_path / "image").write_bytes(bz2.compress(gzip.compress(tar(file("a")))))
-    with pytest.raises(InvalidImage, match="image is packed with gzip, in bzip2"):
+    message = "image is packed with gzip, and that with bzip2: unpack it once: bzip2 -dc FILE >"
+    with pytest.raises(InvalidImage, match=message):
         open_tar(tmp_path / "image", "image", tmp_path / "twice")
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress, lzma_alone])
+def test_what_is_packed_twice(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
+    (tmp_path / "image").write_bytes(gzip.compress(pack(tar(file("a")))))
+    with pytest.raises(InvalidImage, match=r"packed with .*, and that with gzip"):
+        open_tar(tmp_path / "image", "image", tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -165,6 +184,7 @@ HUGE = tar(file("a", "x" * 3000))
         (HUGE + b"junk", "image has something behind the end"),
         (b"\x01\x02noise" * 500, "image is no tar: an image is a tar"),
         (tar(), "image is a tar with nothing in it"),
+        (tar(directory("./")), "image is a tar with nothing in it"),
         (gzip.compress(b"", mtime=0), "image is empty"),
     ],
 )
@@ -173,10 +193,6 @@ def test_what_is_damaged_or_nothing(tmp_path: Path, content: bytes, message: str
     with pytest.raises(InvalidImage, match=message) as raised:
         open_tar(tmp_path / "image", "image", tmp_path)
     assert "push" not in str(raised.value)
-
-
-def lzma_alone(content: bytes) -> bytes:
-    return lzma.compress(content, lzma.FORMAT_ALONE)
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress, bz2.compress, lzma.compress, lzma_alone])

@@ -8,6 +8,7 @@ import gzip
 import hashlib
 import http.server
 import json
+import os
 import shutil
 import subprocess
 import tarfile
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from layers import Entry, describe, directory, entry, file, symlink, tar
+from layers import Entry, describe, directory, entry, file, hardlink, symlink, tar
 from needs import need
 from node_images import node
 
@@ -25,7 +26,13 @@ from cwl_udss.errors import ImageError, InvalidImage
 from cwl_udss.images.compression import zstd
 from cwl_udss.images.manifest import this_platform
 from cwl_udss.images.pull import Images, When
-from cwl_udss.images.request import ImageRequest, RequestedImages, is_path, parse_request
+from cwl_udss.images.request import (
+    ImageRequest,
+    RequestedImages,
+    file_name,
+    is_path,
+    parse_request,
+)
 from cwl_udss.images.store import Store, StoredImage
 
 lzma = pytest.importorskip("lzma")
@@ -97,14 +104,14 @@ def store(tmp_path: Path) -> Store:
 def get(store: Store, tmp_path: Path) -> Callable[..., StoredImage]:
     """Ask as a new run does."""
 
-    def get(when: When = When.MISSING, **fields: str) -> StoredImage:
+    def get(when: When = When.MISSING, base: Path = tmp_path, **fields: str) -> StoredImage:
         environment = {"CONTAINERS_REGISTRIES_CONF_DIR": str(tmp_path / "none")}
         images = Images(store, environment, tmp_path)
 
         def no_runtime() -> Any:
             raise AssertionError("nothing is built here")
 
-        request = ImageRequest(**fields, base=tmp_path)
+        request = ImageRequest(**fields, base=base)
         return RequestedImages(images, store, node(store), no_runtime, when).get(request)
 
     return get
@@ -433,7 +440,8 @@ def test_a_damaged_layer_in_an_archive_was_not_pushed(get: Any, tmp_path: Path) 
     "text",
     [
         *("/x/y", "./x", "../x", "~/x", ".", "file:///x", "wf.cwl", "dir/wf.cwl", "wf.cwl#main"),
-        *("a/b.tar", "x.TAR.GZ", "image.sif", "quay.io/no-such/wf.cwl", "x#y"),
+        *("a/b.tar", "x.TAR.GZ", "image.sif", "quay.io/no-such/wf.cwl", "x#y", "lay/", "a:1/"),
+        *("..", "file:/x", "file://host/x"),
     ],
 )
 def test_what_can_only_be_a_path(text: str) -> None:
@@ -445,7 +453,7 @@ def test_what_can_only_be_a_path(text: str) -> None:
     [
         *("busybox", "busybox:1.36", "foo/bar:1", "localhost:5000/a/b", "quay.io/a/b:1.tar"),
         *("a/b.tar:1", f"x.sif@sha256:{'0' * 64}", "docker.io/library/cwl", "a/tar", "sha256:abc"),
-        *("https://example.org/wf.cwl", "docker://busybox"),
+        *("https://example.org/wf.cwl", "docker://busybox", "file:1"),
     ],
 )
 def test_what_may_be_the_name_of_an_image(text: str) -> None:
@@ -459,6 +467,37 @@ def test_a_mistyped_path_is_not_asked_for_at_a_registry(get: Any, tmp_path: Path
     (tmp_path / "image.tar").write_bytes(docker_archive())
     image = get(load="image.tar", image_id="named.tar")
     assert get(image_id="named.tar").digest == image.digest
+
+
+def test_a_file_has_one_name_from_wherever_it_is_asked_for(
+    get: Any, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two files of one relative path may have the same size and time."""
+    contents = ("first", "other")
+    for content in contents:
+        (tmp_path / content).mkdir()
+        (tmp_path / content / "root.tar").write_bytes(tar(file("name", content)))
+        os.utime(tmp_path / content / "root.tar", (1e9, 1e9))
+    for content in contents:
+        monkeypatch.chdir(tmp_path / content)
+        image = get(image_id="./root.tar", base=Path())
+        assert (image.path / "name").read_text() == content
+        assert file_name("root.tar") == file_name(f"file://{tmp_path}/{content}/root.tar")
+    names = {name for image in store.images() for name in image.references}
+    assert names == {str(tmp_path / content / "root.tar") for content in contents}
+
+
+def test_what_a_tar_may_not_hold_is_said_with_its_name(get: Any, tmp_path: Path) -> None:
+    (tmp_path / "root.tar").write_bytes(tar(hardlink("a", "none")))
+    message = f"{tmp_path}/root.tar: a layer has a hard link to 'none', which is no file"
+    with pytest.raises(InvalidImage, match=message):
+        get(import_="root.tar")
+
+
+@pytest.mark.parametrize("location", ["file://root.tar", "file://host/dir/root.tar"])
+def test_a_file_of_another_machine(get: Any, location: str) -> None:
+    with pytest.raises(ImageError, match=r"is a file of the machine .*: write file:///"):
+        get(image_id=location)
 
 
 def test_requirements() -> None:
