@@ -255,6 +255,7 @@ def test_deleted_by_an_operator(runs: Runs) -> None:
     _, error = process.communicate(timeout=100)
     assert process.returncode == 1
     assert f"was deleted from {runs.cluster.title}" in error
+    assert ".:" not in error
 
 
 def test_a_refusal_is_in_the_batch_systems_own_words(runs: Runs) -> None:
