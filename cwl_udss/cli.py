@@ -58,7 +58,7 @@ def run(arguments: list[str]) -> int:
     logging.getLogger("cwl_udss").setLevel(logging.INFO)
     logging.getLogger("cwl_udss.steps.shared").setLevel(logging.WARNING)  # only of use in long logs
     command: Callable[[argparse.Namespace, Settings], int] = options.command
-    if command is _step:  # it forks, and a batch system ends it
+    if getattr(options, "job", False):  # a batch system ends it
         return _run_command(command, options)
     with ended_by_signals({signal.SIGINT: _EXIT_INTERRUPTED}, "cwl-udss"):
         return _run_command(command, options)

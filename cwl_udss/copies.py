@@ -11,7 +11,7 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from cwl_udss.filesystem import FICLONE
@@ -49,9 +49,10 @@ def copytree(
     *,
     symlinks: bool = False,
     copy: Callable[[str, str], object] = copy2,
+    ignore: Callable[[str, list[str]], Collection[str]] | None = None,
 ) -> str:
     """Copy a directory, its files by `copy` (shutil.copytree)."""
-    return shutil.copytree(source, target, symlinks=symlinks, copy_function=copy)
+    return shutil.copytree(source, target, symlinks=symlinks, ignore=ignore, copy_function=copy)
 
 
 def move(source: str, target: str) -> str:

@@ -22,6 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cwl_udss.quantities import counted
 from cwl_udss.waiting import told
 
 if TYPE_CHECKING:
@@ -202,7 +203,12 @@ def living(paths: Collection[Path], patience: float = LEASE_SECONDS) -> set[Path
         elif is_gone is None and (stamp := _stamp(path)) is not None:
             watched[path] = stamp
     give_up = time.monotonic() + patience
-    with told(lambda: f"for signs of life of {len(watched)} processes of other machines"):
+
+    def what() -> str:
+        number = counted(len(watched), "process", "processes")
+        return f"for signs of life of {number} of other machines"
+
+    with told(what):
         while patience and watched and time.monotonic() < give_up:
             time.sleep(min(REFRESH_SECONDS / 4, patience))
             for path, stamp in list(watched.items()):

@@ -10,6 +10,11 @@ import re
 import shlex
 
 
+def counted(number: int, one: str, many: str = "") -> str:
+    """Return a number of things: 1 job, 2 jobs."""
+    return f"{number} {one if number == 1 else many or f'{one}s'}"
+
+
 def parse_size(text: str) -> int:
     """Return the bytes that a text such as 20G means."""
     match = re.fullmatch(r"(\d+)\s*([KMGT]?)i?B?", text, re.IGNORECASE)

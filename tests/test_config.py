@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from cwl_udss.config import add_options, load_settings
 from cwl_udss.errors import SettingsError
 from cwl_udss.images.formats import Compression, ImageFormat
-from cwl_udss.quantities import show_memory, show_number, show_size, show_time
+from cwl_udss.quantities import counted, show_memory, show_number, show_size, show_time
 from cwl_udss.settings import SETTINGS, Setting, Settings
 
 
@@ -132,3 +132,8 @@ def test_amounts_are_shown_as_people_write_them() -> None:
     assert [show_memory(size) for size in (0, 512, 4096)] == ["0M", "512M", "4G"]
     assert [show_time(time) for time in (90, 5400, 43200)] == ["0:01:30", "1:30:00", "12h"]
     assert [show_number(number) for number in (10.0, 0.5)] == ["10", "0.5"]
+
+
+def test_numbers_of_things() -> None:
+    assert [counted(number, "job") for number in (0, 1, 2)] == ["0 jobs", "1 job", "2 jobs"]
+    assert counted(2, "process", "processes") == "2 processes"

@@ -13,6 +13,8 @@ from cwl_udss.links import copy_directory, links_out, make_whole
 from cwl_udss.sandbox import Bind
 from cwl_udss.steps.made import MadeDirectories
 
+SEEN = "/var/lib/cwl/stg0/d"
+
 
 @pytest.fixture
 def top(tmp_path: Path) -> Path:
@@ -88,7 +90,7 @@ def test_a_directory_is_made_whole(
 
 
 def binds(made: MadeDirectories, directory: Path) -> list[Bind]:
-    return list(made.binds(str(directory), "/var/lib/cwl/stg0/d"))
+    return list(made.binds(str(directory), SEEN))
 
 
 def test_what_links_of_a_made_directory_lead_to_is_shown_in_their_place(top: Path) -> None:
@@ -112,19 +114,19 @@ def test_links_that_a_step_makes_in_what_it_changes_are_removed(top: Path) -> No
     made.remember(str(top / "d"))
     (top / "d/sub/x").unlink()
     link(top, d__sub__x="/etc/passwd", d__new="/etc/hosts", d__own2="own")
-    assert sorted(line.partition(":")[0] for line in made.check(str(top / "d"))) == [
+    assert sorted(line.partition(":")[0] for line in made.check(str(top / "d"), SEEN)) == [
         f"{top}/d/new",
         f"{top}/d/sub/x",
     ]
     changed = [bind for bind in before if not bind.destination.endswith("sub/x")]
     assert binds(made, top / "d") == changed
-    assert made.check(str(top / "d/own")) == []
+    assert made.check(str(top / "d/own"), f"{SEEN}/own") == []
 
 
 def test_a_persons_own_directory_is_not_trusted_nor_changed(top: Path, tmp_path: Path) -> None:
     link(top, d__x="../o/x")
     made = MadeDirectories()
-    assert made.check(str(top / "d")) == []
+    assert made.check(str(top / "d"), SEEN) == []
     made.add(str(top))
     assert binds(made, top / "d") == []
     assert (top / "d/x").is_symlink()

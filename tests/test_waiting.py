@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import logging
+import os
 import signal
 import socket
 import subprocess
@@ -17,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from commands import COMMANDS
 
@@ -42,6 +45,7 @@ sys.argv[0] = sys.argv.pop(1)
 cli.cwltool() if sys.argv[0] == "cwltool" else cli.main()
 """
 LONGEST_END_SECONDS = 5.0
+PTRACE_SEIZE = 0x4206  # linux/ptrace.h
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,6 +145,48 @@ def credential_helper(place: Place) -> list[str]:
     return ["cwltool", "--udss", place.tool(place.registries())]
 
 
+def silent_document(place: Place) -> list[str]:
+    return ["cwltool", "--udss", f"http://{place.address}/tool.cwl"]
+
+
+def slow_disk(place: Place) -> list[str]:
+    place.own_store()
+    slow = (
+        "import time\n"
+        "from cwl_udss.images.store import Store\n"
+        "Store.publish = lambda *arguments: time.sleep(30)\n"
+    )
+    (place.directory / "sitecustomize.py").write_text(slow)
+    place.environment["PYTHONPATH"] = str(place.directory)
+    return ["cwltool", "--udss", place.tool()]
+
+
+def stuck_process(place: Place) -> list[str]:
+    """A process that has been killed, and has not ended: as in a filesystem that hangs, one that is
+    traced by somebody who does not ask (ptrace(2))."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    is_over = threading.Event()
+    failures = []
+
+    def trace() -> None:
+        while not (found := sleeping("84")):
+            if is_over.wait(0.01):
+                return
+        if libc.ptrace(PTRACE_SEIZE, found[0].pid, None, None):
+            failures.append(os.strerror(ctypes.get_errno()))
+        is_over.wait()
+
+    def finish() -> None:
+        is_over.set()
+        thread.join()
+        assert not failures
+
+    thread = threading.Thread(target=trace)
+    thread.start()
+    place.cleanup.callback(finish)
+    return ["cwltool", "--udss", place.tool(baseCommand=["sh", "-c", "sleep 84 & sleep 2"])]
+
+
 def endless_javascript(place: Place) -> list[str]:
     javascript = {"InlineJavascriptRequirement": {}}
     tool = place.tool(requirements=javascript, arguments=["${ for (;;) {} }"])
@@ -165,6 +211,12 @@ def submission(place: Place) -> list[str]:
 
 def query(place: Place) -> list[str]:
     return [*batch_system(place, squeue="exec sleep 30", scancel="exec sleep 30"), place.tool()]
+
+
+def sleeping(seconds: str) -> list[psutil.Process]:
+    processes = psutil.process_iter(["cmdline"])
+    command = ["sleep", seconds]
+    return [process for process in processes if (process.info["cmdline"] or [])[-2:] == command]
 
 
 def submission_rate(place: Place) -> list[str]:
@@ -232,6 +284,14 @@ WAITS = {
     "a credential helper": Wait(
         begin=credential_helper, sentence="for docker-credential-slow to say who you are"
     ),
+    "a document": Wait(
+        begin=silent_document, sentence="for an answer to http://127.0.0.1:PORT/tool.cwl"
+    ),
+    "an image being made": Wait(
+        begin=slow_disk, sentence=f"until {IMAGE} is made: 1.0 MB of its layers were read"
+    ),
+    "an image being written": Wait(begin=slow_disk, sentence=f"until {IMAGE} is on the disk"),
+    "a process that does not end": Wait(begin=stuck_process, sentence="and its children to end"),
     "JavaScript": Wait(begin=endless_javascript, sentence="for a JavaScript expression"),
     "JavaScript, interrupted": Wait(
         begin=endless_javascript,
@@ -239,7 +299,7 @@ WAITS = {
         number=signal.SIGINT,
         code=130,
     ),
-    "a job": Wait(begin=held_job, sentence="for 1 jobs of Slurm: 1 waiting (PENDING, JobHeldUser)"),
+    "a job": Wait(begin=held_job, sentence="for 1 job of Slurm: 1 waiting (PENDING, JobHeldUser)"),
     "a submission": Wait(begin=submission, sentence="for an answer of sbatch"),
     "a query": Wait(begin=query, sentence="for an answer of squeue"),
     "the next submission": Wait(begin=submission_rate, sentence="for its turn: "),
@@ -248,7 +308,7 @@ WAITS = {
     ),
     "an allocation": Wait(
         begin=held_allocation,
-        sentence="for 1 steps in allocations of Slurm: 1 waiting (PENDING, JobHeldUser)",
+        sentence="for 1 step in allocations of Slurm: 1 waiting (PENDING, JobHeldUser)",
     ),
     "workers": Wait(begin=silent_workers, sentence="whose workers have not called yet"),
     "the interchange": Wait(begin=slow_interchange, sentence="for Parsl's interchange to start"),

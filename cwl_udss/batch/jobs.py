@@ -165,8 +165,8 @@ class BatchSteps:
             _await_outputs(entry, outcome.result)
             return FinishedStep(directory=entry.path, result=outcome.result)
         last = last_line(entry.log)
-        said = f" Its log ends with: {last}" if last and outcome.kind is Kind.LOST else ""
-        raise BatchError(f"step {_step_name(entry)} {outcome.message}.{said}", f"see {entry.path}")
+        said = f"; its log ends with: {last}" if last and outcome.kind is Kind.LOST else ""
+        raise BatchError(f"step {_step_name(entry)} {outcome.message}{said}", f"see {entry.path}")
 
     def _earlier(
         self, name: str, key: str, wish: Wish, is_success: Callable[[int], bool]

@@ -26,6 +26,7 @@ from cwl_udss.images.node import NodeImages
 from cwl_udss.images.registries import load_registries
 from cwl_udss.images.store import Store
 from cwl_udss.javascript import SandboxedNode
+from cwl_udss.quantities import counted
 from cwl_udss.resources import available_resources
 from cwl_udss.runtimes.probe import find_bubblewrap
 from cwl_udss.scratch import local_directories, temporary_directory
@@ -268,7 +269,7 @@ def _store(settings: Settings) -> str:
         free = shutil.disk_usage(settings.store).free
     images = store.images()
     size = decimal(sum(image.size for image in images))
-    return f"{settings.store}: {len(images)} images, {size}; {decimal(free)} free"
+    return f"{settings.store}: {counted(len(images), 'image')}, {size}; {decimal(free)} free"
 
 
 def _registries(environment: Mapping[str, str], home: Path) -> str:
@@ -278,4 +279,5 @@ def _registries(environment: Mapping[str, str], home: Path) -> str:
 
 def _resources(environment: Mapping[str, str]) -> str:
     resources = available_resources(environment)
-    return f"{resources.cores} cores and {resources.ram} MiB of memory for steps side by side"
+    cores = counted(resources.cores, "core")
+    return f"{cores} and {resources.ram} MiB of memory for steps side by side"

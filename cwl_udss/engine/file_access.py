@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import glob
+import os
 from collections.abc import MutableMapping
 from typing import Any
 
 from cwltool.errors import WorkflowException
 from cwltool.stdfsaccess import StdFsAccess
-from schema_salad.ref_resolver import file_uri
+from schema_salad.ref_resolver import file_uri, uri_file_path
 
 from cwl_udss.outputs import View
 
@@ -23,15 +25,27 @@ def name_by_uri(entry: MutableMapping[str, Any]) -> None:
         entry["location"] = file_uri(location)
 
 
+def name_whole(outdir: str, name: str, entry: MutableMapping[str, Any]) -> None:
+    """Have an output directory that is an output as a whole called as the step knew it.
+
+    cwltool calls it as the host does, by another name in each run, under which no step that is
+    given it would be found in the cache.
+    """
+    location = str(entry.get("location", ""))
+    if location.startswith("file:") and os.path.normpath(uri_file_path(location)) == outdir:
+        entry["basename"] = name
+
+
 class CollectingAccess(StdFsAccess):
     """What cwltool reads outputs through: shows the output directory and the inputs, no more.
 
     `glob` patterns and `cwl.output.json` may name any path.
     """
 
-    def __init__(self, view: View, basedir: str) -> None:
+    def __init__(self, view: View, outdir: str, basedir: str) -> None:
         super().__init__(basedir)
         self._view = view
+        self._outdir = outdir
 
     def _abs(self, p: str) -> str:
         path = super()._abs(p)
@@ -42,8 +56,14 @@ class CollectingAccess(StdFsAccess):
         return path
 
     def glob(self, pattern: str) -> list[str]:
-        """Return what is there; cwltool warns of an OSError in one line, and finds nothing."""
+        """Return what is there; cwltool warns of an OSError in one line, and finds nothing.
+
+        It puts the output directory's path before patterns as it is: no part of that is one.
+        """
         try:
-            return super().glob(pattern)
+            path = self._abs(pattern)
+            literal = self._outdir if path.startswith(self._outdir) else ""
+            escaped = glob.escape(literal) + path[len(literal) :]
+            return [file_uri(self._abs(found)) for found in glob.glob(escaped)]
         except WorkflowException as error:
             raise PermissionError(str(error)) from error

@@ -36,6 +36,9 @@ class NumberingPathMapper(PathMapper):
         if not separateDirs:  # cwltool has left out of these what occurs twice
             for file in referenced_files:
                 self._visit_top(file, stagedir, basedir)
+            # A directory is not copied to where something else is already.
+            by_depth = sorted(self._pathmap.items(), key=lambda item: item[1].target.count("/"))
+            self._pathmap = dict(by_depth)
 
     def setup(self, referenced_files: MutableSequence[Any], basedir: str) -> None:
         """Map all files to their targets (cwltool's hook)."""

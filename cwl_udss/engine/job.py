@@ -24,12 +24,13 @@ from cwltool.docker import DockerCommandLineJob
 from cwltool.errors import WorkflowException
 from cwltool.pathmapper import MapperEnt
 from cwltool.stdfsaccess import StdFsAccess
-from cwltool.utils import adjustFileObjs, visit_class
+from cwltool.utils import adjustFileObjs, create_tmp_dir, ensure_writable, visit_class
 from schema_salad.ref_resolver import uri_file_path
 
 from cwl_udss.container import image_command, image_environment
-from cwl_udss.engine.file_access import CollectingAccess, name_by_uri
+from cwl_udss.engine.file_access import CollectingAccess, name_by_uri, name_whole
 from cwl_udss.engine.inputs import empty_directories, open_literals
+from cwl_udss.engine.overlays import collect_opened, open_overlaid
 from cwl_udss.errors import SandboxError, UdssError
 from cwl_udss.identity import identity_files
 from cwl_udss.images.request import ImageRequest, parse_request
@@ -134,6 +135,9 @@ class SandboxedJob(DockerCommandLineJob):
     def _setup(self, runtimeContext: RuntimeContext) -> None:
         with traced("stage", self.name), self._staging():
             super()._setup(runtimeContext)
+            if self.generatemapper is not None:
+                for opened in open_overlaid(self.generatemapper, self._steps.made.is_followed):
+                    collect_opened(self.pathmapper, opened)
 
     @contextlib.contextmanager
     def _staging(self) -> Iterator[None]:
@@ -245,6 +249,23 @@ class SandboxedJob(DockerCommandLineJob):
                 cast(list[Bind], runtime).extend(binds)
         elif host_outdir_tgt:
             os.makedirs(host_outdir_tgt, exist_ok=True)
+
+    def add_writable_directory_volume(
+        self,
+        runtime: list[str],
+        volume: MapperEnt,
+        host_outdir_tgt: str | None,
+        tmpdir_prefix: str,
+    ) -> None:
+        """Add what shows a directory that is to be written to (cwltool's hook)."""
+        if volume.resolved.startswith("_:") or self.inplace_update:
+            super().add_writable_directory_volume(runtime, volume, host_outdir_tgt, tmpdir_prefix)
+            return
+        place = host_outdir_tgt or os.path.join(create_tmp_dir(tmpdir_prefix), "copy")
+        self._steps.made.copy(volume.resolved, place)
+        ensure_writable(place, include_root=True)
+        if host_outdir_tgt is None:
+            self.append_volume(runtime, place, volume.target, writable=True)
 
     @staticmethod
     def append_volume(
@@ -389,7 +410,7 @@ class SandboxedJob(DockerCommandLineJob):
     def _collect_from(self, view: View) -> None:
         # cwltool only calls this, as with the job's class above.
         self.builder.make_fs_access = cast(
-            type[StdFsAccess], functools.partial(CollectingAccess, view)
+            type[StdFsAccess], functools.partial(CollectingAccess, view, self.outdir)
         )
 
     def _collect_and_keep(
@@ -403,6 +424,8 @@ class SandboxedJob(DockerCommandLineJob):
                     f"the tool has left a cwl.output.json that is no JSON: {error}"
                 ) from error
         visit_class(outputs, ("File", "Directory"), name_by_uri)
+        name = os.path.basename(self.builder.outdir)
+        visit_class(outputs, ("Directory",), functools.partial(name_whole, outdir, name))
         if self._reuse is not None and self._is_success(exit_code):
             self._reuse.keep(Path(outdir), exit_code)
             self._open_literals()
@@ -421,7 +444,7 @@ class SandboxedJob(DockerCommandLineJob):
         if self._reuse is not None and self._reuse.outputs is not None:
             self._steps.made.add(str(self._reuse.outputs))
         for bind in self._updated(self._sandbox.binds):
-            self.report_removed(self._steps.made.check(bind.source))
+            self.report_removed(self._steps.made.check(bind.source, bind.destination))
 
     def _updated(self, binds: Collection[Bind]) -> Iterator[Bind]:
         """What the step may change in place."""

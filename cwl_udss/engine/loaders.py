@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 import requests
 from schema_salad import ref_resolver
 
+from cwl_udss.waiting import told
 from cwl_udss.web import TIMEOUTS, innermost, is_remote, without_password
 
 
@@ -63,9 +64,10 @@ class _LateSession:
     def _ask(self, method: str, url: str, keywords: dict[str, Any]) -> requests.Response:
         _servers.check(url)
         try:
-            response: requests.Response = getattr(self._session, method)(
-                url, **{"timeout": TIMEOUTS, **keywords}
-            )
+            with told(f"for an answer to {without_password(url)}"):
+                response: requests.Response = getattr(self._session, method)(
+                    url, **{"timeout": TIMEOUTS, **keywords}
+                )
         except (requests.ConnectionError, requests.Timeout) as error:
             raise _servers.failed(url, error) from error
         return response

@@ -223,7 +223,7 @@ def _copy(source: str, target: str) -> None:
         return
     _clear(target)
     if os.path.isdir(source):
-        copy_directory(source, target)
+        copy_directory(source, target, only_readable=True)
     else:
         copies.copy2(source, target)
 

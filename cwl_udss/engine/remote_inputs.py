@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
+import os
 import shutil
 import threading
 from collections import defaultdict
@@ -97,8 +98,13 @@ class RemoteAccess(StdFsAccess):
         self._inputs = inputs
 
     def open(self, fn: str, mode: str) -> IO[Any]:
-        """Open a file, downloaded if need be."""
-        return super().open(str(_got(self._inputs, fn).path) if is_remote(fn) else fn, mode)
+        """Open a file, downloaded if need be.
+
+        By a path without links: cwltool gives what it opens for --provenance a second name
+        (checksum_copy), and of a link the link itself, which leads nowhere from there.
+        """
+        path = str(_got(self._inputs, fn).path) if is_remote(fn) else self._abs(fn)
+        return super().open(os.path.realpath(path), mode)
 
     def exists(self, fn: str) -> bool:
         """Say whether a file is there, in which case it is going to be needed."""

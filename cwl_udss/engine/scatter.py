@@ -18,6 +18,7 @@ import cwltool.builder
 import cwltool.command_line_tool
 import cwltool.executors
 import cwltool.process
+import cwltool.utils
 import cwltool.workflow_job
 from cwltool.context import RuntimeContext, getdefault
 from cwltool.errors import WorkflowException
@@ -44,6 +45,7 @@ def straighten_cwltool() -> None:
             (cwltool.command_line_tool, function.__name__, function)
             for function in (revmap_file, check_valid_locations, compute_checksums)
         ),
+        (cwltool.utils, "get_listing", get_listing),  # for modules that are imported later
         (cwltool.builder, "get_listing", get_listing),
         (cwltool.command_line_tool, "get_listing", get_listing),
         (cwltool.process, "get_listing", get_listing),

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import bz2
 import itertools
-import lzma
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Protocol
 
 from isal import igzip_lib
@@ -23,6 +24,9 @@ if sys.version_info >= (3, 14):
     from compression import zstd
 else:
     from backports import zstd
+
+# A Python that was built where liblzma's headers were not has none: pyenv's, often.
+lzma = import_module("lzma") if find_spec("_lzma") else None
 
 LONGEST_MAGIC = 5
 _GZIP = b"\x1f\x8b"
@@ -45,11 +49,11 @@ _DAMAGED_ADVICE = "the image is damaged: have it made again"
 
 # bz2 raises OSError; isal's stub declares its exception as an instance.
 _DAMAGE: tuple[type[Exception], ...] = (
-    igzip_lib.IsalError,  # type: ignore[assignment]
+    igzip_lib.IsalError,  # type: ignore[arg-type]
     zstd.ZstdError,
-    lzma.LZMAError,
     OSError,
     ValueError,
+    *(() if lzma is None else (lzma.LZMAError,)),
 )
 
 
@@ -93,17 +97,27 @@ def _compression(beginning: bytes) -> tuple[Callable[[], _Decompressor], str] | 
     if beginning.startswith(_ZSTD) or beginning[1:4] == _ZSTD_SKIPPABLE:
         return _zstd_frame, "zstd"
     if beginning.startswith(_XZ):
-        return partial(lzma.LZMADecompressor, lzma.FORMAT_XZ, _MOST_MEMORY), "xz"
+        return partial(_xz, "FORMAT_XZ"), "xz"
     if beginning.startswith(_BZIP2):
         return bz2.BZ2Decompressor, "bzip2"
     # The size of the dictionary comes next: at least 4 KiB.
     if beginning.startswith(_LZMA) and any(beginning[3:LONGEST_MAGIC]):
-        return partial(lzma.LZMADecompressor, lzma.FORMAT_ALONE, _MOST_MEMORY), "lzma"
+        return partial(_xz, "FORMAT_ALONE"), "lzma"
     return None
 
 
 def _gzip_member() -> _Decompressor:
     return igzip_lib.IgzipDecompressor(igzip_lib.DECOMP_GZIP)
+
+
+def _xz(name: str) -> _Decompressor:
+    if lzma is None:
+        raise InvalidImage(
+            "it is compressed with xz, and this Python was built without the module lzma",
+            "install cwl-udss with another",
+        )
+    decompressor: _Decompressor = lzma.LZMADecompressor(getattr(lzma, name), _MOST_MEMORY)
+    return decompressor
 
 
 def _zstd_frame() -> _Decompressor:

@@ -24,6 +24,7 @@ from cwl_udss.images.squashfs import SquashfsSink
 from cwl_udss.images.store import ROOT_NAMES, Store, StoredImage
 from cwl_udss.images.tree import Tree
 from cwl_udss.leases import turn
+from cwl_udss.waiting import told
 
 _logger = logging.getLogger(__name__)
 
@@ -96,8 +97,10 @@ def convert(source: Source, store: Store) -> None:
 
             # Members are many, and not needed any more when the image is written.
             tree = _merge(source, _read_layers(distinct, chunks, sink))
-            written = sink.finish(tree)
-        store.publish(made, source.digest, source.config_document, written)
+            with told(f"until {source.name} is written"):
+                written = sink.finish(tree)
+        with told(f"until {source.name} is on the disk"):
+            store.publish(made, source.digest, source.config_document, written)
 
 
 @contextlib.contextmanager

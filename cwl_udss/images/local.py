@@ -36,6 +36,7 @@ from cwl_udss.images.manifest import (
     parse_config,
 )
 from cwl_udss.images.schema1 import signed_payload
+from cwl_udss.quantities import counted
 
 
 def read_image_file(kind: str, path: Path, name: str, platform: Platform, work: Path) -> Source:
@@ -129,7 +130,7 @@ def _docker_image(file: ImageFile, platform: Platform) -> Source:
     check_platform(config, platform)
     if len(layer_paths) != len(config.diff_ids) or not all(map(is_digest, config.diff_ids)):
         raise InvalidImage(
-            f"{file.name} has {len(layer_paths)} layers that are not its configuration's",
+            f"{file.name} has {counted(len(layer_paths), 'layer')}, not its configuration's",
             file.remedy,
         )
     layers = dict(zip(config.diff_ids, layer_paths, strict=True))

@@ -18,7 +18,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
 
 from cwl_udss import copies
 from cwl_udss.errors import SandboxError, UdssError
@@ -77,6 +76,41 @@ class _Terminated(BaseException):
     """The batch system, or a person, wants this to end."""
 
 
+class _Termination:
+    """What SIGTERM does to a job: it ends what a step is at, and no other step begins. What must
+    not be half done is finished; a batch system that means it sends SIGKILL later."""
+
+    def __init__(self) -> None:
+        self.has_come = False
+        self._is_raised = False
+
+    @contextlib.contextmanager
+    def handled(self) -> Iterator[None]:
+        """Have the signal do that, and no harm elsewhere."""
+        before = signal.signal(signal.SIGTERM, self._handle)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
+    @contextlib.contextmanager
+    def raised(self) -> Iterator[None]:
+        """Have it raise _Terminated in this block, once."""
+        self._is_raised = True
+        try:
+            if self.has_come:
+                raise _Terminated
+            yield
+        finally:
+            self._is_raised = False
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        self.has_come = True
+        if self._is_raised:
+            self._is_raised = False
+            raise _Terminated
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Run:
     """How the sandbox has ended, and what it has used."""
@@ -92,13 +126,18 @@ def run_submitted(directories: Sequence[Path]) -> int:
     """Run steps one after the other, as their job. Returns an exit code for the batch system: that
     of the last step that has not ended well, else 0."""
     code = 0
-    for directory in directories:
-        result = _run_submitted(directory)
-        if result is None:
-            continue
-        code = result.exit_code or code
-        if result.ending is StepEnding.TERMINATED:
-            break
+    termination = _Termination()
+    with termination.handled():
+        for directory in directories:
+            if termination.has_come:
+                return _EXIT_TERMINATED
+            result = _run_once(directory, os.environ, termination)
+            if result is None:
+                _logger.warning("another job has run %s", directory)
+                continue
+            if result.problem:
+                print(f"cwl-udss: {result.problem}", file=sys.stderr)
+            code = result.exit_code or code
     return code
 
 
@@ -130,32 +169,27 @@ def run_once(directory: Path, environment: Mapping[str, str]) -> StepResult | No
 
     Whatever goes wrong is in the result; raises OSError if not even that can be written.
     """
+    return _run_once(directory, environment, _Termination())
+
+
+def _run_once(
+    directory: Path, environment: Mapping[str, str], termination: _Termination
+) -> StepResult | None:
     started = _start(directory, environment)
     if started is None:
         return None
     try:
-        result = _result(directory, started, environment)
+        result = _result(directory, started, environment, termination)
     except UdssError as error:
         result = _ended_early(started, StepEnding.REFUSED, str(error))
     except OSError as error:
         result = _ended_early(started, StepEnding.REFUSED, system_words(error))
     except _Terminated:
         result = _ended_early(started, StepEnding.TERMINATED, "")
-    with _ignoring_terminated():
-        with work_directory(directory / "work") as work:
-            publish_file(directory / RESULT, to_json(result), work)
-            publish_file(directory.parent.parent / "ended" / directory.name, b"", work)
-        (directory / "work").rmdir()
-    return result
-
-
-def _run_submitted(directory: Path) -> StepResult | None:
-    with _raising_terminated():
-        result = run_once(directory, os.environ)
-    if result is None:
-        _logger.warning("another job has run %s", directory)
-    elif result.problem:
-        print(f"cwl-udss: {result.problem}", file=sys.stderr)
+    with work_directory(directory / "work") as work:
+        publish_file(directory / RESULT, to_json(result), work)
+        publish_file(directory.parent.parent / "ended" / directory.name, b"", work)
+    (directory / "work").rmdir()
     return result
 
 
@@ -184,18 +218,26 @@ def _start(directory: Path, environment: Mapping[str, str]) -> Started | None:
     return started
 
 
-def _result(directory: Path, started: Started, environment: Mapping[str, str]) -> StepResult:
+def _result(
+    directory: Path,
+    started: Started,
+    environment: Mapping[str, str],
+    termination: _Termination,
+) -> StepResult:
     spec = read_spec(directory)
     streams = _StreamPaths(
         stdin=spec.stdin,
         stdout=spec.stdout or str(directory / STDOUT),
         stderr=spec.stderr or str(directory / STDERR),
     )
-    with _work(spec, directory, environment) as work:
-        run = _run(spec, work, streams, environment)
-        with _ignoring_terminated():
-            removed = _put_outputs(spec, work / OUTPUTS, directory / OUTPUTS)
+    with contextlib.ExitStack() as stack:
+        with termination.raised():
+            work = stack.enter_context(_work(spec, directory, environment))
+            run = _run(spec, work, streams, environment)
+        removed = _put_outputs(spec, work / OUTPUTS, directory / OUTPUTS)
     ending, usage = _ENDINGS[run.result.ending], run.result.usage
+    if termination.has_come and ending is StepEnding.EXITED and run.result.exit_code:
+        ending = StepEnding.TERMINATED  # it was told to end, too, and has obeyed
     if run.memory_kills and run.result.exit_code == _KILLED:
         ending = StepEnding.OUT_OF_MEMORY
     return StepResult(
@@ -362,31 +404,3 @@ def list_outputs(directory: Path) -> dict[str, int | None]:
             size = os.lstat(path).st_size if is_file else None
             found[os.path.relpath(path, directory)] = size
     return found
-
-
-@contextlib.contextmanager
-def _raising_terminated() -> Iterator[None]:
-    """Have SIGTERM raise, so that what was begun is ended in order."""
-
-    def terminate(number: int, frame: FrameType | None) -> NoReturn:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough
-        raise _Terminated
-
-    before = signal.signal(signal.SIGTERM, terminate)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-@contextlib.contextmanager
-def _ignoring_terminated() -> Iterator[None]:
-    """Finish what must not be half done; a batch system that means it sends SIGKILL later."""
-    before = signal.getsignal(signal.SIGTERM)
-    if before not in (signal.SIG_DFL, signal.SIG_IGN):
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        if callable(before):
-            signal.signal(signal.SIGTERM, before)

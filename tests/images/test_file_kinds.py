@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import bz2
 import gzip
-import lzma
 import shutil
 import struct
 import subprocess
@@ -18,8 +17,11 @@ from layers import directory, entry, file, tar
 from needs import need
 
 from cwl_udss.errors import DamagedImage, ImageError, InvalidImage
+from cwl_udss.images.compression import decompress
 from cwl_udss.images.file_kinds import LONGEST_BEGINNING, identify
 from cwl_udss.images.image_files import open_tar
+
+lzma = pytest.importorskip("lzma")
 
 
 def at(offset: int, magic: bytes) -> bytes:
@@ -268,3 +270,9 @@ def test_names_of_long_ago_are_refused(tmp_path: Path) -> None:
 def test_what_is_neither_file_nor_directory() -> None:
     with pytest.raises(ImageError, match="/dev/null is neither a file nor a directory"):
         open_tar(Path("/dev/null"), "/dev/null", Path("/nowhere"))
+
+
+def test_a_python_without_lzma_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cwl_udss.images.compression.lzma", None)
+    with pytest.raises(ImageError, match="this Python was built without the module lzma"):
+        list(decompress([lzma.compress(b"content")]))

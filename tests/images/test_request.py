@@ -8,7 +8,6 @@ import gzip
 import hashlib
 import http.server
 import json
-import lzma
 import os
 import shutil
 import subprocess
@@ -34,6 +33,8 @@ from cwl_udss.images.request import (
     parse_request,
 )
 from cwl_udss.images.store import Store, StoredImage
+
+lzma = pytest.importorskip("lzma")
 
 LOWER = tar(directory("bin"), file("bin/tool", "old"), file("bin/gone"))
 UPPER = tar(file("bin/tool", "new"), file("bin/.wh.gone", ""))
@@ -215,7 +216,7 @@ def test_what_is_not_to_be_had(get: Any, tmp_path: Path, web: str) -> None:
 @pytest.mark.parametrize(
     ("listing", "message"),
     [
-        ({"Layers": ["1/layer.tar"]}, "1 layers that are not its configuration's"),
+        ({"Layers": ["1/layer.tar"]}, "1 layer, not its configuration's"),
         ({"Layers": ["2/layer.tar", "1/layer.tar"]}, "not those that its configuration names"),
         ({"Layers": ["../../etc/passwd", "2/layer.tar"]}, "lacks ../../etc/passwd"),
         ({"Config": "manifest.json"}, "configuration is malformed"),
