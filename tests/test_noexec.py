@@ -84,16 +84,30 @@ def test_a_file_is_mounted_or_unpacked_to_another_place(script: Script) -> None:
     assert "copying " not in done.stderr
 
 
+NOWHERE = """
+for place in /tmp /dev/shm; do
+    mount --bind $place $place
+    mount -o remount,bind,noexec,nosuid,nodev $place
+done
+unset CWL_UDSS_SCRATCH TMPDIR PBS_JOBFS SLURM_TMPDIR
+"""
+
+
 @pytest.mark.parametrize("format", ["directory", "squashfs"])
-def test_no_place_for_programs(script: Script, tmp_path: Path, format: str) -> None:
+@pytest.mark.parametrize("where", ["named", "found"])
+def test_no_place_for_programs(script: Script, tmp_path: Path, format: str, where: str) -> None:
     done = script(
-        f"PATH={COMMANDS}\n{HELLO} || echo $?; cwl-udss doctor || true",
+        f"{NOWHERE if where == 'found' else ''}PATH={COMMANDS}\n"
+        f"{HELLO} || echo $?; cwl-udss doctor || true",
         CWL_UDSS_SCRATCH=str(tmp_path / "noexec"),
         CWL_UDSS_FORMAT=format,
     )
     sentence = (
-        f"programs cannot be executed in {tmp_path}/noexec (mounted noexec), where images are to "
-        "be unpacked: name another directory of this node with --udss-scratch"
+        f"the scratch directory {tmp_path}/noexec cannot be used: it is mounted noexec, so that no "
+        "program there can be executed: name another with --udss-scratch"
+        if where == "named"
+        else "programs cannot be executed in /tmp or /dev/shm (mounted noexec), where images are "
+        "to be unpacked: name another directory of this node with --udss-scratch"
     )
     assert done.stderr.splitlines()[-1] == f"cwl-udss: {sentence}"
     assert done.stdout.startswith("1\n")

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections import defaultdict
@@ -12,12 +13,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin
 
-from cwl_udss.errors import ImageError
+from cwl_udss.errors import ImageError, InvalidReference
 from cwl_udss.images.formats import ImageFormat
 from cwl_udss.images.locations import DOTS, file_stamp, is_path, local_path, no_file
 from cwl_udss.images.manifest import ImageConfig, Platform, this_platform
 from cwl_udss.images.node import NodeImages
 from cwl_udss.images.pull import Images, When
+from cwl_udss.images.reference import parse_reference
 from cwl_udss.images.store import Store, StoredImage
 from cwl_udss.runtimes.bwrap import Bubblewrap
 
@@ -100,6 +102,7 @@ class RequestedImages:
 
     def _get(self, request: ImageRequest) -> StoredImage:
         if request.pull:
+            self._check_no_path(request.pull)
             image = self._images.get(request.pull, self._when)
         elif request.file:
             from cwl_udss.images.build import build_image
@@ -122,6 +125,18 @@ class RequestedImages:
         if request.image_id:
             self._name(image, request.image_id)
         return image
+
+    def _check_no_path(self, name: str) -> None:
+        """Raise ImageError if a path is where the name of an image must be. What names a registry
+        is no path, whatever its end."""
+        with contextlib.suppress(InvalidReference):
+            if parse_reference(name).registry:
+                return
+        if is_path(name) and self._store.find(name, self._platform) is None:
+            raise ImageError(
+                f"{name} is a path, and no name of an image (dockerPull)",
+                "a file goes into dockerLoad or dockerImport, a directory into dockerImageId",
+            )
 
     def _name(self, image: StoredImage, name: str) -> None:
         known = self._store.find(name, self._platform)

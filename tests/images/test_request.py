@@ -22,7 +22,7 @@ from layers import Entry, describe, directory, entry, file, hardlink, symlink, t
 from needs import need
 from node_images import node
 
-from cwl_udss.errors import ImageError, InvalidImage
+from cwl_udss.errors import ImageError, InvalidImage, RegistryError
 from cwl_udss.images.compression import zstd
 from cwl_udss.images.locations import file_name, is_path
 from cwl_udss.images.manifest import this_platform
@@ -513,8 +513,14 @@ def test_a_mistyped_path_is_not_asked_for_at_a_registry(get: Any, tmp_path: Path
     for name in ("./none.sif", "none.tar", "none/x.tar.gz", "/nowhere/image"):
         with pytest.raises(ImageError, match=f"there is no file {name}: look at its path"):
             get(image_id=name)
+    for name in ("./none.sif", "images/none.sif", "none.tar", "dir/"):
+        with pytest.raises(ImageError, match=f"{name} is a path, .*: a file goes into dockerLoad"):
+            get(pull=name)
+    with pytest.raises(RegistryError, match=r"127\.0\.0\.1:1 does not answer for an/image\.tar"):
+        get(pull="127.0.0.1:1/an/image.tar")
     (tmp_path / "image.tar").write_bytes(docker_archive())
     image = get(load="image.tar", image_id="named.tar")
+    assert get(pull="named.tar").digest == image.digest
     assert get(image_id="named.tar").digest == image.digest
 
 
