@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import NoReturn
 
 from cwl_udss.commands.images_arguments import add_images
-from cwl_udss.config import add_options, load_settings
 from cwl_udss.engine.pure import prefer_python_modules
 from cwl_udss.engine.start import given_options, quick_imports
 from cwl_udss.errors import UdssError
-from cwl_udss.settings import Settings
-from cwl_udss.system_words import system_words
-from cwl_udss.user_directories import home_directory
-from cwl_udss.waiting import ended_by_signals
+from cwl_udss.filesystems.system_words import system_words
+from cwl_udss.machine.user_directories import home_directory
+from cwl_udss.machine.waiting import ended_by_signals
+from cwl_udss.settings.config import add_options, load_settings
+from cwl_udss.settings.table import Settings
 
 _EXIT_FAILURE = 1
 _EXIT_INTERRUPTED = 130  # as a shell reports a process that SIGINT has ended
@@ -196,7 +196,7 @@ def _add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 
 def _run(options: argparse.Namespace, settings: Settings) -> int:
-    from cwl_udss.container import run_command
+    from cwl_udss.commands.run import run_command
 
     command = options.arguments[1:] if options.arguments[:1] == ["--"] else options.arguments
     return run_command(options.image, tuple(command), settings, os.environ, home_directory())
@@ -218,8 +218,8 @@ def _step(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def _clean(options: argparse.Namespace, settings: Settings) -> int:
-    from cwl_udss.leases import LEASE_SECONDS
-    from cwl_udss.scratch import clean
+    from cwl_udss.files.scratch import clean
+    from cwl_udss.filesystems.leases import LEASE_SECONDS
     from cwl_udss.steps.shared import open_store
 
     in_store = open_store(settings).clean(LEASE_SECONDS)

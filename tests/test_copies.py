@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from cwl_udss import copies
+from cwl_udss.files import copies
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cwl_udss.settings import SETTINGS
+from cwl_udss.settings.table import SETTINGS
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cwl_udss.filesystem import (
+from cwl_udss.filesystems.filesystem import (
     Kind,
     classify,
     find_mount,

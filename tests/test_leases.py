@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from cwl_udss.leases import living, presence, remove_dead, this_owner, turn
+from cwl_udss.filesystems.leases import living, presence, remove_dead, this_owner, turn
 
 HOLD = """
 import sys
 from pathlib import Path
-from cwl_udss.leases import presence, turn
+from cwl_udss.filesystems.leases import presence, turn
 kind, path = sys.argv[1:]
 held = presence(Path(path)) if kind == "presence" else turn(Path(path), lambda: False, "work")
 with held:
@@ -75,7 +75,7 @@ def test_who_finds_it_done_waits_no_longer(tmp_path: Path) -> None:
 def test_a_process_that_died_before_it_had_said_who_it_is_holds_up_nobody(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cwl_udss.leases.REFRESH_SECONDS", 1.0)
+    monkeypatch.setattr("cwl_udss.filesystems.leases.REFRESH_SECONDS", 1.0)
     (tmp_path / "lease").touch()
     start = time.monotonic()
     with turn(tmp_path / "lease", lambda: time.monotonic() - start > 20, "work") as is_mine:
@@ -114,7 +114,7 @@ def test_of_another_machine_only_watching_tells(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, difference: str
 ) -> None:
     """However wrong its clock is: times are compared with each other only."""
-    monkeypatch.setattr("cwl_udss.leases.REFRESH_SECONDS", 0.1)
+    monkeypatch.setattr("cwl_udss.filesystems.leases.REFRESH_SECONDS", 0.1)
     with presence(tmp_path / "living"):
         facts = {**json.loads((tmp_path / "living").read_text()), difference: "another"}
         for name in ("living", "dead"):

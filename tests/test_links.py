@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cwl_udss.links import copy_directory, links_out, make_whole
+from cwl_udss.files.links import copy_directory, links_out, make_whole
 from cwl_udss.sandbox import Bind
 from cwl_udss.steps.made import MadeDirectories
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from cwl_udss.outputs import View, confine, restore_access
 from cwl_udss.sandbox import Bind
+from cwl_udss.surroundings.outputs import View, confine, restore_access
 
 SEEN = "/var/spool/cwl"
 

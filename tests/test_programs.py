@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from cwl_udss.programs import why_not_executed
 from cwl_udss.runtimes.bwrap import Bubblewrap
 from cwl_udss.runtimes.probe import find_bubblewrap
 from cwl_udss.sandbox import Bind, Ending, RootFilesystem, Sandbox, Streams
+from cwl_udss.surroundings.programs import why_not_executed
 
 HERE = {"x86_64": 62, "aarch64": 183}.get(platform.machine(), 62)
 OTHER, OTHER_NAME = (183, "aarch64") if HERE == 62 else (62, "x86_64")

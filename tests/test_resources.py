@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cwl_udss.resources import available_resources
+from cwl_udss.machine.resources import available_resources
 
 CORES = len(os.sched_getaffinity(0))
 GIBIBYTE = 1 << 30

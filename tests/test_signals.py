@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from cwl_udss.signals import signal_words
+from cwl_udss.surroundings.signals import signal_words
 
 
 @pytest.mark.parametrize(

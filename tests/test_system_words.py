@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from cwl_udss.copies import copytree
-from cwl_udss.filesystem import user_name
-from cwl_udss.system_words import full_places, place_words, system_words
+from cwl_udss.files.copies import copytree
+from cwl_udss.filesystems.filesystem import user_name
+from cwl_udss.filesystems.system_words import full_places, place_words, system_words
 
 
 def test_whose_a_directory_is_in_which_nothing_can_be_made(tmp_path: Path) -> None:

@@ -23,23 +23,23 @@ import psutil
 import pytest
 from commands import COMMANDS
 
-from cwl_udss import waiting
 from cwl_udss.batch.backend import StepRequest
 from cwl_udss.batch.jobs import BatchSteps, Wish
 from cwl_udss.batch.poller import JobEnd
 from cwl_udss.batch.run_directory import Entry, RunDirectory
 from cwl_udss.batch.system import BatchError, Placement, Resources
+from cwl_udss.filesystems.leases import turn
 from cwl_udss.images.manifest import this_platform
 from cwl_udss.images.store import Store
-from cwl_udss.leases import turn
+from cwl_udss.machine import waiting
+from cwl_udss.machine.waiting import Telling, told, told_each
 from cwl_udss.steps.spec import NodeSettings, StepEnding, StepResult, StepSpec
-from cwl_udss.waiting import Telling, told, told_each
 
 IMAGE = "docker.io/library/busybox:1.36"
 # The programs themselves, less patient.
 IMPATIENT = """
 import sys
-from cwl_udss import cli, waiting
+from cwl_udss import cli; from cwl_udss.machine import waiting
 waiting.FIRST_SECONDS = 1.0
 sys.argv[0] = sys.argv.pop(1)
 cli.cwltool() if sys.argv[0] == "cwltool" else cli.main()
@@ -542,7 +542,7 @@ def test_only_the_wait_for_an_item_counts(caplog: pytest.LogCaptureFixture) -> N
 
 def test_a_forked_process_tells_too(tmp_path: Path) -> None:
     code = (
-        "import logging, os, time\nfrom cwl_udss import waiting\n"
+        "import logging, os, time\nfrom cwl_udss.machine import waiting\n"
         "logging.basicConfig()\nwaiting.FIRST_SECONDS = 0.2\n"
         "with waiting.told('for the child'):\n"
         "    child = os.fork()\n"
@@ -558,7 +558,7 @@ def test_a_forked_process_tells_too(tmp_path: Path) -> None:
 
 STUCK = """
 import contextlib, signal, sys, threading, time
-from cwl_udss import waiting
+from cwl_udss.machine import waiting
 signal.signal(signal.SIGTERM, lambda number, frame: None)
 waiting.END_SECONDS = 0.5
 with contextlib.ExitStack() as stack:

@@ -14,7 +14,7 @@ import pytest
 from web_server import Site, serve_site
 
 from cwl_udss.errors import DownloadError
-from cwl_udss.web import Download, download, without_password
+from cwl_udss.web.downloads import Download, download, without_password
 
 CONTENT = bytes(range(256)) * 5_000
 

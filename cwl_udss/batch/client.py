@@ -13,15 +13,8 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from typing import IO
 
-from cwl_udss.batch.system import (
-    Answer,
-    BatchError,
-    BatchSystem,
-    JobRequest,
-    JobStatus,
-    words_of,
-)
-from cwl_udss.waiting import told
+from cwl_udss.batch.system import Answer, BatchError, BatchSystem, JobRequest, JobStatus, words_of
+from cwl_udss.machine.waiting import told
 
 _logger = logging.getLogger(__name__)
 

@@ -22,10 +22,10 @@ from cwl_udss.images.manifest import this_platform
 from cwl_udss.images.pull import Images, When
 from cwl_udss.images.request import ImageRequest, file_name, is_path
 from cwl_udss.images.store import StoredImage
-from cwl_udss.settings import Settings
+from cwl_udss.machine.user_directories import home_directory
+from cwl_udss.settings.table import Settings
 from cwl_udss.steps.shared import Steps, open_store
-from cwl_udss.user_directories import home_directory
-from cwl_udss.web import is_remote
+from cwl_udss.web.downloads import is_remote
 
 _DOCUMENTS = (".cwl", ".yml", ".yaml", ".json")
 

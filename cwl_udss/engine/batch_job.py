@@ -22,7 +22,7 @@ from cwl_udss.engine.job import SandboxedJob, StreamPaths
 from cwl_udss.errors import UdssError
 from cwl_udss.images.store import StoredImage
 from cwl_udss.sandbox import TEMPORARY_DIRECTORY, RootFilesystem
-from cwl_udss.settings import Settings
+from cwl_udss.settings.table import Settings
 from cwl_udss.steps.cache import StepCache
 from cwl_udss.steps.key import Contents, Unidentified, step_key
 from cwl_udss.steps.shared import Steps

@@ -23,8 +23,8 @@ from cwl_udss.batch.pilots.pilot import check_parsl, pilot_backend
 from cwl_udss.batch.run_directory import RunDirectory, new_run_name
 from cwl_udss.batch.slurm import Slurm
 from cwl_udss.batch.system import BatchError, BatchSystem, some_of
-from cwl_udss.quantities import counted
-from cwl_udss.settings import Settings
+from cwl_udss.settings.quantities import counted
+from cwl_udss.settings.table import Settings
 
 _logger = logging.getLogger(__name__)
 

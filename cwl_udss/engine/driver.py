@@ -30,43 +30,32 @@ from cwltool.utils import versionstring
 from schema_salad.exceptions import ValidationException
 
 import cwl_udss
-from cwl_udss.config import add_options, load_settings
 from cwl_udss.engine.failures import plain_words, tell_plainly
 from cwl_udss.engine.job import SandboxedJob
 from cwl_udss.engine.loaders import use_late_loaders
-from cwl_udss.engine.places import (
-    choose_places,
-    given_prefixes,
-    keep_left_outputs,
-    place_steps,
-)
+from cwl_udss.engine.places import choose_places, given_prefixes, keep_left_outputs, place_steps
 from cwl_udss.engine.remote_inputs import RemoteInputs, remote_inputs
 from cwl_udss.engine.scatter import pace_scatters, straighten_cwltool
 from cwl_udss.engine.schema_cache import keep_schemas
 from cwl_udss.engine.start import given_options
-from cwl_udss.engine.tool import (
-    MakeJob,
-    SandboxedTool,
-    extend_cwltool,
-    make_tool,
-    stop_host_steps,
-)
+from cwl_udss.engine.tool import MakeJob, SandboxedTool, extend_cwltool, make_tool, stop_host_steps
 from cwl_udss.engine.workflow import wait_for_running_steps
 from cwl_udss.errors import ImageError, SettingsError, UdssError
 from cwl_udss.executor import BatchExecutor, ParallelExecutor
+from cwl_udss.files.scratch import local_directories, temporary_directory
 from cwl_udss.images.pull import When
-from cwl_udss.javascript import SandboxedNode
+from cwl_udss.machine.resources import Resources, available_resources
+from cwl_udss.machine.user_directories import home_directory
+from cwl_udss.machine.waiting import ended_by_signals
 from cwl_udss.report.trace import note_since_start, tracing
-from cwl_udss.resources import Resources, available_resources
 from cwl_udss.sandbox import INPUT_DIRECTORY, OUTPUT_DIRECTORY, SIGNAL_OFFSET
-from cwl_udss.scratch import local_directories, temporary_directory
-from cwl_udss.settings import SETTINGS, Settings
+from cwl_udss.settings.config import add_options, load_settings
+from cwl_udss.settings.table import SETTINGS, Settings
 from cwl_udss.steps.cache import StepCache, open_cache
 from cwl_udss.steps.key import Contents
 from cwl_udss.steps.shared import Steps
-from cwl_udss.user_directories import home_directory
+from cwl_udss.surroundings.javascript import SandboxedNode
 from cwl_udss.version import version_text
-from cwl_udss.waiting import ended_by_signals
 
 if TYPE_CHECKING:
     from cwl_udss.engine.batch_run import BatchRun

@@ -12,7 +12,7 @@ from cwltool.errors import WorkflowException
 from cwltool.stdfsaccess import StdFsAccess
 from schema_salad.ref_resolver import file_uri, uri_file_path
 
-from cwl_udss.outputs import View
+from cwl_udss.surroundings.outputs import View
 
 
 def name_by_uri(entry: MutableMapping[str, Any]) -> None:

@@ -13,7 +13,7 @@ from cwltool.errors import WorkflowException
 from cwltool.pathmapper import MapperEnt, PathMapper
 from schema_salad.ref_resolver import uri_file_path
 
-from cwl_udss.links import is_within
+from cwl_udss.files.links import is_within
 from cwl_udss.steps.reuse import open_linked
 
 

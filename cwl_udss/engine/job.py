@@ -27,32 +27,25 @@ from cwltool.stdfsaccess import StdFsAccess
 from cwltool.utils import adjustFileObjs, create_tmp_dir, ensure_writable, visit_class
 from schema_salad.ref_resolver import uri_file_path
 
-from cwl_udss.container import image_command, image_environment
+from cwl_udss.commands.run import image_command, image_environment
 from cwl_udss.engine.file_access import CollectingAccess, name_by_uri, name_whole
 from cwl_udss.engine.inputs import empty_directories, open_literals
 from cwl_udss.engine.overlays import collect_opened, open_overlaid
 from cwl_udss.errors import SandboxError, UdssError
-from cwl_udss.identity import identity_files
+from cwl_udss.filesystems.system_words import NO_ROOM, full_places, system_words
 from cwl_udss.images.request import ImageRequest, parse_request
 from cwl_udss.images.store import StoredImage
-from cwl_udss.outputs import View, confine, restore_access
-from cwl_udss.programs import why_not_executed
+from cwl_udss.machine.resources import memory_kills
 from cwl_udss.report.trace import traced
-from cwl_udss.resources import memory_kills
-from cwl_udss.sandbox import (
-    TEMPORARY_DIRECTORY,
-    Bind,
-    Ending,
-    RootFilesystem,
-    Sandbox,
-    Streams,
-)
-from cwl_udss.signals import signal_words
+from cwl_udss.sandbox import TEMPORARY_DIRECTORY, Bind, Ending, RootFilesystem, Sandbox, Streams
 from cwl_udss.steps.cache import StepCache
 from cwl_udss.steps.key import Contents, Step
 from cwl_udss.steps.reuse import StepReuse
 from cwl_udss.steps.shared import Steps
-from cwl_udss.system_words import NO_ROOM, full_places, system_words
+from cwl_udss.surroundings.identity import identity_files
+from cwl_udss.surroundings.outputs import View, confine, restore_access
+from cwl_udss.surroundings.programs import why_not_executed
+from cwl_udss.surroundings.signals import signal_words
 
 _logger = logging.getLogger(__name__)
 

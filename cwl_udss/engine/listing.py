@@ -13,7 +13,7 @@ from cwltool.stdfsaccess import StdFsAccess
 from cwltool.utils import visit_class
 from schema_salad.ref_resolver import file_uri, uri_file_path
 
-from cwl_udss.system_words import system_words
+from cwl_udss.filesystems.system_words import system_words
 
 _logger = logging.getLogger(__name__)
 

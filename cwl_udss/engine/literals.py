@@ -18,7 +18,7 @@ import cwltool.process
 from cwltool.builder import Builder
 from cwltool.stdfsaccess import StdFsAccess
 
-from cwl_udss.links import is_within
+from cwl_udss.files.links import is_within
 
 _revmap_file = cwltool.command_line_tool.revmap_file
 _check_valid_locations = cwltool.command_line_tool.check_valid_locations

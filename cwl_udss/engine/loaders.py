@@ -20,8 +20,8 @@ from urllib.parse import urlsplit
 import requests
 from schema_salad import ref_resolver
 
-from cwl_udss.waiting import told
-from cwl_udss.web import TIMEOUTS, innermost, is_remote, without_password
+from cwl_udss.machine.waiting import told
+from cwl_udss.web.downloads import TIMEOUTS, innermost, is_remote, without_password
 
 
 class LateLoader(ref_resolver.Loader):

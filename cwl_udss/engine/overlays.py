@@ -15,7 +15,7 @@ from cwltool.errors import WorkflowException
 from cwltool.pathmapper import MapperEnt, PathMapper
 
 from cwl_udss.engine.inputs import is_literal_directory
-from cwl_udss.links import is_within
+from cwl_udss.files.links import is_within
 
 
 def open_overlaid(

@@ -24,7 +24,6 @@ from cwltool.stdfsaccess import StdFsAccess
 from cwltool.utils import visit_class
 from schema_salad.ref_resolver import file_uri
 
-from cwl_udss import copies
 from cwl_udss.engine.listing import get_listing
 from cwl_udss.engine.names import UniqueNames
 from cwl_udss.engine.placing import (
@@ -35,10 +34,11 @@ from cwl_udss.engine.placing import (
     place,
     resolve,
 )
-from cwl_udss.links import copy_directory, is_within, make_whole
+from cwl_udss.files import copies
+from cwl_udss.files.links import copy_directory, is_within, make_whole
+from cwl_udss.filesystems.system_words import system_words
 from cwl_udss.report.trace import traced
 from cwl_udss.staging import remove_tree
-from cwl_udss.system_words import system_words
 
 
 def put_outputs(outputs: Any, destination: str, *arguments: Any, **keywords: Any) -> Any:

@@ -30,7 +30,7 @@ from schema_salad.utils import convert_to_dict
 
 from cwl_udss.engine.loaders import LateLoader
 from cwl_udss.engine.private_cache import PrivateCache
-from cwl_udss.user_directories import user_cache
+from cwl_udss.machine.user_directories import user_cache
 
 _logger = logging.getLogger(__name__)
 

@@ -32,16 +32,16 @@ from cwltool.workflow import default_make_tool
 from ruamel.yaml.comments import CommentedMap
 from schema_salad.ref_resolver import uri_file_path
 
-from cwl_udss import copies
 from cwl_udss.engine.bindings import bind_items_alone
 from cwl_udss.engine.inputs import NumberingPathMapper, tell_apart
 from cwl_udss.engine.job import start_tool
 from cwl_udss.engine.mpi import MpiWish, take_mpi_wish
 from cwl_udss.engine.remote_inputs import RemoteAccess, make_literal
+from cwl_udss.files import copies
+from cwl_udss.files.links import copy_directory
 from cwl_udss.images.request import ImageRequest, parse_request
-from cwl_udss.links import copy_directory
 from cwl_udss.report.trace import traced
-from cwl_udss.web import is_remote
+from cwl_udss.web.downloads import is_remote
 
 _logger = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from cwl_udss.paths import components, follow_links
+from cwl_udss.files.paths import components, follow_links
 
 # Where sandboxes mount things of their own, by a name that must lead nowhere else.
 _OWN_NAMES = ("dev", "proc", "sys", "etc")

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from cwl_udss.errors import ImageError, InvalidImage
+from cwl_udss.filesystems.system_words import system_words
 from cwl_udss.images.compression import compression_name
 from cwl_udss.images.contents import Written, write_tree
 from cwl_udss.images.convert import make_in_turn, new_root
@@ -31,7 +32,6 @@ from cwl_udss.images.squashfs import SquashfsSink
 from cwl_udss.images.squashfs_reader import read_squashfs
 from cwl_udss.images.store import ROOT_NAMES, Store, StoredImage
 from cwl_udss.staging import remove_tree
-from cwl_udss.system_words import system_words
 
 _ROOT = ROOT_NAMES[ImageFormat.SQUASHFS]
 _CONFIG = "config.json"

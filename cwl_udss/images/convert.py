@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cwl_udss.errors import DamagedImage, ImageError, InvalidImage
+from cwl_udss.filesystems.leases import turn
 from cwl_udss.images.archive import LayerIndex, Member, index_layer
 from cwl_udss.images.contents import Sink
 from cwl_udss.images.directory import DirectorySink
@@ -23,8 +24,7 @@ from cwl_udss.images.progress import pull_progress
 from cwl_udss.images.squashfs import SquashfsSink
 from cwl_udss.images.store import ROOT_NAMES, Store, StoredImage
 from cwl_udss.images.tree import Tree
-from cwl_udss.leases import turn
-from cwl_udss.waiting import told
+from cwl_udss.machine.waiting import told
 
 _logger = logging.getLogger(__name__)
 

@@ -13,8 +13,8 @@ from typing import Any
 
 from cwl_udss.errors import RegistryError, SettingsError
 from cwl_udss.images.reference import DOCKER_HUB, DOCKER_HUB_SERVER
-from cwl_udss.user_directories import user_configuration, user_runtime
-from cwl_udss.waiting import told
+from cwl_udss.machine.user_directories import user_configuration, user_runtime
+from cwl_udss.machine.waiting import told
 
 _HUB_KEY = "https://index.docker.io/v1/"  # docker login's, since its first version
 # docker-credential-helpers: the user name that says that the secret is a token.

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cwl_udss import web
 from cwl_udss.errors import DownloadError, ImageError
+from cwl_udss.web import downloads as web
 
 
 def download(url: str, path: Path) -> Path:

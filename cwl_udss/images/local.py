@@ -28,7 +28,7 @@ from cwl_udss.images.manifest import (
     parse_config,
 )
 from cwl_udss.images.schema1 import signed_payload
-from cwl_udss.quantities import counted
+from cwl_udss.settings.quantities import counted
 
 _DOCKER_LISTING = "manifest.json"
 _OCI_LISTING = "index.json"

@@ -24,15 +24,15 @@ from functools import cached_property
 from pathlib import Path
 
 from cwl_udss.errors import StoreError
+from cwl_udss.files.scratch import batch_job, local_directories, node_directory
+from cwl_udss.filesystems.leases import living, presence, presence_name
 from cwl_udss.images.formats import ImageFormat
 from cwl_udss.images.mount_holder import INFORMATION, MOUNT_SECONDS, connect
 from cwl_udss.images.store import Store, StoredImage
-from cwl_udss.leases import living, presence, presence_name
+from cwl_udss.machine.waiting import told
 from cwl_udss.runtimes.bwrap import Bubblewrap
 from cwl_udss.sandbox import RootFilesystem
-from cwl_udss.scratch import batch_job, local_directories, node_directory
 from cwl_udss.staging import publish_directory, remove_tree, work_directory
-from cwl_udss.waiting import told
 
 _logger = logging.getLogger(__name__)
 

@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cwl_udss.errors import ImageError, InvalidReference
+from cwl_udss.filesystems.leases import turn
 from cwl_udss.images.manifest import this_platform
 from cwl_udss.images.reference import ImageReference, parse_reference
 from cwl_udss.images.registries import load_registries
 from cwl_udss.images.store import Store, StoredImage
-from cwl_udss.leases import turn
 
 _logger = logging.getLogger(__name__)
 

@@ -11,13 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from cwl_udss.errors import ImageError, SettingsError
-from cwl_udss.images.reference import (
-    DOCKER_HUB,
-    DOCKER_HUB_SERVER,
-    ImageReference,
-    parse_reference,
-)
-from cwl_udss.user_directories import user_configuration
+from cwl_udss.images.reference import DOCKER_HUB, DOCKER_HUB_SERVER, ImageReference, parse_reference
+from cwl_udss.machine.user_directories import user_configuration
 
 if sys.version_info >= (3, 11):
     import tomllib

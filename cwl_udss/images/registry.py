@@ -22,8 +22,8 @@ from cwl_udss.images.credentials import Credentials
 from cwl_udss.images.manifest import INDEX_TYPES, LARGEST_DOCUMENT, MANIFEST_TYPES, Descriptor
 from cwl_udss.images.registries import Endpoint
 from cwl_udss.images.schema1 import SCHEMA_1_TYPES, signed_payload
-from cwl_udss.waiting import told, told_each
-from cwl_udss.web import ATTEMPTS, NETWORK_ERRORS, TIMEOUTS, answered, innermost, wait
+from cwl_udss.machine.waiting import told, told_each
+from cwl_udss.web.downloads import ATTEMPTS, NETWORK_ERRORS, TIMEOUTS, answered, innermost, wait
 
 _CHUNK_BYTES = 1 << 18
 _LARGEST_LAYER = 1 << 38  # where no manifest says how large it is

@@ -31,13 +31,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from cwl_udss.errors import StoreError
-from cwl_udss.filesystem import look_at, owner_name
+from cwl_udss.filesystems.filesystem import look_at, owner_name
+from cwl_udss.filesystems.leases import list_presences, living, presence, presence_name, remove_dead
+from cwl_udss.filesystems.system_words import place_words
 from cwl_udss.images.formats import Compression, ImageFormat
 from cwl_udss.images.manifest import ImageConfig, Platform, is_digest, parse_config
 from cwl_udss.images.reference import ImageReference
-from cwl_udss.leases import list_presences, living, presence, presence_name, remove_dead
 from cwl_udss.staging import publish_directory, publish_file, remove_abandoned, work_directory
-from cwl_udss.system_words import place_words
 
 if TYPE_CHECKING:
     from cwl_udss.images.contents import Written

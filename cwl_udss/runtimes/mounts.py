@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from operator import attrgetter
 
 from cwl_udss.errors import SandboxError
-from cwl_udss.paths import components, walk
+from cwl_udss.files.paths import components, walk
 from cwl_udss.sandbox import Bind, RootFilesystem, Sandbox
 
 

@@ -19,16 +19,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from cwl_udss import copies
 from cwl_udss.errors import SandboxError, UdssError
-from cwl_udss.identity import identity_files
+from cwl_udss.files import copies
+from cwl_udss.files.scratch import batch_job, free_bytes, local_directories, run_directory
+from cwl_udss.filesystems.system_words import system_words
 from cwl_udss.images.manifest import this_platform
 from cwl_udss.images.node import NodeImages
 from cwl_udss.images.request import directory_image
 from cwl_udss.images.store import Store
-from cwl_udss.outputs import View, confine
-from cwl_udss.programs import why_not_executed
-from cwl_udss.resources import memory_kills
+from cwl_udss.machine.resources import memory_kills
 from cwl_udss.runtimes.probe import find_bubblewrap
 from cwl_udss.sandbox import (
     SIGNAL_OFFSET,
@@ -40,7 +39,6 @@ from cwl_udss.sandbox import (
     Sandbox,
     Streams,
 )
-from cwl_udss.scratch import batch_job, free_bytes, local_directories, run_directory
 from cwl_udss.staging import publish_directory, publish_file, work_directory
 from cwl_udss.steps.spec import (
     OUTPUTS,
@@ -56,7 +54,9 @@ from cwl_udss.steps.spec import (
     read_spec,
     to_json,
 )
-from cwl_udss.system_words import system_words
+from cwl_udss.surroundings.identity import identity_files
+from cwl_udss.surroundings.outputs import View, confine
+from cwl_udss.surroundings.programs import why_not_executed
 
 _logger = logging.getLogger(__name__)
 

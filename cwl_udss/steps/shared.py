@@ -18,7 +18,7 @@ from cwl_udss.report.trace import traced
 from cwl_udss.runtimes.bwrap import Bubblewrap
 from cwl_udss.runtimes.probe import find_bubblewrap
 from cwl_udss.sandbox import Result, RootFilesystem, Sandbox, SandboxProcess, Streams
-from cwl_udss.settings import Settings
+from cwl_udss.settings.table import Settings
 from cwl_udss.steps.made import MadeDirectories
 
 _logger = logging.getLogger(__name__)

@@ -9,8 +9,8 @@ import pytest
 
 from cwl_udss.batch.pilots.capacity import Capacity, plan_capacity
 from cwl_udss.batch.system import BatchError, Resources
-from cwl_udss.config import load_settings
-from cwl_udss.resources import available_resources
+from cwl_udss.machine.resources import available_resources
+from cwl_udss.settings.config import load_settings
 
 
 def plan(directory: Path, **options: str) -> Capacity:

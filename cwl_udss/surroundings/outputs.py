@@ -12,8 +12,8 @@ import posixpath
 import stat
 from collections.abc import Iterator
 
-from cwl_udss.links import inner_text, is_within
-from cwl_udss.paths import follow_links
+from cwl_udss.files.links import inner_text, is_within
+from cwl_udss.files.paths import follow_links
 from cwl_udss.sandbox import Bind
 
 

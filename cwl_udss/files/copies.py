@@ -14,7 +14,7 @@ import stat
 from collections.abc import Callable, Collection
 from pathlib import Path
 
-from cwl_udss.filesystem import FICLONE
+from cwl_udss.filesystems.filesystem import FICLONE
 from cwl_udss.staging import remove_tree, sync, sync_tree
 
 # What means that this way is not possible here, rather than that it has failed.

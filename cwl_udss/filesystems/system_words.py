@@ -12,7 +12,7 @@ import stat
 from collections.abc import Iterable
 from pathlib import Path
 
-from cwl_udss.filesystem import look_at, user_name
+from cwl_udss.filesystems.filesystem import look_at, user_name
 
 _FULL_BYTES = 1 << 20
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from cwl_udss.errors import StoreError
-from cwl_udss.filesystem import look_at, user_name
-from cwl_udss.leases import LEASE_SECONDS, presence_name
+from cwl_udss.filesystems.filesystem import look_at, user_name
+from cwl_udss.filesystems.leases import LEASE_SECONDS, presence_name
 from cwl_udss.staging import remove_abandoned, work_directory
 
 # What batch systems and sites set for a job's own directory, the most specific first.

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from cwl_udss.errors import SettingsError
-from cwl_udss.settings import DEFAULT, SETTINGS, Setting, Settings
-from cwl_udss.user_directories import user_configuration
+from cwl_udss.machine.user_directories import user_configuration
+from cwl_udss.settings.table import DEFAULT, SETTINGS, Setting, Settings
 
 if sys.version_info >= (3, 11):
     import tomllib

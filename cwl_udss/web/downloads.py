@@ -24,7 +24,7 @@ import urllib3
 from rich.filesize import decimal
 
 from cwl_udss.errors import DownloadError, UdssError
-from cwl_udss.waiting import told
+from cwl_udss.machine.waiting import told
 
 _logger = logging.getLogger(__name__)
 

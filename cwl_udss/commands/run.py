@@ -8,16 +8,16 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cwl_udss.errors import SandboxError
-from cwl_udss.identity import identity_files
+from cwl_udss.files.scratch import temporary_directory
 from cwl_udss.images.manifest import ImageConfig
 from cwl_udss.images.request import ImageRequest
-from cwl_udss.programs import why_not_executed
-from cwl_udss.resources import memory_kills
+from cwl_udss.machine.resources import memory_kills
 from cwl_udss.sandbox import TEMPORARY_DIRECTORY, Bind, Ending, Sandbox, Streams
-from cwl_udss.scratch import temporary_directory
-from cwl_udss.settings import Settings
-from cwl_udss.signals import signal_words
+from cwl_udss.settings.table import Settings
 from cwl_udss.steps.shared import Steps
+from cwl_udss.surroundings.identity import identity_files
+from cwl_udss.surroundings.programs import why_not_executed
+from cwl_udss.surroundings.signals import signal_words
 
 _EXIT_NOT_FOUND = 127  # as a shell, and `docker run`, report it
 

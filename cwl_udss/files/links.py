@@ -13,7 +13,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 
-from cwl_udss import copies
+from cwl_udss.files import copies
 
 _logger = logging.getLogger(__name__)
 

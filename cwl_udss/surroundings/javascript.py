@@ -24,9 +24,9 @@ from cwl_utils.errors import WorkflowException
 from cwl_utils.sandboxjs import NodeJSEngine
 
 from cwl_udss.errors import SandboxError, UdssError
+from cwl_udss.machine.waiting import told
 from cwl_udss.runtimes.bwrap import Bubblewrap
 from cwl_udss.sandbox import Bind, RootFilesystem, Sandbox
-from cwl_udss.waiting import told
 
 # What a dynamically linked program needs to start.
 _SYSTEM_LIBRARIES = ("/lib", "/lib32", "/lib64", "/libx32", "/usr/lib", "/usr/lib64", "/usr/lib32")

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from cwl_udss.images.formats import Compression, ImageFormat
-from cwl_udss.quantities import (
+from cwl_udss.machine.user_directories import user_cache
+from cwl_udss.settings.quantities import (
     AMOUNTS,
     parse_count,
     parse_factor,
@@ -25,7 +26,6 @@ from cwl_udss.quantities import (
     show_size,
     show_time,
 )
-from cwl_udss.user_directories import user_cache
 
 DEFAULT = "default"
 """Where the value of a setting comes from that nothing sets."""

@@ -15,11 +15,11 @@ import stat
 import struct
 from dataclasses import dataclass
 
-from cwl_udss.filesystem import user_name
-from cwl_udss.outputs import View
-from cwl_udss.paths import follow_links, walk
+from cwl_udss.files.paths import follow_links, walk
+from cwl_udss.filesystems.filesystem import user_name
 from cwl_udss.runtimes.mounts import SPECIAL_MOUNTS
 from cwl_udss.sandbox import Bind, Ending, Result, Sandbox
+from cwl_udss.surroundings.outputs import View
 
 _BEGINNING_BYTES = 4096
 _LONGEST_FIRST_LINE = 256  # BINPRM_BUF_SIZE in the kernel's binfmts.h; 128 before Linux 5.1
