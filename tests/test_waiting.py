@@ -29,8 +29,8 @@ from cwl_udss.batch.poller import JobEnd
 from cwl_udss.batch.run_directory import Entry, RunDirectory
 from cwl_udss.batch.system import BatchError, Placement, Resources
 from cwl_udss.filesystems.leases import turn
-from cwl_udss.images.manifest import this_platform
-from cwl_udss.images.store import Store
+from cwl_udss.images.manifests.manifest import this_platform
+from cwl_udss.images.store.store import Store
 from cwl_udss.machine import waiting
 from cwl_udss.machine.waiting import Telling, told, told_each
 from cwl_udss.steps.spec import NodeSettings, StepEnding, StepResult, StepSpec
@@ -153,7 +153,7 @@ def slow_disk(place: Place) -> list[str]:
     place.own_store()
     slow = (
         "import time\n"
-        "from cwl_udss.images.store import Store\n"
+        "from cwl_udss.images.store.store import Store\n"
         "Store.publish = lambda *arguments: time.sleep(30)\n"
     )
     (place.directory / "sitecustomize.py").write_text(slow)

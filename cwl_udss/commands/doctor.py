@@ -21,11 +21,11 @@ from cwl_udss.engine.installation import Command, installed_command, other_comma
 from cwl_udss.errors import StoreError, UdssError
 from cwl_udss.files.scratch import local_directories, temporary_directory
 from cwl_udss.filesystems.filesystem import Abilities, Filesystem, look_at, try_abilities
-from cwl_udss.images.formats import ImageFormat
-from cwl_udss.images.manifest import this_platform
-from cwl_udss.images.node import NodeImages
-from cwl_udss.images.registries import load_registries
-from cwl_udss.images.store import Store
+from cwl_udss.images.formats.names import ImageFormat
+from cwl_udss.images.manifests.manifest import this_platform
+from cwl_udss.images.node.node import NodeImages
+from cwl_udss.images.sources.registry.registries import load_registries
+from cwl_udss.images.store.store import Store
 from cwl_udss.machine.resources import available_resources
 from cwl_udss.runtimes.probe import find_bubblewrap
 from cwl_udss.settings.quantities import counted

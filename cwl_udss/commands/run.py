@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cwl_udss.errors import SandboxError
 from cwl_udss.files.scratch import temporary_directory
-from cwl_udss.images.manifest import ImageConfig
+from cwl_udss.images.manifests.manifest import ImageConfig
 from cwl_udss.images.request import ImageRequest
 from cwl_udss.machine.resources import memory_kills
 from cwl_udss.sandbox import TEMPORARY_DIRECTORY, Bind, Ending, Sandbox, Streams

@@ -20,7 +20,7 @@ from cwl_udss.batch.run_directory import read_end
 from cwl_udss.batch.wishes import HINT, Said, make_wish
 from cwl_udss.engine.job import SandboxedJob, StreamPaths
 from cwl_udss.errors import UdssError
-from cwl_udss.images.store import StoredImage
+from cwl_udss.images.store.store import StoredImage
 from cwl_udss.sandbox import TEMPORARY_DIRECTORY, RootFilesystem
 from cwl_udss.settings.table import Settings
 from cwl_udss.steps.cache import StepCache

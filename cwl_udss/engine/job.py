@@ -34,7 +34,7 @@ from cwl_udss.engine.overlays import collect_opened, open_overlaid
 from cwl_udss.errors import SandboxError, UdssError
 from cwl_udss.filesystems.system_words import NO_ROOM, full_places, system_words
 from cwl_udss.images.request import ImageRequest, parse_request
-from cwl_udss.images.store import StoredImage
+from cwl_udss.images.store.store import StoredImage
 from cwl_udss.machine.resources import memory_kills
 from cwl_udss.report.trace import traced
 from cwl_udss.sandbox import TEMPORARY_DIRECTORY, Bind, Ending, RootFilesystem, Sandbox, Streams

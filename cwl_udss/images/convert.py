@@ -13,17 +13,17 @@ from pathlib import Path
 
 from cwl_udss.errors import DamagedImage, ImageError, InvalidImage
 from cwl_udss.filesystems.leases import turn
-from cwl_udss.images.archive import LayerIndex, Member, index_layer
-from cwl_udss.images.contents import Sink
-from cwl_udss.images.directory import DirectorySink
-from cwl_udss.images.formats import ImageFormat
-from cwl_udss.images.listing import file_digest
-from cwl_udss.images.manifest import Descriptor
-from cwl_udss.images.merge import ensure_mount_points, merge_layers, regular_file
+from cwl_udss.images.formats.directory import DirectorySink
+from cwl_udss.images.formats.names import ImageFormat
+from cwl_udss.images.formats.squashfs.writer import SquashfsSink
+from cwl_udss.images.layers.tar import LayerIndex, Member, index_layer
+from cwl_udss.images.manifests.manifest import Descriptor
 from cwl_udss.images.progress import pull_progress
-from cwl_udss.images.squashfs import SquashfsSink
-from cwl_udss.images.store import ROOT_NAMES, Store, StoredImage
-from cwl_udss.images.tree import Tree
+from cwl_udss.images.store.store import ROOT_NAMES, Store, StoredImage
+from cwl_udss.images.trees.contents import Sink
+from cwl_udss.images.trees.listing import file_digest
+from cwl_udss.images.trees.merge import ensure_mount_points, merge_layers, regular_file
+from cwl_udss.images.trees.tree import Tree
 from cwl_udss.machine.waiting import told
 
 _logger = logging.getLogger(__name__)

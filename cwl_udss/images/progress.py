@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from rich.filesize import decimal
 
-from cwl_udss.images.manifest import Descriptor
+from cwl_udss.images.manifests.manifest import Descriptor
 from cwl_udss.machine.waiting import told
 from cwl_udss.settings.quantities import counted
 

@@ -15,12 +15,12 @@ from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit
 
 from cwl_udss.errors import ImageError
-from cwl_udss.images.formats import ImageFormat
-from cwl_udss.images.listing import walk
-from cwl_udss.images.manifest import ImageConfig, Platform, this_platform
-from cwl_udss.images.node import NodeImages
+from cwl_udss.images.formats.names import ImageFormat
+from cwl_udss.images.manifests.manifest import ImageConfig, Platform, this_platform
+from cwl_udss.images.node.node import NodeImages
 from cwl_udss.images.pull import Images, When
-from cwl_udss.images.store import Store, StoredImage
+from cwl_udss.images.store.store import Store, StoredImage
+from cwl_udss.images.trees.listing import walk
 from cwl_udss.runtimes.bwrap import Bubblewrap
 
 # Of documents, and of what is tried as an image.
@@ -112,7 +112,7 @@ class RequestedImages:
         if request.pull:
             image = self._images.get(request.pull, self._when)
         elif request.file:
-            from cwl_udss.images.build import build_image
+            from cwl_udss.images.dockerfiles.build import build_image
 
             image = build_image(
                 request.file,
@@ -150,7 +150,7 @@ class RequestedImages:
         if path is None or not path.exists():
             return self._known(name)
         if path.is_dir():
-            from cwl_udss.images.local import is_image_directory
+            from cwl_udss.images.sources.archives import is_image_directory
 
             if not is_image_directory(path):
                 return directory_image(path, self._platform)
@@ -184,8 +184,8 @@ class RequestedImages:
                 "get it where there is a network: cwl-udss images pull WORKFLOW",
             )
         from cwl_udss.images.convert import convert_in_turn
-        from cwl_udss.images.download import download
-        from cwl_udss.images.local import read_image_file
+        from cwl_udss.images.sources.archives import read_image_file
+        from cwl_udss.images.sources.download import download
 
         with self._store.work() as work:
             file = path or download(location, work / "download")

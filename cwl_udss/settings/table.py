@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cwl_udss.images.formats import Compression, ImageFormat
+from cwl_udss.images.formats.names import Compression, ImageFormat
 from cwl_udss.machine.user_directories import user_cache
 from cwl_udss.settings.quantities import (
     AMOUNTS,

@@ -20,7 +20,11 @@ from cwl_udss.engine.start import SELDOM_USED, given_options, quick_imports
 
 # What gets images, and what cwltool needs for other things than to run a step.
 FOR_MISSING_IMAGES = {
-    *("cwl_udss.images.convert", "cwl_udss.images.registry", "cwl_udss.images.build"),
+    *(
+        "cwl_udss.images.convert",
+        "cwl_udss.images.sources.registry.client",
+        "cwl_udss.images.dockerfiles.build",
+    ),
     *("isal", "rich.progress", "filelock"),
 }
 FOR_JOBS = {"cwl_udss.batch", "cwl_udss.engine.batch_run", "cwl_udss.engine.batch_job"}

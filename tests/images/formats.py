@@ -11,9 +11,9 @@ from pathlib import Path
 from layers import convert, in_chunks, read_layers
 from squashfs_readers import unsquashfs
 
-from cwl_udss.images.formats import Compression
-from cwl_udss.images.merge import merge_layers
-from cwl_udss.images.squashfs import SquashfsSink
+from cwl_udss.images.formats.names import Compression
+from cwl_udss.images.formats.squashfs.writer import SquashfsSink
+from cwl_udss.images.trees.merge import merge_layers
 
 
 def as_directory(layers: Sequence[bytes], scratch: Path) -> Path:

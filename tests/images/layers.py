@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cwl_udss.images.archive import LayerIndex, Member, index_layer
-from cwl_udss.images.contents import Sink
-from cwl_udss.images.directory import DirectorySink
-from cwl_udss.images.merge import merge_layers, regular_file
-from cwl_udss.images.tree import Tree
+from cwl_udss.images.formats.directory import DirectorySink
+from cwl_udss.images.layers.tar import LayerIndex, Member, index_layer
+from cwl_udss.images.trees.contents import Sink
+from cwl_udss.images.trees.merge import merge_layers, regular_file
+from cwl_udss.images.trees.tree import Tree
 
 Entry = bytes
 

@@ -33,7 +33,7 @@ from squashfs_readers import Facts, as_in_squashfs, snapshot
 from stand_ins import write_layout
 
 from cwl_udss.errors import InvalidImage
-from cwl_udss.images.formats import Compression
+from cwl_udss.images.formats.names import Compression
 
 
 class Refused(Exception):

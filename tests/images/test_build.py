@@ -21,10 +21,10 @@ from node_images import node
 from stand_ins import RELEASE
 
 from cwl_udss.errors import ImageError
-from cwl_udss.images.build import build_image
+from cwl_udss.images.dockerfiles.build import build_image
 from cwl_udss.images.pull import Images, When
 from cwl_udss.images.request import ImageRequest, RequestedImages
-from cwl_udss.images.store import Store, StoredImage
+from cwl_udss.images.store.store import Store, StoredImage
 from cwl_udss.runtimes.bwrap import Bubblewrap
 from cwl_udss.runtimes.probe import bundled_bubblewrap
 
@@ -66,7 +66,7 @@ def build(
     base: Path, runtime: Bubblewrap, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Build:
     if "--overlay" not in runtime.options:
-        monkeypatch.setattr("cwl_udss.images.build_layers.bundled_bubblewrap", lambda: runtime)
+        monkeypatch.setattr("cwl_udss.images.dockerfiles.roots.bundled_bubblewrap", lambda: runtime)
     images = Images(store, {"CONTAINERS_REGISTRIES_CONF_DIR": str(tmp_path / "none")}, tmp_path)
     requested = RequestedImages(images, store, node(store), lambda: runtime, When.MISSING)
     requested.get(ImageRequest(import_=str(base), image_id="base"))

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from cwl_udss.errors import ImageError, InvalidImage, MissingPart
-from cwl_udss.images.choice import Documents, candidates, choose_from_layout, choose_image
-from cwl_udss.images.manifest import ImageIndex, IndexEntry, Platform
+from cwl_udss.images.manifests.choice import Documents, candidates, choose_from_layout, choose_image
+from cwl_udss.images.manifests.manifest import ImageIndex, IndexEntry, Platform
 
 OCI = "application/vnd.oci.image"
 AMD64 = Platform(os="linux", architecture="amd64")

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from cwl_udss.errors import RegistryError, SettingsError
-from cwl_udss.images.credentials import Credentials, find_credentials
+from cwl_udss.images.sources.registry.credentials import Credentials, find_credentials
 
 HUB = "registry-1.docker.io"
 

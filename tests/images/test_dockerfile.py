@@ -6,7 +6,13 @@ from __future__ import annotations
 import pytest
 
 from cwl_udss.errors import ImageError
-from cwl_udss.images.dockerfile import Instruction, expand, pairs, parse_dockerfile, words
+from cwl_udss.images.dockerfiles.dockerfile import (
+    Instruction,
+    expand,
+    pairs,
+    parse_dockerfile,
+    words,
+)
 
 VARIABLES = {"a": "1", "b": "two words", "empty": "", "quote": "it's"}
 

@@ -17,9 +17,9 @@ from layers import directory, entry, file, tar
 from needs import need
 
 from cwl_udss.errors import DamagedImage, ImageError, InvalidImage
-from cwl_udss.images.compression import decompress
-from cwl_udss.images.file_kinds import LONGEST_BEGINNING, identify
-from cwl_udss.images.image_files import open_tar
+from cwl_udss.images.layers.compression import decompress
+from cwl_udss.images.layers.file_kinds import LONGEST_BEGINNING, identify
+from cwl_udss.images.sources.image_files import open_tar
 
 lzma = pytest.importorskip("lzma")
 
@@ -273,6 +273,6 @@ def test_what_is_neither_file_nor_directory() -> None:
 
 
 def test_a_python_without_lzma_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cwl_udss.images.compression.lzma", None)
+    monkeypatch.setattr("cwl_udss.images.layers.compression.lzma", None)
     with pytest.raises(ImageError, match="this Python was built without the module lzma"):
         list(decompress([lzma.compress(b"content")]))

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cwl_udss.errors import ImageError, InvalidImage, NoContainerImage
-from cwl_udss.images.manifest import (
+from cwl_udss.images.manifests.manifest import (
     ImageIndex,
     ImageManifest,
     IndexEntry,

@@ -9,7 +9,7 @@ from itertools import islice
 
 import pytest
 
-from cwl_udss.images.read_ahead import read_ahead
+from cwl_udss.images.layers.read_ahead import read_ahead
 
 
 class Source:

@@ -9,7 +9,7 @@ import pytest
 
 from cwl_udss.errors import ImageError, SettingsError
 from cwl_udss.images.reference import parse_reference
-from cwl_udss.images.registries import Registries, is_loopback, load_registries
+from cwl_udss.images.sources.registry.registries import Registries, is_loopback, load_registries
 
 DIGEST = "sha256:" + "0" * 64
 

@@ -19,12 +19,12 @@ from needs import need
 from registry_server import OCI, Registry, serve
 
 from cwl_udss.errors import ImageError, InvalidImage, MissingPart, RegistryError
-from cwl_udss.images.credentials import Credentials
-from cwl_udss.images.manifest import Descriptor, Platform
+from cwl_udss.images.manifests.manifest import Descriptor, Platform
 from cwl_udss.images.reference import parse_reference
-from cwl_udss.images.registries import Endpoint, load_registries
-from cwl_udss.images.registry import NotFound, RegistryClient
-from cwl_udss.images.remote import RemoteImage, find_image
+from cwl_udss.images.sources.registry.client import NotFound, RegistryClient
+from cwl_udss.images.sources.registry.credentials import Credentials
+from cwl_udss.images.sources.registry.registries import Endpoint, load_registries
+from cwl_udss.images.sources.registry.remote import RemoteImage, find_image
 
 AMD64 = Platform(os="linux", architecture="amd64")
 MIA = Credentials(username="mia", password="secret")

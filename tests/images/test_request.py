@@ -23,11 +23,11 @@ from needs import need
 from node_images import node
 
 from cwl_udss.errors import ImageError, InvalidImage
-from cwl_udss.images.compression import zstd
-from cwl_udss.images.manifest import this_platform
+from cwl_udss.images.layers.compression import zstd
+from cwl_udss.images.manifests.manifest import this_platform
 from cwl_udss.images.pull import Images, When
 from cwl_udss.images.request import ImageRequest, RequestedImages, file_name, is_path, parse_request
-from cwl_udss.images.store import Store, StoredImage
+from cwl_udss.images.store.store import Store, StoredImage
 
 lzma = pytest.importorskip("lzma")
 

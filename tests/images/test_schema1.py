@@ -20,11 +20,11 @@ from stand_ins import NEEDED, serve_registry
 
 from cwl_udss.errors import InvalidImage
 from cwl_udss.images.convert import convert_in_turn
-from cwl_udss.images.local import read_image_file
-from cwl_udss.images.manifest import parse_manifest, this_platform
+from cwl_udss.images.manifests.manifest import parse_manifest, this_platform
+from cwl_udss.images.manifests.schema1 import Schema1Manifest, signed_payload
 from cwl_udss.images.pull import Images
-from cwl_udss.images.schema1 import Schema1Manifest, signed_payload
-from cwl_udss.images.store import Store
+from cwl_udss.images.sources.archives import read_image_file
+from cwl_udss.images.store.store import Store
 
 LAYERS = [f"sha256:{number:064}" for number in range(3)]
 """The oldest first."""

@@ -47,14 +47,10 @@ from squashfs_readers import (
 )
 
 from cwl_udss.errors import InvalidImage
-from cwl_udss.images.archive import Extent, index_layer
-from cwl_udss.images.contents import Content, Sink, Written, clamped_time, write_tree
-from cwl_udss.images.directory import DirectorySink
-from cwl_udss.images.formats import Compression
-from cwl_udss.images.merge import merge_layers
-from cwl_udss.images.squashfs import SquashfsSink
-from cwl_udss.images.squashfs_data import cut
-from cwl_udss.images.squashfs_format import (
+from cwl_udss.images.formats.directory import DirectorySink
+from cwl_udss.images.formats.names import Compression
+from cwl_udss.images.formats.squashfs.data import cut
+from cwl_udss.images.formats.squashfs.format import (
     NONE,
     Blocks,
     Entry,
@@ -64,8 +60,12 @@ from cwl_udss.images.squashfs_format import (
     file_inode,
     storable_attributes,
 )
-from cwl_udss.images.squashfs_tables import number_inodes, readable_by_all
-from cwl_udss.images.tree import Directory, Node, RegularFile, SymbolicLink, Tree
+from cwl_udss.images.formats.squashfs.tables import number_inodes, readable_by_all
+from cwl_udss.images.formats.squashfs.writer import SquashfsSink
+from cwl_udss.images.layers.tar import Extent, index_layer
+from cwl_udss.images.trees.contents import Content, Sink, Written, clamped_time, write_tree
+from cwl_udss.images.trees.merge import merge_layers
+from cwl_udss.images.trees.tree import Directory, Node, RegularFile, SymbolicLink, Tree
 
 BLOCK = 128 << 10
 SIZES = [

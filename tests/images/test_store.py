@@ -23,7 +23,7 @@ from cwl_udss.errors import ImageError, InvalidImage, StoreError, UdssError
 from cwl_udss.images import convert
 from cwl_udss.images.maintenance import remove_named
 from cwl_udss.images.pull import Images, When
-from cwl_udss.images.store import ImageFormat, Store
+from cwl_udss.images.store.store import ImageFormat, Store
 
 LAYER = gzipped(directory("bin"), file("bin/tool", "content", mode=0o755))
 
@@ -249,7 +249,7 @@ PULL = """
 import sys
 from pathlib import Path
 from cwl_udss.images.pull import Images
-from cwl_udss.images.store import Store
+from cwl_udss.images.store.store import Store
 image = Images(Store(Path(sys.argv[1])), {}, Path("/nonexistent")).get(sys.argv[2])
 print((image.path / "bin/tool").read_text())
 """
@@ -272,7 +272,7 @@ def test_processes_that_pull_at_the_same_time_all_succeed(registry: Registry, st
 LEAVE = """
 import os, signal, sys
 from pathlib import Path
-from cwl_udss.images.store import Store
+from cwl_udss.images.store.store import Store
 with Store(Path(sys.argv[1])).work() as work:
     (work / "image").mkdir()
     print("made", flush=True)

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from cwl_udss.errors import ImageError, SandboxError
-from cwl_udss.images.store import Store
+from cwl_udss.images.store.store import Store
 from cwl_udss.runtimes.bwrap import Argument, Bubblewrap, proc_arguments
 from cwl_udss.runtimes.probe import bundled_bubblewrap
 from cwl_udss.runtimes.seccomp import seccomp_program
@@ -28,7 +28,7 @@ from cwl_udss.sandbox import HOST_NAME, Ending
 
 _logger = logging.getLogger(__name__)
 
-_HELPER = (sys.executable, "-m", "cwl_udss.images.build_files")
+_HELPER = (sys.executable, "-m", "cwl_udss.images.dockerfiles.changes")
 _LINES_OF_AN_ERROR = 3
 # The options of mount(2) fit into a page, and a store's paths are long.
 _MOST_LAYERS = 16
@@ -107,7 +107,7 @@ class BuildRoots:
     def change(
         self, key: str, parent: Root, request: Mapping[str, Any], origin: Root | None = None
     ) -> Root:
-        """Change files by build_files; `origin` is another root filesystem that is read. Raises
+        """Change files by changes.py; `origin` is another root filesystem that is read. Raises
         ImageError if that cannot be done."""
         parent = self._flattened(parent)
         with self._changing(parent) as change:
@@ -175,7 +175,7 @@ class BuildRoots:
         self._call(mounts, request)
 
     def _call(self, mounts: list[str], request: Mapping[str, Any]) -> str:
-        """Run build_files where the root filesystems are mounted, beside all of the host."""
+        """Run changes.py where the root filesystems are mounted, beside all of the host."""
         done = subprocess.run(
             [
                 *(self._runtime.path, "--dev-bind", "/", "/", *mounts, "--die-with-parent"),
@@ -259,7 +259,7 @@ def _namespaces() -> list[Argument]:
 
 
 def _mounts(command: Command) -> list[Argument]:
-    """What stands in every build's sandbox, at names that build_files.prepare() has seen to."""
+    """What stands in every build's sandbox, at names that changes.prepare() has seen to."""
     arguments = [*proc_arguments(), "--ro-bind", "/sys", "/sys", "--dev", "/dev"]
     arguments += ["--ro-bind-data", _APT_CONFIGURATION, _APT_CONFIGURATION_PATH]
     if command.script:

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import BinaryIO, NamedTuple
 
-from cwl_udss.images.contents import Content, Records, placed
-from cwl_udss.images.squashfs_format import NONE, STORED_AS_IT_IS
-from cwl_udss.images.tree import RegularFile
+from cwl_udss.images.formats.squashfs.format import NONE, STORED_AS_IT_IS
+from cwl_udss.images.trees.contents import Content, Records, placed
+from cwl_udss.images.trees.tree import RegularFile
 
 _STORED_BYTES = STORED_AS_IT_IS - 1
 # Enough for a thread never to wait while the main one reads; memory is this many blocks, twice.

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import BinaryIO
 
-from cwl_udss.images.squashfs_data import DataWriter, StoredBlocks
-from cwl_udss.images.squashfs_format import NONE, STORED_AS_IT_IS, Blocks
-from cwl_udss.images.tree import RegularFile
+from cwl_udss.images.formats.squashfs.data import DataWriter, StoredBlocks
+from cwl_udss.images.formats.squashfs.format import NONE, STORED_AS_IT_IS, Blocks
+from cwl_udss.images.trees.tree import RegularFile
 
 _COPIED_AT_ONCE = 1 << 20
 

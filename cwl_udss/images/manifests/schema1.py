@@ -15,7 +15,7 @@ from itertools import pairwise
 from typing import Any
 
 from cwl_udss.errors import InvalidImage
-from cwl_udss.images.documents import array, as_object, parse_object, text
+from cwl_udss.images.manifests.documents import array, as_object, parse_object, text
 
 SCHEMA_1_TYPES = (
     "application/vnd.docker.distribution.manifest.v1+prettyjws",

@@ -19,10 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from cwl_udss.errors import ImageError
-from cwl_udss.images.build_layers import BuildRoots, Command, Root
-from cwl_udss.images.contents import write_tree
 from cwl_udss.images.convert import make_in_turn, new_root
-from cwl_udss.images.dockerfile import (
+from cwl_udss.images.dockerfiles.dockerfile import (
     Dockerfile,
     Heredoc,
     Instruction,
@@ -34,13 +32,15 @@ from cwl_udss.images.dockerfile import (
     problem,
     words,
 )
-from cwl_udss.images.download import download
-from cwl_udss.images.formats import ImageFormat
-from cwl_udss.images.manifest import Platform, this_platform
-from cwl_udss.images.node import NodeImages
+from cwl_udss.images.dockerfiles.roots import BuildRoots, Command, Root
+from cwl_udss.images.formats.names import ImageFormat
+from cwl_udss.images.manifests.manifest import Platform, this_platform
+from cwl_udss.images.node.node import NodeImages
 from cwl_udss.images.pull import Images, When
-from cwl_udss.images.snapshot import read_directory
-from cwl_udss.images.store import Store, StoredImage
+from cwl_udss.images.sources.download import download
+from cwl_udss.images.store.store import Store, StoredImage
+from cwl_udss.images.trees.contents import write_tree
+from cwl_udss.images.trees.snapshot import read_directory
 from cwl_udss.runtimes.bwrap import Bubblewrap
 
 _logger = logging.getLogger(__name__)

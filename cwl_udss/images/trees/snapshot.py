@@ -9,9 +9,9 @@ import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from cwl_udss.images.listing import walk
-from cwl_udss.images.merge import kept_attributes
-from cwl_udss.images.tree import Directory, RegularFile, SymbolicLink, Tree
+from cwl_udss.images.trees.listing import walk
+from cwl_udss.images.trees.merge import kept_attributes
+from cwl_udss.images.trees.tree import Directory, RegularFile, SymbolicLink, Tree
 
 _CHUNK_BYTES = 1 << 20
 

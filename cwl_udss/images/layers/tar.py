@@ -19,10 +19,10 @@ from typing import NamedTuple
 from isal import isal_zlib
 
 from cwl_udss.errors import DamagedImage, InvalidImage
-from cwl_udss.images.compression import decompress
-from cwl_udss.images.file_kinds import LONGEST_BEGINNING, FileKind, identify
-from cwl_udss.images.read_ahead import read_ahead
-from cwl_udss.images.stream import Stream, truncated
+from cwl_udss.images.layers.compression import decompress
+from cwl_udss.images.layers.file_kinds import LONGEST_BEGINNING, FileKind, identify
+from cwl_udss.images.layers.read_ahead import read_ahead
+from cwl_udss.images.layers.stream import Stream, truncated
 
 _BLOCK = 512
 _ZEROS = bytes(_BLOCK)

@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from cwl_udss.images.contents import clamped_time
-from cwl_udss.images.squashfs_format import (
+from cwl_udss.images.formats.squashfs.format import (
     DIRECTORY,
     FILE,
     LATEST_TIME,
@@ -33,7 +32,8 @@ from cwl_udss.images.squashfs_format import (
     storable_attributes,
     symbolic_link_inode,
 )
-from cwl_udss.images.tree import Directory, Node, RegularFile, SymbolicLink, Tree
+from cwl_udss.images.trees.contents import clamped_time
+from cwl_udss.images.trees.tree import Directory, Node, RegularFile, SymbolicLink, Tree
 
 Compress = Callable[[bytes], bytes]
 

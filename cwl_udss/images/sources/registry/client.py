@@ -17,11 +17,16 @@ import requests
 import urllib3
 
 from cwl_udss.errors import InvalidImage, MissingPart, RegistryError
-from cwl_udss.images.authentication import Authentication
-from cwl_udss.images.credentials import Credentials
-from cwl_udss.images.manifest import INDEX_TYPES, LARGEST_DOCUMENT, MANIFEST_TYPES, Descriptor
-from cwl_udss.images.registries import Endpoint
-from cwl_udss.images.schema1 import SCHEMA_1_TYPES, signed_payload
+from cwl_udss.images.manifests.manifest import (
+    INDEX_TYPES,
+    LARGEST_DOCUMENT,
+    MANIFEST_TYPES,
+    Descriptor,
+)
+from cwl_udss.images.manifests.schema1 import SCHEMA_1_TYPES, signed_payload
+from cwl_udss.images.sources.registry.authentication import Authentication
+from cwl_udss.images.sources.registry.credentials import Credentials
+from cwl_udss.images.sources.registry.registries import Endpoint
 from cwl_udss.machine.waiting import told, told_each
 from cwl_udss.web.downloads import ATTEMPTS, NETWORK_ERRORS, TIMEOUTS, answered, innermost, wait
 

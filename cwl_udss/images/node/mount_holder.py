@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Holds a SquashFS image mounted for as long as anybody of this node uses it.
 
-Run as a program, `python -m cwl_udss.images.mount_holder JSON`. The mount is in a user and mount
-namespace of its own, so that neither root nor a setuid helper is needed and the kernel unmounts it
-when its last process ends, whatever that dies of. Who uses it holds a connection to a socket: the
-kernel closes that, too, when its holder dies. With the last one gone this program ends.
+Run as a program, `python -m cwl_udss.images.node.mount_holder JSON`. The mount is in a user and
+mount namespace of its own, so that neither root nor a setuid helper is needed and the kernel
+unmounts it when its last process ends, whatever that dies of. Who uses it holds a connection to a
+socket: the kernel closes that, too, when its holder dies. With the last one gone this program ends.
 """
 
 from __future__ import annotations

@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cwl_udss.errors import InvalidImage
-from cwl_udss.images.archive import Extent
-from cwl_udss.images.squashfs_blocks import DAMAGE, Cursor, Image
-from cwl_udss.images.squashfs_format import (
+from cwl_udss.images.formats.squashfs.blocks import DAMAGE, Cursor, Image
+from cwl_udss.images.formats.squashfs.format import (
     DIRECTORY,
     DOTS_BYTES,
     EXTENDED,
@@ -25,7 +24,8 @@ from cwl_udss.images.squashfs_format import (
     SYMBOLIC_LINK,
     Position,
 )
-from cwl_udss.images.tree import Directory, Node, RegularFile, SymbolicLink, Tree
+from cwl_udss.images.layers.tar import Extent
+from cwl_udss.images.trees.tree import Directory, Node, RegularFile, SymbolicLink, Tree
 
 _LONGEST_LINK = 4095
 

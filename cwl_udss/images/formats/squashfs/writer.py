@@ -24,11 +24,9 @@ from typing import BinaryIO
 from isal import isal_zlib
 
 from cwl_udss.errors import InvalidImage
-from cwl_udss.images.contents import Content, Written
-from cwl_udss.images.formats import Compression
-from cwl_udss.images.listing import file_digest
-from cwl_udss.images.squashfs_data import DataWriter
-from cwl_udss.images.squashfs_format import (
+from cwl_udss.images.formats.names import Compression
+from cwl_udss.images.formats.squashfs.data import DataWriter
+from cwl_udss.images.formats.squashfs.format import (
     ABSENT_TABLE,
     SUPERBLOCK_BYTES,
     Superblock,
@@ -36,8 +34,8 @@ from cwl_udss.images.squashfs_format import (
     fragment_entry,
     metadata_block,
 )
-from cwl_udss.images.squashfs_selection import Selection, TakenLayer
-from cwl_udss.images.squashfs_tables import (
+from cwl_udss.images.formats.squashfs.selection import Selection, TakenLayer
+from cwl_udss.images.formats.squashfs.tables import (
     AttributeTable,
     Compress,
     Metadata,
@@ -45,7 +43,9 @@ from cwl_udss.images.squashfs_tables import (
     TreeTables,
     number_inodes,
 )
-from cwl_udss.images.tree import RegularFile, Tree
+from cwl_udss.images.trees.contents import Content, Written
+from cwl_udss.images.trees.listing import file_digest
+from cwl_udss.images.trees.tree import RegularFile, Tree
 
 if sys.version_info >= (3, 14):
     from compression import zstd

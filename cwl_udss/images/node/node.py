@@ -26,9 +26,9 @@ from pathlib import Path
 from cwl_udss.errors import StoreError
 from cwl_udss.files.scratch import batch_job, local_directories, node_directory
 from cwl_udss.filesystems.leases import living, presence, presence_name
-from cwl_udss.images.formats import ImageFormat
-from cwl_udss.images.mount_holder import INFORMATION, MOUNT_SECONDS, connect
-from cwl_udss.images.store import Store, StoredImage
+from cwl_udss.images.formats.names import ImageFormat
+from cwl_udss.images.node.mount_holder import INFORMATION, MOUNT_SECONDS, connect
+from cwl_udss.images.store.store import Store, StoredImage
 from cwl_udss.machine.waiting import told
 from cwl_udss.runtimes.bwrap import Bubblewrap
 from cwl_udss.sandbox import RootFilesystem
@@ -36,7 +36,7 @@ from cwl_udss.staging import publish_directory, remove_tree, work_directory
 
 _logger = logging.getLogger(__name__)
 
-_HOLDER = (sys.executable, "-m", "cwl_udss.images.mount_holder")
+_HOLDER = (sys.executable, "-m", "cwl_udss.images.node.mount_holder")
 _MOUNTER = "squashfuse_ll"
 # Where Apptainer keeps the one that it brings, beside the directory of its command.
 _APPTAINER = ("../libexec/apptainer/bin", "../libexec/singularity/bin")
@@ -262,10 +262,10 @@ def _mount_command(bwrap: str, mounter: str, image: Path, place: Path) -> list[s
 def _unpack(image: StoredImage, work: Path, environment: Mapping[str, str]) -> None:
     """Make the directory work/root of an image."""
     # Most runs unpack nothing.
-    from cwl_udss.images.contents import write_tree
-    from cwl_udss.images.directory import DirectorySink
-    from cwl_udss.images.snapshot import read_directory
-    from cwl_udss.images.squashfs_reader import read_squashfs
+    from cwl_udss.images.formats.directory import DirectorySink
+    from cwl_udss.images.formats.squashfs.reader import read_squashfs
+    from cwl_udss.images.trees.contents import write_tree
+    from cwl_udss.images.trees.snapshot import read_directory
 
     if image.format is ImageFormat.SQUASHFS and _unsquash(image.path, work / "root", environment):
         return

@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cwl_udss.errors import InvalidImage
-from cwl_udss.images.contents import Content, Records, Written, clamped_time, placed
-from cwl_udss.images.listing import Listing
-from cwl_udss.images.tree import Directory, RegularFile, SymbolicLink, Tree
+from cwl_udss.images.trees.contents import Content, Records, Written, clamped_time, placed
+from cwl_udss.images.trees.listing import Listing
+from cwl_udss.images.trees.tree import Directory, RegularFile, SymbolicLink, Tree
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _ZEROS = bytes(1 << 16)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from cwl_udss.errors import ImageError, InvalidImage, MissingPart, NoContainerImage
-from cwl_udss.images.manifest import (
+from cwl_udss.images.manifests.manifest import (
     Descriptor,
     ImageConfig,
     ImageIndex,
@@ -22,7 +22,7 @@ from cwl_udss.images.manifest import (
     parse_image_config,
     parse_manifest,
 )
-from cwl_udss.images.schema1 import Schema1Manifest
+from cwl_udss.images.manifests.schema1 import Schema1Manifest
 
 # Of lists: what is honest is an index in an index, with two documents for each of its images.
 _DEEPEST = 4

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from cwl_udss.images.compression import compression_name
+from cwl_udss.images.layers.compression import compression_name
 
 LONGEST_BEGINNING = (1 << 16) + 72
 """How many bytes decide: btrfs has its superblock, with its magic in it, at 64 KiB."""

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a build does to files besides running commands, in a root filesystem that it was given.
 
-Run as a program of its own, `python -m cwl_udss.images.build_files JSON`, so that it can be started
-where an image's layers are mounted. Paths of the image are followed inside its root, and nothing
-else changes it meanwhile. An error is one line on standard error.
+Run as a program of its own, `python -m cwl_udss.images.dockerfiles.changes JSON`, so that it can be
+started where an image's layers are mounted. Paths of the image are followed inside its root, and
+nothing else changes it meanwhile. An error is one line on standard error.
 """
 
 from __future__ import annotations

@@ -16,10 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from cwl_udss.errors import DamagedImage, ImageError, InvalidImage
-from cwl_udss.images.choice import ChosenImage, Documents, choose_from_layout, choose_image
 from cwl_udss.images.convert import Source
-from cwl_udss.images.image_files import ImageFile, TarFile, UnpackedFile, open_tar
-from cwl_udss.images.manifest import (
+from cwl_udss.images.manifests.choice import (
+    ChosenImage,
+    Documents,
+    choose_from_layout,
+    choose_image,
+)
+from cwl_udss.images.manifests.manifest import (
     LARGEST_DOCUMENT,
     Descriptor,
     Platform,
@@ -27,7 +31,8 @@ from cwl_udss.images.manifest import (
     is_digest,
     parse_config,
 )
-from cwl_udss.images.schema1 import signed_payload
+from cwl_udss.images.manifests.schema1 import signed_payload
+from cwl_udss.images.sources.image_files import ImageFile, TarFile, UnpackedFile, open_tar
 from cwl_udss.settings.quantities import counted
 
 _DOCKER_LISTING = "manifest.json"

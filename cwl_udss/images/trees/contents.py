@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from cwl_udss.images.tree import RegularFile, Tree
+from cwl_udss.images.trees.tree import RegularFile, Tree
 
 Content = Iterable[bytes | memoryview]
 """A file's bytes in pieces, of a sparse file without its holes."""

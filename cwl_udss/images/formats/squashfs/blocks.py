@@ -14,8 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-from cwl_udss.images.merge import kept_attributes
-from cwl_udss.images.squashfs_format import (
+from cwl_udss.images.formats.squashfs.format import (
     ABSENT_TABLE,
     MAGIC,
     METADATA_AS_IT_IS,
@@ -25,6 +24,7 @@ from cwl_udss.images.squashfs_format import (
     SUPERBLOCK_BYTES,
     Position,
 )
+from cwl_udss.images.trees.merge import kept_attributes
 
 if sys.version_info >= (3, 14):
     from compression import zstd

@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 import requests
 
 from cwl_udss.errors import RegistryError
-from cwl_udss.images.credentials import Credentials
-from cwl_udss.images.registries import Endpoint
+from cwl_udss.images.sources.registry.credentials import Credentials
+from cwl_udss.images.sources.registry.registries import Endpoint
 
 _TIMEOUTS = (10, 60)
 _CHALLENGE = re.compile(r"(?P<scheme>\w+)\s+(?P<parameters>.*)", re.DOTALL)

@@ -16,9 +16,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from cwl_udss.errors import ImageError, InvalidImage, NoContainerImage
-from cwl_udss.images.artifacts import name_artifact
-from cwl_udss.images.documents import array, as_object, parse_object, text, texts
-from cwl_udss.images.schema1 import SCHEMA_1_TYPES, Schema1Manifest, is_schema_1, parse_schema_1
+from cwl_udss.images.manifests.artifacts import name_artifact
+from cwl_udss.images.manifests.documents import array, as_object, parse_object, text, texts
+from cwl_udss.images.manifests.schema1 import (
+    SCHEMA_1_TYPES,
+    Schema1Manifest,
+    is_schema_1,
+    parse_schema_1,
+)
 
 LARGEST_DOCUMENT = 4 << 20  # of manifests: what containers/image and distribution accept
 

@@ -34,13 +34,13 @@ from cwl_udss.errors import StoreError
 from cwl_udss.filesystems.filesystem import look_at, owner_name
 from cwl_udss.filesystems.leases import list_presences, living, presence, presence_name, remove_dead
 from cwl_udss.filesystems.system_words import place_words
-from cwl_udss.images.formats import Compression, ImageFormat
-from cwl_udss.images.manifest import ImageConfig, Platform, is_digest, parse_config
+from cwl_udss.images.formats.names import Compression, ImageFormat
+from cwl_udss.images.manifests.manifest import ImageConfig, Platform, is_digest, parse_config
 from cwl_udss.images.reference import ImageReference
 from cwl_udss.staging import publish_directory, publish_file, remove_abandoned, work_directory
 
 if TYPE_CHECKING:
-    from cwl_udss.images.contents import Written
+    from cwl_udss.images.trees.contents import Written
 
 _logger = logging.getLogger(__name__)
 
