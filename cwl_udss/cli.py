@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from cwl_udss.commands.images_arguments import add_images
-from cwl_udss.engine.pure import prefer_python_modules
-from cwl_udss.engine.start import given_options, quick_imports
+from cwl_udss.engine.startup.pure import prefer_python_modules
+from cwl_udss.engine.startup.start import given_options, quick_imports
 from cwl_udss.errors import UdssError
 from cwl_udss.filesystems.system_words import system_words
 from cwl_udss.machine.user_directories import home_directory
@@ -105,7 +105,7 @@ class _Version(argparse.Action):
     """argparse's own wants the text before anybody has asked for it."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
-        from cwl_udss.version import version_text
+        from cwl_udss.engine.startup.version import version_text
 
         print(version_text())
         parser.exit()
@@ -230,7 +230,7 @@ def _clean(options: argparse.Namespace, settings: Settings) -> int:
 
 def _doctor(options: argparse.Namespace, settings: Settings) -> int:
     if options.mend:
-        from cwl_udss.engine.installation import write_cwltool_command
+        from cwl_udss.engine.startup.installation import write_cwltool_command
 
         print(f"wrote {write_cwltool_command()}")
     if options.udss_batch:

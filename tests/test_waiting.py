@@ -27,7 +27,7 @@ from cwl_udss.batch.backend import StepRequest
 from cwl_udss.batch.jobs import BatchSteps, Wish
 from cwl_udss.batch.poller import JobEnd
 from cwl_udss.batch.run_directory import Entry, RunDirectory
-from cwl_udss.batch.system import BatchError, Placement, Resources
+from cwl_udss.batch.systems.system import BatchError, Placement, Resources
 from cwl_udss.filesystems.leases import turn
 from cwl_udss.images.manifests.manifest import this_platform
 from cwl_udss.images.store.store import Store

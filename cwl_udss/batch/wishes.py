@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cwl_udss.batch.jobs import Wish
-from cwl_udss.batch.system import BatchError, Placement, Resources
+from cwl_udss.batch.systems.system import BatchError, Placement, Resources
 from cwl_udss.settings.quantities import (
     parse_count,
     parse_factor,

@@ -17,7 +17,7 @@ from rich.filesize import decimal
 import cwl_udss
 from cwl_udss.batch.examination import examine_node
 from cwl_udss.engine.batch_run import batch_client
-from cwl_udss.engine.installation import Command, installed_command, other_command
+from cwl_udss.engine.startup.installation import Command, installed_command, other_command
 from cwl_udss.errors import StoreError, UdssError
 from cwl_udss.files.scratch import local_directories, temporary_directory
 from cwl_udss.filesystems.filesystem import Abilities, Filesystem, look_at, try_abilities

@@ -13,7 +13,7 @@ from dataclasses import asdict
 
 from rich.filesize import decimal
 
-from cwl_udss.engine.pure import prefer_python_modules
+from cwl_udss.engine.startup.pure import prefer_python_modules
 from cwl_udss.errors import UdssError
 from cwl_udss.images.bundle import export_images, import_images
 from cwl_udss.images.layers.file_kinds import DOCUMENT, LONGEST_BEGINNING, identify

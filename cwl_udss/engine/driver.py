@@ -31,15 +31,22 @@ from schema_salad.exceptions import ValidationException
 
 import cwl_udss
 from cwl_udss.engine.failures import plain_words, tell_plainly
-from cwl_udss.engine.job import SandboxedJob
-from cwl_udss.engine.loaders import use_late_loaders
+from cwl_udss.engine.inputs.remote import RemoteInputs, remote_inputs
+from cwl_udss.engine.jobs.job import SandboxedJob
+from cwl_udss.engine.jobs.tool import (
+    MakeJob,
+    SandboxedTool,
+    extend_cwltool,
+    make_tool,
+    stop_host_steps,
+)
 from cwl_udss.engine.places import choose_places, given_prefixes, keep_left_outputs, place_steps
-from cwl_udss.engine.remote_inputs import RemoteInputs, remote_inputs
-from cwl_udss.engine.scatter import pace_scatters, straighten_cwltool
-from cwl_udss.engine.schema_cache import keep_schemas
-from cwl_udss.engine.start import given_options
-from cwl_udss.engine.tool import MakeJob, SandboxedTool, extend_cwltool, make_tool, stop_host_steps
-from cwl_udss.engine.workflow import wait_for_running_steps
+from cwl_udss.engine.replacements.scatter import pace_scatters, straighten_cwltool
+from cwl_udss.engine.replacements.workflow import wait_for_running_steps
+from cwl_udss.engine.startup.loaders import use_late_loaders
+from cwl_udss.engine.startup.schema_cache import keep_schemas
+from cwl_udss.engine.startup.start import given_options
+from cwl_udss.engine.startup.version import version_text
 from cwl_udss.errors import ImageError, SettingsError, UdssError
 from cwl_udss.executor import BatchExecutor, ParallelExecutor
 from cwl_udss.files.scratch import local_directories, temporary_directory
@@ -55,7 +62,6 @@ from cwl_udss.steps.cache import StepCache, open_cache
 from cwl_udss.steps.key import Contents
 from cwl_udss.steps.shared import Steps
 from cwl_udss.surroundings.javascript import SandboxedNode
-from cwl_udss.version import version_text
 
 if TYPE_CHECKING:
     from cwl_udss.engine.batch_run import BatchRun
@@ -405,7 +411,7 @@ def _make_job(
     """Return what makes a job of a tool: one that runs here, or one that runs on a node."""
     if batch is None or contents is None or not isinstance(executor, BatchExecutor):
         return functools.partial(SandboxedJob, steps, cache)
-    from cwl_udss.engine.batch_job import Batch, BatchJob  # noqa: PLC0415 - as above
+    from cwl_udss.engine.jobs.batch_job import Batch, BatchJob  # noqa: PLC0415 - as above
 
     shared = Batch(
         steps=batch.steps,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cwl_udss.batch.pilots.capacity import Capacity, plan_capacity
-from cwl_udss.batch.system import BatchError, Resources
+from cwl_udss.batch.systems.system import BatchError, Resources
 from cwl_udss.machine.resources import available_resources
 from cwl_udss.settings.config import load_settings
 

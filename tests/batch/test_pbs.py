@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from cwl_udss.batch.pbs import Pbs, job_status, parse_jobs, parse_memory
-from cwl_udss.batch.system import (
+from cwl_udss.batch.systems.pbs import Pbs, job_status, parse_jobs, parse_memory
+from cwl_udss.batch.systems.system import (
     Answer,
     Cause,
     JobRequest,

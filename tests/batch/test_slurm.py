@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from cwl_udss.batch.slurm import Slurm, escaped, job_status
-from cwl_udss.batch.system import (
+from cwl_udss.batch.systems.slurm import Slurm, escaped, job_status
+from cwl_udss.batch.systems.system import (
     Answer,
     Cause,
     JobRequest,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cwl_udss.batch.system import BatchError
+from cwl_udss.batch.systems.system import BatchError
 from cwl_udss.batch.wishes import Said, make_wish
 from cwl_udss.settings.config import load_settings
 from cwl_udss.settings.table import Settings

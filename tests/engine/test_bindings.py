@@ -7,7 +7,7 @@ from typing import Any
 
 from ruamel.yaml.comments import CommentedMap
 
-from cwl_udss.engine.bindings import copy_binding
+from cwl_udss.engine.replacements.bindings import copy_binding
 
 
 class Uncopied(list[Any]):

@@ -9,7 +9,7 @@ import pytest
 from cwltool.errors import WorkflowException
 from schema_salad.exceptions import ValidationException
 
-from cwl_udss.engine.input_checks import check_job_order, check_step_inputs
+from cwl_udss.engine.inputs.checks import check_job_order, check_step_inputs
 
 
 def check(inputs: dict[str, Any], **step: Any) -> None:

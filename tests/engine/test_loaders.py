@@ -18,7 +18,7 @@ from cachecontrol.adapter import CacheControlAdapter
 from commands import Command
 from schema_salad.ref_resolver import Loader, SubLoader, file_uri
 
-from cwl_udss.engine.loaders import LateLoader
+from cwl_udss.engine.startup.loaders import LateLoader
 
 DOCUMENT = {"cwlVersion": "v1.2", "class": "CommandLineTool", "inputs": {}, "outputs": {}}
 

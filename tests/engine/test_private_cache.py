@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cwl_udss.engine.private_cache import PrivateCache, is_own
+from cwl_udss.engine.startup.private_cache import PrivateCache, is_own
 
 VALUE = {"a": [1, None, "ä"], "b": {"c": True}}
 

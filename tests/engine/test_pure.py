@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cwl_udss.engine.pure import python_file
+from cwl_udss.engine.startup.pure import python_file
 from cwl_udss.errors import UdssError
 
 SUFFIX = sysconfig.get_config_var("EXT_SUFFIX")
@@ -27,7 +27,7 @@ def make_package(path: Path, *, with_sources: bool) -> None:
 
 SCRIPT = """
 from cwl_udss.errors import UdssError
-from cwl_udss.engine.pure import prefer_python_modules
+from cwl_udss.engine.startup.pure import prefer_python_modules
 prefer_python_modules("compiled")
 try:
     import compiled.job

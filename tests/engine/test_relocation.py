@@ -23,7 +23,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from schema_salad.ref_resolver import uri_file_path
 
-from cwl_udss.engine.relocation import Prefixes, number_clashes, relocate_outputs
+from cwl_udss.engine.outputs.relocation import Prefixes, number_clashes, relocate_outputs
 from cwl_udss.files import copies
 
 NAMES = ("a", "a_2", "b", "d")

@@ -28,8 +28,8 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedSeq
 
-from cwl_udss.engine.names import UniqueNames
-from cwl_udss.engine.scatter import copy_sequence, scatter_jobs, straighten_cwltool
+from cwl_udss.engine.outputs.names import UniqueNames
+from cwl_udss.engine.replacements.scatter import copy_sequence, scatter_jobs, straighten_cwltool
 
 
 def test_cwltool_finds_ours_where_it_looks(monkeypatch: pytest.MonkeyPatch) -> None:

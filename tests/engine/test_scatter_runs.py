@@ -210,4 +210,4 @@ def test_a_run_uses_what_is_linear(run_command: Command, tmp_path: Path) -> None
         "import cwltool.executors; print(cwltool.executors.relocateOutputs.__module__)"
     )
     done = run_command("python", "-c", script, "--udss", "--validate", "workflow.cwl")
-    assert done.stdout.splitlines()[-1] == "cwl_udss.engine.relocation", done.stderr
+    assert done.stdout.splitlines()[-1] == "cwl_udss.engine.outputs.relocation", done.stderr

@@ -21,8 +21,8 @@ from schema_salad.avro.schema import Field, Names, Schema
 from schema_salad.ref_resolver import Loader
 from test_cwltool import without_version
 
-from cwl_udss.engine import schema_cache
-from cwl_udss.engine.schema_cache import keep_schemas
+from cwl_udss.engine.startup import schema_cache
+from cwl_udss.engine.startup.schema_cache import keep_schemas
 
 VERSIONS = ("v1.0", "v1.1", "v1.2", "v1.3.0-dev1")
 # What cwltool looks up in the loader that has read a schema.

@@ -15,8 +15,8 @@ from typing import Any, Union
 import pytest
 from commands import Command
 
-from cwl_udss.engine import start
-from cwl_udss.engine.start import SELDOM_USED, given_options, quick_imports
+from cwl_udss.engine.startup import start
+from cwl_udss.engine.startup.start import SELDOM_USED, given_options, quick_imports
 
 # What gets images, and what cwltool needs for other things than to run a step.
 FOR_MISSING_IMAGES = {
@@ -27,7 +27,7 @@ FOR_MISSING_IMAGES = {
     ),
     *("isal", "rich.progress", "filelock"),
 }
-FOR_JOBS = {"cwl_udss.batch", "cwl_udss.engine.batch_run", "cwl_udss.engine.batch_job"}
+FOR_JOBS = {"cwl_udss.batch", "cwl_udss.engine.batch_run", "cwl_udss.engine.jobs.batch_job"}
 SELDOM = {"pydot", "prov.model", "dateutil", "asyncio", "galaxy", "networkx"}
 HEAVY = {"cwltool", "schema_salad", "requests", "rich", "psutil"}
 

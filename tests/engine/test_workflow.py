@@ -16,8 +16,8 @@ from cwltool.workflow import Workflow
 from cwltool.workflow_job import WorkflowJob, object_from_state
 from effort import growth
 
-from cwl_udss.engine.input_checks import StepInputs
-from cwl_udss.engine.workflow import PatientWorkflowJob
+from cwl_udss.engine.inputs.checks import StepInputs
+from cwl_udss.engine.replacements.workflow import PatientWorkflowJob
 
 TOOL = {
     "class": "CommandLineTool",

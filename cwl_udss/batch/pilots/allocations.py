@@ -19,8 +19,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from cwl_udss.batch.client import Client
-from cwl_udss.batch.system import (
+from cwl_udss.batch.systems.client import Client
+from cwl_udss.batch.systems.system import (
     BatchError,
     Cause,
     JobRequest,

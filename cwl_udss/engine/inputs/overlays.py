@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from cwltool.errors import WorkflowException
 from cwltool.pathmapper import MapperEnt, PathMapper
 
-from cwl_udss.engine.inputs import is_literal_directory
+from cwl_udss.engine.inputs.path_mapper import is_literal_directory
 from cwl_udss.files.links import is_within
 
 

@@ -13,7 +13,14 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from typing import IO
 
-from cwl_udss.batch.system import Answer, BatchError, BatchSystem, JobRequest, JobStatus, words_of
+from cwl_udss.batch.systems.system import (
+    Answer,
+    BatchError,
+    BatchSystem,
+    JobRequest,
+    JobStatus,
+    words_of,
+)
 from cwl_udss.machine.waiting import told
 
 _logger = logging.getLogger(__name__)

@@ -28,9 +28,9 @@ from cwltool.utils import adjustFileObjs, create_tmp_dir, ensure_writable, visit
 from schema_salad.ref_resolver import uri_file_path
 
 from cwl_udss.commands.run import image_command, image_environment
-from cwl_udss.engine.file_access import CollectingAccess, name_by_uri, name_whole
-from cwl_udss.engine.inputs import empty_directories, open_literals
-from cwl_udss.engine.overlays import collect_opened, open_overlaid
+from cwl_udss.engine.inputs.overlays import collect_opened, open_overlaid
+from cwl_udss.engine.inputs.path_mapper import empty_directories, open_literals
+from cwl_udss.engine.jobs.file_access import CollectingAccess, name_by_uri, name_whole
 from cwl_udss.errors import SandboxError, UdssError
 from cwl_udss.filesystems.system_words import NO_ROOM, full_places, system_words
 from cwl_udss.images.request import ImageRequest, parse_request

@@ -24,9 +24,9 @@ from cwltool.stdfsaccess import StdFsAccess
 from cwltool.utils import visit_class
 from schema_salad.ref_resolver import file_uri
 
-from cwl_udss.engine.listing import get_listing
-from cwl_udss.engine.names import UniqueNames
-from cwl_udss.engine.placing import (
+from cwl_udss.engine.outputs.listing import get_listing
+from cwl_udss.engine.outputs.names import UniqueNames
+from cwl_udss.engine.outputs.placing import (
     Prefixes,
     Sources,
     copy_of_objects,

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
-from cwl_udss.batch.system import Answer, Cause, JobRequest, JobState, JobStatus, clock
+from cwl_udss.batch.systems.system import Answer, Cause, JobRequest, JobState, JobStatus, clock
 
 _WAITING_STATES = frozenset(
     ("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT")

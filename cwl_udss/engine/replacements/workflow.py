@@ -21,7 +21,7 @@ from cwltool.utils import JobsGeneratorType, OutputCallbackType
 from cwltool.workflow import Workflow
 from cwltool.workflow_job import WorkflowJob, WorkflowJobStep
 
-from cwl_udss.engine.input_checks import StepInputs, check_inputs
+from cwl_udss.engine.inputs.checks import StepInputs, check_inputs
 
 
 class PatientWorkflowJob(WorkflowJob):

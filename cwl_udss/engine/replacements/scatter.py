@@ -27,10 +27,10 @@ from cwltool.utils import JobsGeneratorType
 from cwltool.workflow_job import ReceiveScatterOutput
 from ruamel.yaml.comments import CommentedSeq
 
-from cwl_udss.engine.listing import get_listing
-from cwl_udss.engine.literals import check_valid_locations, compute_checksums, revmap_file
-from cwl_udss.engine.names import UniqueNames
-from cwl_udss.engine.relocation import put_outputs
+from cwl_udss.engine.outputs.listing import get_listing
+from cwl_udss.engine.outputs.literals import check_valid_locations, compute_checksums, revmap_file
+from cwl_udss.engine.outputs.names import UniqueNames
+from cwl_udss.engine.outputs.relocation import put_outputs
 
 
 def straighten_cwltool() -> None:

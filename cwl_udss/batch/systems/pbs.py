@@ -13,7 +13,7 @@ import re
 from collections.abc import Collection
 from typing import Any
 
-from cwl_udss.batch.system import (
+from cwl_udss.batch.systems.system import (
     Answer,
     Cause,
     JobRequest,

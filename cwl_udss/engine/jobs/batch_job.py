@@ -18,7 +18,7 @@ from cwltool.errors import WorkflowException
 from cwl_udss.batch.jobs import BatchSteps, FinishedStep
 from cwl_udss.batch.run_directory import read_end
 from cwl_udss.batch.wishes import HINT, Said, make_wish
-from cwl_udss.engine.job import SandboxedJob, StreamPaths
+from cwl_udss.engine.jobs.job import SandboxedJob, StreamPaths
 from cwl_udss.errors import UdssError
 from cwl_udss.images.store.store import StoredImage
 from cwl_udss.sandbox import TEMPORARY_DIRECTORY, RootFilesystem

@@ -17,7 +17,7 @@ from cwltool.pathmapper import PathMapper
 from cwltool.stdfsaccess import StdFsAccess
 from schema_salad.ref_resolver import file_uri, uri_file_path
 
-from cwl_udss.engine.names import UniqueNames
+from cwl_udss.engine.outputs.names import UniqueNames
 
 _CLASSES = ("File", "Directory")
 

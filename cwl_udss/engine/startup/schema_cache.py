@@ -28,8 +28,8 @@ from schema_salad.exceptions import SchemaSaladException
 from schema_salad.ref_resolver import Loader
 from schema_salad.utils import convert_to_dict
 
-from cwl_udss.engine.loaders import LateLoader
-from cwl_udss.engine.private_cache import PrivateCache
+from cwl_udss.engine.startup.loaders import LateLoader
+from cwl_udss.engine.startup.private_cache import PrivateCache
 from cwl_udss.machine.user_directories import user_cache
 
 _logger = logging.getLogger(__name__)
