@@ -24,7 +24,7 @@ from cwl_udss.filesystems.system_words import system_words
 from cwl_udss.machine.user_directories import home_directory
 from cwl_udss.machine.waiting import ended_by_signals
 from cwl_udss.settings.config import add_options, load_settings
-from cwl_udss.settings.table import Settings
+from cwl_udss.settings.settings import Settings
 
 _EXIT_FAILURE = 1
 _EXIT_INTERRUPTED = 130  # as a shell reports a process that SIGINT has ended

@@ -14,7 +14,8 @@ import pytest
 from web_server import Site, serve_site
 
 from cwl_udss.errors import DownloadError
-from cwl_udss.web.downloads import Download, download, without_password
+from cwl_udss.web.asking import without_password
+from cwl_udss.web.downloads import Download, download
 
 CONTENT = bytes(range(256)) * 5_000
 

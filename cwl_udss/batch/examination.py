@@ -18,7 +18,7 @@ from cwl_udss.batch.systems.system import BatchError, JobRequest, JobState, JobS
 from cwl_udss.batch.wishes import Said, make_wish
 from cwl_udss.errors import StoreError
 from cwl_udss.machine.waiting import told
-from cwl_udss.settings.table import Settings
+from cwl_udss.settings.settings import Settings
 from cwl_udss.staging import remove_tree
 
 _QUERY_SECONDS = 3.0

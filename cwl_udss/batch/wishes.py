@@ -24,7 +24,7 @@ from cwl_udss.settings.quantities import (
     parse_time,
     parse_words,
 )
-from cwl_udss.settings.table import Settings
+from cwl_udss.settings.settings import Settings
 
 NAMESPACE = "urn:cwl-udss:"
 HINT = f"{NAMESPACE}Batch"

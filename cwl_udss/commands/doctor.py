@@ -29,7 +29,9 @@ from cwl_udss.images.store.store import Store
 from cwl_udss.machine.resources import available_resources
 from cwl_udss.runtimes.probe import find_bubblewrap
 from cwl_udss.settings.quantities import counted
-from cwl_udss.settings.table import DEFAULT, SETTINGS, Settings
+from cwl_udss.settings.setting import DEFAULT
+from cwl_udss.settings.settings import Settings
+from cwl_udss.settings.table import SETTINGS
 from cwl_udss.steps.shared import open_store
 from cwl_udss.surroundings.javascript import SandboxedNode
 

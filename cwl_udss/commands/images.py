@@ -21,11 +21,11 @@ from cwl_udss.images.maintenance import prune, remove_named, verify
 from cwl_udss.images.manifests.manifest import this_platform
 from cwl_udss.images.pull import Images, When
 from cwl_udss.images.request import ImageRequest, file_name, is_path
-from cwl_udss.images.store.store import StoredImage
+from cwl_udss.images.store.image import StoredImage
 from cwl_udss.machine.user_directories import home_directory
-from cwl_udss.settings.table import Settings
+from cwl_udss.settings.settings import Settings
 from cwl_udss.steps.shared import Steps, open_store
-from cwl_udss.web.downloads import is_remote
+from cwl_udss.web.asking import is_remote
 
 _DOCUMENTS = (".cwl", ".yml", ".yaml", ".json")
 
@@ -56,7 +56,7 @@ def _requests(options: argparse.Namespace, settings: Settings, steps: Steps) -> 
         if is_remote(name) or _is_document(name):
             prefer_python_modules("cwltool")
             # cwltool takes half a second, and may only be imported after the line above.
-            from cwl_udss.engine.driver import load_document  # noqa: PLC0415
+            from cwl_udss.engine.documents import load_document  # noqa: PLC0415
 
             load_document(steps, name, options.overrides, offline=settings.offline)
             requests += steps.expected

@@ -7,37 +7,18 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from cwl_udss.errors import SandboxError
 from cwl_udss.files.scratch import temporary_directory
-from cwl_udss.images.manifests.manifest import ImageConfig
+from cwl_udss.images.manifests.command import image_command, image_environment
 from cwl_udss.images.request import ImageRequest
 from cwl_udss.machine.resources import memory_kills
 from cwl_udss.sandbox import TEMPORARY_DIRECTORY, Bind, Ending, Sandbox, Streams
-from cwl_udss.settings.table import Settings
+from cwl_udss.settings.settings import Settings
 from cwl_udss.steps.shared import Steps
 from cwl_udss.surroundings.identity import identity_files
 from cwl_udss.surroundings.programs import why_not_executed
 from cwl_udss.surroundings.signals import signal_words
 
 _EXIT_NOT_FOUND = 127  # as a shell, and `docker run`, report it
-
-# Docker's, for images that set none.
-DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
-
-def image_environment(config: ImageConfig) -> dict[str, str]:
-    """Return the variables that an image sets."""
-    pairs = (entry.partition("=") for entry in config.environment)
-    return {"PATH": DEFAULT_PATH, **{name: value for name, _, value in pairs}}
-
-
-def image_command(config: ImageConfig, command: tuple[str, ...]) -> tuple[str, ...]:
-    """Return what is executed for a command: as `docker run`, after the entry point, and if there
-    is none the image's own. Raises SandboxError if that has none either."""
-    full = (*config.entrypoint, *(command or config.command))
-    if not full:
-        raise SandboxError("the image has no command of its own", "name one")
-    return full
 
 
 def run_command(

@@ -27,7 +27,8 @@ from cwl_udss.images.formats.squashfs.writer import SquashfsSink
 from cwl_udss.images.layers.compression import compression_name
 from cwl_udss.images.layers.file_kinds import LONGEST_BEGINNING, identify
 from cwl_udss.images.manifests.manifest import Platform, is_digest, parse_config
-from cwl_udss.images.store.store import ROOT_NAMES, Store, StoredImage
+from cwl_udss.images.store.image import ROOT_NAMES, StoredImage
+from cwl_udss.images.store.store import Store
 from cwl_udss.images.trees.contents import Written, write_tree
 from cwl_udss.images.trees.listing import file_digest
 from cwl_udss.images.trees.snapshot import read_directory

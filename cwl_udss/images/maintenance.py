@@ -13,7 +13,8 @@ from cwl_udss.filesystems.leases import LEASE_SECONDS
 from cwl_udss.filesystems.system_words import system_words
 from cwl_udss.images.formats.names import ImageFormat
 from cwl_udss.images.pull import Images
-from cwl_udss.images.store.store import Store, StoredImage
+from cwl_udss.images.store.image import StoredImage
+from cwl_udss.images.store.store import Store
 from cwl_udss.images.trees.listing import directory_digest, file_digest
 
 

@@ -15,7 +15,8 @@ from cwl_udss.filesystems.leases import turn
 from cwl_udss.images.manifests.manifest import this_platform
 from cwl_udss.images.reference import ImageReference, parse_reference
 from cwl_udss.images.sources.registry.registries import load_registries
-from cwl_udss.images.store.store import Store, StoredImage
+from cwl_udss.images.store.image import StoredImage
+from cwl_udss.images.store.store import Store
 
 _logger = logging.getLogger(__name__)
 

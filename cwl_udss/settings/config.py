@@ -13,7 +13,9 @@ from typing import Any
 
 from cwl_udss.errors import SettingsError
 from cwl_udss.machine.user_directories import user_configuration
-from cwl_udss.settings.table import DEFAULT, SETTINGS, Setting, Settings
+from cwl_udss.settings.setting import DEFAULT, Setting
+from cwl_udss.settings.settings import Settings
+from cwl_udss.settings.table import SETTINGS
 
 if sys.version_info >= (3, 11):
     import tomllib

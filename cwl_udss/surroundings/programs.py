@@ -17,29 +17,21 @@ from dataclasses import dataclass
 
 from cwl_udss.files.paths import follow_links, walk
 from cwl_udss.filesystems.filesystem import user_name
-from cwl_udss.runtimes.mounts import SPECIAL_MOUNTS
+from cwl_udss.runtimes.operations import SPECIAL_MOUNTS
 from cwl_udss.sandbox import Bind, Ending, Result, Sandbox
+from cwl_udss.surroundings.executables import (
+    ELF,
+    beginning_of,
+    interpreter_of,
+    is_foreign,
+    read_program,
+)
 from cwl_udss.surroundings.outputs import View
 
-_BEGINNING_BYTES = 4096
-_LONGEST_FIRST_LINE = 256  # BINPRM_BUF_SIZE in the kernel's binfmts.h; 128 before Linux 5.1
 _MOST_INTERPRETERS = 5  # of a script's interpreter, that is a script: exec_binprm() in fs/exec.c
-_ELF = b"\x7fELF"
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _DOS2UNIX = "its lines end as on Windows: convert it with dos2unix"
 
-# e_machine in elf(5) and the kernel's elf-em.h, as uname(1) has them.
-_MACHINES = {
-    3: "i386",
-    21: "ppc64",
-    22: "s390x",
-    40: "arm",
-    62: "x86_64",
-    183: "aarch64",
-    243: "riscv64",
-    258: "loongarch64",
-}
-_PROGRAM_HEADER_INTERPRETER = 3  # PT_INTERP
 _MUSL_LOADER = "ld-musl-"
 
 
@@ -103,8 +95,8 @@ class _Files:
         has that read what the kernel does not know."""
         for found in self._candidates(name)[:1]:
             if stat.S_ISREG(found.mode) and found.location is not None:
-                beginning = _beginning(found.location)
-                if _is_foreign(beginning):
+                beginning = beginning_of(found.location)
+                if is_foreign(beginning):
                     return self._reason_of_content(found, beginning, depth=0)
         return ""
 
@@ -148,7 +140,7 @@ class _Files:
         forbidden = self._why_forbidden(found)
         if forbidden:
             return forbidden
-        return self._reason_of_content(found, _beginning(found.location), depth)
+        return self._reason_of_content(found, beginning_of(found.location), depth)
 
     def _why_forbidden(self, found: _Found) -> str:
         assert found.location is not None
@@ -173,7 +165,7 @@ class _Files:
             return f"{found.path} is an empty file"
         if beginning.startswith(b"#!"):
             return self._reason_of_script(found, beginning, depth)
-        if beginning.startswith(_ELF):
+        if beginning.startswith(ELF):
             return self._reason_of_program(found, beginning)
         if beginning.startswith(_BYTE_ORDER_MARK):
             return f"{found.path} has a byte order mark before its first line: save it without"
@@ -183,7 +175,7 @@ class _Files:
         )
 
     def _reason_of_script(self, found: _Found, beginning: bytes, depth: int) -> str:
-        name = _interpreter(beginning)
+        name = interpreter_of(beginning)
         if name is None:
             return f"the first line of {found.path} is longer than the kernel reads"
         interpreter = os.fsdecode(name)
@@ -201,7 +193,7 @@ class _Files:
 
     def _reason_of_program(self, found: _Found, beginning: bytes) -> str:
         try:
-            program = _read_program(beginning)
+            program = read_program(beginning)
         except (struct.error, IndexError):
             return f"{found.path} is the beginning of a program: it is damaged"
         here = platform.machine()
@@ -253,57 +245,3 @@ class _Files:
         if any(f"{path}/".startswith(f"{place}/") for place in made):
             return None
         return self._root + path
-
-
-def _beginning(path: str) -> bytes:
-    with open(path, "rb") as stream:
-        return stream.read(_BEGINNING_BYTES)
-
-
-def _interpreter(beginning: bytes) -> bytes | None:
-    """The interpreter that a script's first line names, b"" for none; None if that is cut off (the
-    kernel's load_script())."""
-    line, end, _ = beginning[:_LONGEST_FIRST_LINE].partition(b"\n")
-    words = line[2:].strip(b" \t").replace(b"\t", b" ").split(b" ", 1)
-    is_whole = bool(end) or len(words) > 1 or len(beginning) < _LONGEST_FIRST_LINE
-    return words[0] if is_whole else None
-
-
-def _is_foreign(beginning: bytes) -> bool:
-    """Say whether the kernel does not know what to do with a program or script."""
-    if beginning.startswith(b"#!"):
-        return not _interpreter(beginning)
-    if not beginning.startswith(_ELF):
-        return False
-    try:
-        return _read_program(beginning).machine != platform.machine()
-    except (struct.error, IndexError):
-        return True
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Program:
-    """What the header of a program says."""
-
-    machine: str
-    loader: str | None
-    """The path of what loads it, if it is linked dynamically."""
-
-
-def _read_program(beginning: bytes) -> _Program:
-    """Read what elf(5) describes. Raises struct.error or IndexError if it is cut off."""
-    is_64, order = beginning[4] == 2, "<>"[beginning[5] == 2]
-    (number,) = struct.unpack_from(f"{order}H", beginning, 18)
-    table = struct.unpack_from(f"{order}{'Q' if is_64 else 'I'}", beginning, 32 if is_64 else 28)[0]
-    size, count = struct.unpack_from(f"{order}HH", beginning, 54 if is_64 else 42)
-    loader = None
-    for position in range(table, table + size * count, size or 1):
-        (kind,) = struct.unpack_from(f"{order}I", beginning, position)
-        if kind == _PROGRAM_HEADER_INTERPRETER:
-            at, length = struct.unpack_from(
-                f"{order}Q16xQ" if is_64 else f"{order}I8xI",
-                beginning,
-                position + (8 if is_64 else 4),
-            )
-            loader = os.fsdecode(beginning[at : at + length].partition(b"\0")[0])
-    return _Program(machine=_MACHINES.get(number, f"machine {number}"), loader=loader)

@@ -11,7 +11,7 @@ import pytest
 from cwl_udss.batch.systems.system import BatchError
 from cwl_udss.batch.wishes import Said, make_wish
 from cwl_udss.settings.config import load_settings
-from cwl_udss.settings.table import Settings
+from cwl_udss.settings.settings import Settings
 
 NOTHING = Said(cores=None, memory=None, time_limit=None)
 

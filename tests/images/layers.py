@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from cwl_udss.images.formats.directory import DirectorySink
-from cwl_udss.images.layers.tar import LayerIndex, Member, index_layer
+from cwl_udss.images.layers.members import LayerIndex, Member
+from cwl_udss.images.layers.tar import index_layer
 from cwl_udss.images.trees.contents import Sink
 from cwl_udss.images.trees.merge import merge_layers, regular_file
 from cwl_udss.images.trees.tree import Tree

@@ -24,7 +24,8 @@ from cwl_udss.errors import ImageError
 from cwl_udss.images.dockerfiles.build import build_image
 from cwl_udss.images.pull import Images, When
 from cwl_udss.images.request import ImageRequest, RequestedImages
-from cwl_udss.images.store.store import Store, StoredImage
+from cwl_udss.images.store.image import StoredImage
+from cwl_udss.images.store.store import Store
 from cwl_udss.runtimes.bwrap import Bubblewrap
 from cwl_udss.runtimes.probe import bundled_bubblewrap
 

@@ -20,7 +20,8 @@ from cwl_udss.images.formats.names import ImageFormat
 from cwl_udss.images.manifests.manifest import this_platform
 from cwl_udss.images.pull import Images, When
 from cwl_udss.images.request import ImageRequest, RequestedImages
-from cwl_udss.images.store.store import Store, StoredImage
+from cwl_udss.images.store.image import StoredImage
+from cwl_udss.images.store.store import Store
 from cwl_udss.runtimes.probe import find_bubblewrap
 
 NAME = "docker.io/library/carried:1"

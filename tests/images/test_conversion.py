@@ -41,7 +41,8 @@ from cwl_udss.errors import InvalidImage
 from cwl_udss.images.formats.directory import DirectorySink
 from cwl_udss.images.formats.squashfs.tables import readable_by_all
 from cwl_udss.images.layers.compression import zstd
-from cwl_udss.images.layers.tar import Kind, Limits, index_layer
+from cwl_udss.images.layers.members import Kind
+from cwl_udss.images.layers.tar import Limits, index_layer
 from cwl_udss.images.trees.merge import ensure_mount_points, merge_layers
 
 Format = Callable[[list[bytes], Path], Path]

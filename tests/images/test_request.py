@@ -27,7 +27,8 @@ from cwl_udss.images.layers.compression import zstd
 from cwl_udss.images.manifests.manifest import this_platform
 from cwl_udss.images.pull import Images, When
 from cwl_udss.images.request import ImageRequest, RequestedImages, file_name, is_path, parse_request
-from cwl_udss.images.store.store import Store, StoredImage
+from cwl_udss.images.store.image import StoredImage
+from cwl_udss.images.store.store import Store
 
 lzma = pytest.importorskip("lzma")
 

@@ -22,11 +22,13 @@ from layers import directory, file, tar
 from needs import SCRATCH, need
 
 from cwl_udss.errors import StoreError
-from cwl_udss.images.convert import Source, convert
+from cwl_udss.images.convert import convert
 from cwl_udss.images.formats.names import ImageFormat
 from cwl_udss.images.maintenance import prune, verify
 from cwl_udss.images.manifests.manifest import Descriptor, this_platform
-from cwl_udss.images.store.store import Store, StoredImage
+from cwl_udss.images.sources.source import Source
+from cwl_udss.images.store.image import StoredImage
+from cwl_udss.images.store.store import Store
 from cwl_udss.staging import work_directory
 
 ALICE, BOB, GROUP = 5001, 5002, 5000  # that nobody has a name for

@@ -62,7 +62,8 @@ from cwl_udss.images.formats.squashfs.format import (
 )
 from cwl_udss.images.formats.squashfs.tables import number_inodes, readable_by_all
 from cwl_udss.images.formats.squashfs.writer import SquashfsSink
-from cwl_udss.images.layers.tar import Extent, index_layer
+from cwl_udss.images.layers.members import Extent
+from cwl_udss.images.layers.tar import index_layer
 from cwl_udss.images.trees.contents import Content, Sink, Written, clamped_time, write_tree
 from cwl_udss.images.trees.merge import merge_layers
 from cwl_udss.images.trees.tree import Directory, Node, RegularFile, SymbolicLink, Tree

@@ -31,7 +31,7 @@ from cwl_udss.batch.systems.system import (
     clock,
 )
 from cwl_udss.batch.wishes import Said, make_wish
-from cwl_udss.settings.table import Settings
+from cwl_udss.settings.settings import Settings
 
 _DEFAULT_WALLTIME = 3600
 _END_SECONDS = 1.0

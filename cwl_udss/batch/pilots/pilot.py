@@ -22,7 +22,7 @@ from cwl_udss.batch.poller import JobEnd
 from cwl_udss.batch.run_directory import Entry, RunDirectory, new_run_name
 from cwl_udss.batch.systems.client import Client
 from cwl_udss.batch.systems.system import BatchError, Cause, JobState, JobStatus
-from cwl_udss.settings.table import Settings
+from cwl_udss.settings.settings import Settings
 from cwl_udss.steps.spec import UnreadableStep, read_result
 
 

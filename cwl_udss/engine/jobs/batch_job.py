@@ -18,11 +18,13 @@ from cwltool.errors import WorkflowException
 from cwl_udss.batch.jobs import BatchSteps, FinishedStep
 from cwl_udss.batch.run_directory import read_end
 from cwl_udss.batch.wishes import HINT, Said, make_wish
-from cwl_udss.engine.jobs.job import SandboxedJob, StreamPaths
+from cwl_udss.engine.jobs.job import SandboxedJob
+from cwl_udss.engine.jobs.reporting import report_end, report_removed
+from cwl_udss.engine.jobs.streams import StreamPaths
 from cwl_udss.errors import UdssError
-from cwl_udss.images.store.store import StoredImage
+from cwl_udss.images.store.image import StoredImage
 from cwl_udss.sandbox import TEMPORARY_DIRECTORY, RootFilesystem
-from cwl_udss.settings.table import Settings
+from cwl_udss.settings.settings import Settings
 from cwl_udss.steps.cache import StepCache
 from cwl_udss.steps.key import Contents, Unidentified, step_key
 from cwl_udss.steps.shared import Steps
@@ -160,8 +162,9 @@ class BatchJob(SandboxedJob):
         result, outputs = finished.result, finished.outputs
         for name in (STDOUT, STDERR):
             sys.stderr.write(read_end(finished.directory / name, _RELAYED_BYTES))
-        self.report_removed(result.removed)
-        self.report_end(result.memory_bytes, timed_out=result.ending is StepEnding.TIME_LIMIT)
+        report_removed(self.name, result.removed)
+        timed_out = result.ending is StepEnding.TIME_LIMIT
+        report_end(self.name, result.memory_bytes, exceeded=self.timelimit if timed_out else None)
         if result.ending in (StepEnding.EXITED, StepEnding.NOT_STARTED):
             self.report_failure(result.exit_code, result.problem)
         if not self._is_success(result.exit_code):

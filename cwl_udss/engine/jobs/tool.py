@@ -34,14 +34,14 @@ from schema_salad.ref_resolver import uri_file_path
 
 from cwl_udss.engine.inputs.path_mapper import NumberingPathMapper, tell_apart
 from cwl_udss.engine.inputs.remote import RemoteAccess, make_literal
-from cwl_udss.engine.jobs.job import start_tool
 from cwl_udss.engine.jobs.mpi import MpiWish, take_mpi_wish
+from cwl_udss.engine.jobs.process import start_tool
 from cwl_udss.engine.replacements.bindings import bind_items_alone
 from cwl_udss.files import copies
 from cwl_udss.files.links import copy_directory
 from cwl_udss.images.request import ImageRequest, parse_request
 from cwl_udss.report.trace import traced
-from cwl_udss.web.downloads import is_remote
+from cwl_udss.web.asking import is_remote
 
 _logger = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ import requests
 from schema_salad import ref_resolver
 
 from cwl_udss.machine.waiting import told
-from cwl_udss.web.downloads import TIMEOUTS, innermost, is_remote, without_password
+from cwl_udss.web.asking import TIMEOUTS, innermost, is_remote, without_password
 
 
 class LateLoader(ref_resolver.Loader):

@@ -13,7 +13,6 @@ import fcntl
 import json
 import logging
 import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -27,8 +26,10 @@ from cwl_udss.errors import StoreError
 from cwl_udss.files.scratch import batch_job, local_directories, node_directory
 from cwl_udss.filesystems.leases import living, presence, presence_name
 from cwl_udss.images.formats.names import ImageFormat
-from cwl_udss.images.node.mount_holder import INFORMATION, MOUNT_SECONDS, connect
-from cwl_udss.images.store.store import Store, StoredImage
+from cwl_udss.images.node.mount_holder import MOUNT_SECONDS, connect
+from cwl_udss.images.node.mounter import MOUNTER, find_mounter, mount_command
+from cwl_udss.images.store.image import StoredImage
+from cwl_udss.images.store.store import Store
 from cwl_udss.machine.waiting import told
 from cwl_udss.runtimes.bwrap import Bubblewrap
 from cwl_udss.sandbox import RootFilesystem
@@ -37,9 +38,6 @@ from cwl_udss.staging import publish_directory, remove_tree, work_directory
 _logger = logging.getLogger(__name__)
 
 _HOLDER = (sys.executable, "-m", "cwl_udss.images.node.mount_holder")
-_MOUNTER = "squashfuse_ll"
-# Where Apptainer keeps the one that it brings, beside the directory of its command.
-_APPTAINER = ("../libexec/apptainer/bin", "../libexec/singularity/bin")
 
 
 class NodeImages:
@@ -114,7 +112,7 @@ class NodeImages:
         StoreError if they cannot."""
         mounter = find_mounter(self._environment)
         if mounter is None:
-            return f"unpacked to {self.unpacked_directory} (there is no {_MOUNTER} on PATH)"
+            return f"unpacked to {self.unpacked_directory} (there is no {MOUNTER} on PATH)"
         if not os.access("/dev/fuse", os.R_OK | os.W_OK):
             return f"unpacked to {self.unpacked_directory} (you may not use /dev/fuse)"
         return f"mounted by {mounter}"
@@ -154,7 +152,7 @@ class NodeImages:
             held = connect(place / "socket")
             if held is None:
                 request = {
-                    "command": _mount_command(self._runtime().path, mounter, image.path, place),
+                    "command": mount_command(self._runtime().path, mounter, image.path, place),
                     "mount": str(place / "root"),
                     "socket": str(place / "socket"),
                 }
@@ -192,6 +190,8 @@ class NodeImages:
 
     def _unpacked(self, image: StoredImage) -> Path:
         """The image unpacked on this node, by whoever needs it first."""
+        from cwl_udss.images.node.unpacking import unpack  # most runs unpack nothing
+
         directory = self.unpacked_directory
         place = directory / "unpacked" / image.path.parent.name
         place.mkdir(parents=True, exist_ok=True)
@@ -208,7 +208,7 @@ class NodeImages:
                     work_directory(directory / "work") as work,
                     told(f"until {image.path} is unpacked"),
                 ):
-                    _unpack(image, work, self._environment)
+                    unpack(image, work, self._environment)
                     publish_directory(work / "root", place / "root")
         os.utime(place)
         return place / "root"
@@ -231,65 +231,6 @@ def forbids_programs(path: Path) -> bool:
     """Say whether nothing at a path can be executed, whatever its mode (mount(8), "noexec"). Asked
     anew each time: it may be mounted otherwise on each machine."""
     return bool(os.statvfs(path).f_flag & os.ST_NOEXEC)
-
-
-def find_mounter(environment: Mapping[str, str]) -> str | None:
-    """Return a squashfuse_ll: on PATH, of the Python or conda environment, or Apptainer's. The
-    older squashfuse is 5 to 25 times slower, and is not used."""
-    search = environment.get("PATH")
-    directories = [Path(sys.prefix) / "bin"]
-    if environment.get("CONDA_PREFIX"):
-        directories.append(Path(environment["CONDA_PREFIX"]) / "bin")
-    for name in ("apptainer", "singularity"):
-        command = shutil.which(name, path=search)
-        if command:
-            directories += [Path(command).resolve().parent / part for part in _APPTAINER]
-    found = shutil.which(_MOUNTER, path=search)
-    others = (shutil.which(_MOUNTER, path=str(directory)) for directory in directories)
-    return found or next((other for other in others if other), None)
-
-
-def _mount_command(bwrap: str, mounter: str, image: Path, place: Path) -> list[str]:
-    """Mount in namespaces of its own. bwrap makes them, which may be the only program that is
-    allowed to (AppArmor on Ubuntu); without the PID namespace squashfuse would stay."""
-    return [
-        *(bwrap, "--unshare-user", "--unshare-pid", "--die-with-parent", "--dev-bind", "/", "/"),
-        *("--cap-add", "CAP_SYS_ADMIN", "--info-fd", INFORMATION, "--"),
-        *(mounter, "-f", str(image), str(place / "root")),
-    ]
-
-
-def _unpack(image: StoredImage, work: Path, environment: Mapping[str, str]) -> None:
-    """Make the directory work/root of an image."""
-    # Most runs unpack nothing.
-    from cwl_udss.images.formats.directory import DirectorySink
-    from cwl_udss.images.formats.squashfs.reader import read_squashfs
-    from cwl_udss.images.trees.contents import write_tree
-    from cwl_udss.images.trees.snapshot import read_directory
-
-    if image.format is ImageFormat.SQUASHFS and _unsquash(image.path, work / "root", environment):
-        return
-    read = read_directory if image.format is ImageFormat.DIRECTORY else read_squashfs
-    with contextlib.closing(DirectorySink(work / "root", work / "contents")) as sink:
-        write_tree(*read(image.path), sink)
-
-
-def _unsquash(image: Path, destination: Path, environment: Mapping[str, str]) -> bool:
-    """Let squashfs-tools do it, which are faster, if they are there. Says whether they have."""
-    program = shutil.which("unsquashfs", path=environment.get("PATH"))
-    if program is None:
-        return False
-    done = subprocess.run(
-        [program, "-no-progress", "-quiet", "-user-xattrs", "-dest", destination, image],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        check=False,
-    )
-    if done.returncode != 0:
-        lines = done.stderr.decode(errors="replace").strip().splitlines()
-        _logger.warning("%s cannot unpack %s: %s", program, image, lines[-1] if lines else "")
-        remove_tree(destination)
-    return done.returncode == 0
 
 
 @contextlib.contextmanager

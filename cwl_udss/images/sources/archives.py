@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from cwl_udss.errors import DamagedImage, ImageError, InvalidImage
-from cwl_udss.images.convert import Source
 from cwl_udss.images.manifests.choice import (
     ChosenImage,
     Documents,
@@ -33,6 +32,7 @@ from cwl_udss.images.manifests.manifest import (
 )
 from cwl_udss.images.manifests.schema1 import signed_payload
 from cwl_udss.images.sources.image_files import ImageFile, TarFile, UnpackedFile, open_tar
+from cwl_udss.images.sources.source import Source
 from cwl_udss.settings.quantities import counted
 
 _DOCKER_LISTING = "manifest.json"

@@ -19,8 +19,9 @@ from typing import Any, Protocol
 
 from cwl_udss.errors import DamagedImage, ImageError, InvalidImage
 from cwl_udss.images.layers.compression import LONGEST_MAGIC, compression_name, decompress
+from cwl_udss.images.layers.members import Kind, LayerIndex, Member
 from cwl_udss.images.layers.read_ahead import read_ahead
-from cwl_udss.images.layers.tar import Kind, LayerIndex, Member, NoTar, index_tar
+from cwl_udss.images.layers.tar import NoTar, index_tar
 
 _CHUNK_BYTES = 1 << 20
 _MOST_LINKS = 2

@@ -12,7 +12,7 @@ from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
 
 from cwl_udss.errors import InvalidImage
-from cwl_udss.images.layers.tar import Kind, LayerIndex, Member
+from cwl_udss.images.layers.members import Kind, LayerIndex, Member
 from cwl_udss.images.trees.tree import Directory, Node, RegularFile, SymbolicLink, Tree
 
 _WHITEOUT = b".wh."

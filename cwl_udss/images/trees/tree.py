@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from cwl_udss.images.layers.tar import Extent
+from cwl_udss.images.layers.members import Extent
 
 
 @dataclass(slots=True, eq=False)

@@ -24,7 +24,7 @@ from cwl_udss.images.formats.squashfs.format import (
     SYMBOLIC_LINK,
     Position,
 )
-from cwl_udss.images.layers.tar import Extent
+from cwl_udss.images.layers.members import Extent
 from cwl_udss.images.trees.tree import Directory, Node, RegularFile, SymbolicLink, Tree
 
 _LONGEST_LINK = 4095

@@ -11,12 +11,12 @@ import contextlib
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping
-from urllib.parse import urlsplit
+from functools import partial
 
 import requests
 import urllib3
 
-from cwl_udss.errors import InvalidImage, MissingPart, RegistryError
+from cwl_udss.errors import InvalidImage, RegistryError
 from cwl_udss.images.manifests.manifest import (
     INDEX_TYPES,
     LARGEST_DOCUMENT,
@@ -26,18 +26,21 @@ from cwl_udss.images.manifests.manifest import (
 from cwl_udss.images.manifests.schema1 import SCHEMA_1_TYPES, signed_payload
 from cwl_udss.images.sources.registry.authentication import Authentication
 from cwl_udss.images.sources.registry.credentials import Credentials
+from cwl_udss.images.sources.registry.refusals import (
+    NotFound,
+    lacks,
+    lacks_blob,
+    refusal,
+    unreachable,
+)
 from cwl_udss.images.sources.registry.registries import Endpoint
 from cwl_udss.machine.waiting import told, told_each
-from cwl_udss.web.downloads import ATTEMPTS, NETWORK_ERRORS, TIMEOUTS, answered, innermost, wait
+from cwl_udss.web.asking import ATTEMPTS, NETWORK_ERRORS, TIMEOUTS, answered, wait
 
 _CHUNK_BYTES = 1 << 18
 _LARGEST_LAYER = 1 << 38  # where no manifest says how large it is
 # The old format last: some registries send the first that they can.
 _ACCEPT = ", ".join((*MANIFEST_TYPES, *INDEX_TYPES, *SCHEMA_1_TYPES))
-
-
-class NotFound(RegistryError):
-    """The registry has no such image."""
 
 
 class RegistryClient:
@@ -68,13 +71,14 @@ class RegistryClient:
         Raises NotFound, RegistryError, or InvalidImage if it does not match its digest.
         """
         missing = NotFound(
-            f"{self._name} has no such image or tag", "look for a misspelling, or for its tags"
+            f"{self._endpoint.name} has no such image or tag",
+            "look for a misspelling, or for its tags",
         )
         return self._manifest(identifier, missing)
 
     def listed_manifest(self, digest: str) -> bytes:
         """Return a manifest that another one lists. Raises as manifest(), but MissingPart."""
-        return self._manifest(digest, self._lacks(f"the manifest {digest}"))[0]
+        return self._manifest(digest, lacks(self._endpoint, f"the manifest {digest}"))[0]
 
     def _manifest(self, identifier: str, missing: RegistryError) -> tuple[bytes, str]:
         for attempt in range(1, ATTEMPTS + 1):
@@ -86,7 +90,7 @@ class RegistryClient:
                     break
             except NETWORK_ERRORS as error:  # in the middle of the answer
                 if attempt == ATTEMPTS:
-                    raise self._unreachable(error) from error
+                    raise unreachable(self._endpoint, error) from error
                 wait(attempt, {}, self._sleep)
         beginning = document.removeprefix(codecs.BOM_UTF8).lstrip()[:1]
         if beginning != b"{":
@@ -132,7 +136,7 @@ class RegistryClient:
             except NETWORK_ERRORS as error:
                 failures += 1
                 if failures == ATTEMPTS:
-                    raise self._unreachable(error) from error
+                    raise unreachable(self._endpoint, error) from error
                 wait(failures, {}, self._sleep)
         if f"sha256:{checksum.hexdigest()}" != descriptor.digest:
             raise InvalidImage(
@@ -143,7 +147,7 @@ class RegistryClient:
     def _blob_from(self, descriptor: Descriptor, start: int) -> Iterator[bytes]:
         """The rest of a blob; what a server that knows no ranges sends again is left out."""
         headers = {"Range": f"bytes={start}-"} if start else {}
-        missing = self._lacks_blob(descriptor)
+        missing = lacks_blob(self._endpoint, descriptor)
         received = start
         with self._get(f"blobs/{descriptor.digest}", headers, missing) as response:
             skip = start if response.status_code != requests.codes.partial_content else 0
@@ -172,7 +176,7 @@ class RegistryClient:
 
         def refused(response: requests.Response) -> RegistryError:
             is_missing = response.status_code == requests.codes.not_found
-            return missing if is_missing else self._refused(response)
+            return missing if is_missing else refusal(self._endpoint, response)
 
         def ask() -> requests.Response:
             with told(self._told):
@@ -181,7 +185,7 @@ class RegistryClient:
         with answered(
             ask,
             refused=refused,
-            unreachable=self._unreachable,
+            unreachable=partial(unreachable, self._endpoint),
             sleep=self._sleep,
         ) as response:
             yield response
@@ -227,77 +231,12 @@ class RegistryClient:
         contents = (document, signed_payload(document))
         if expected not in (hashlib.new(algorithm, content).hexdigest() for content in contents):
             raise InvalidImage(
-                f"the manifest from {self._name} does not match the digest {named}",
+                f"the manifest from {self._endpoint.name} does not match the digest {named}",
                 "try again; if it stays so, the registry or a proxy has changed it",
             )
 
-    def _lacks(self, what: str) -> MissingPart:
-        return MissingPart(
-            f"{self._name} lacks {what}, which the image has", "have it pushed again"
-        )
-
-    def _lacks_blob(self, descriptor: Descriptor) -> MissingPart:
-        if not descriptor.is_foreign:
-            return self._lacks(f"the blob {descriptor.digest}")
-        hosts = sorted({urlsplit(url).netloc for url in descriptor.urls})
-        return MissingPart(
-            f"{self._name} lacks the layer {descriptor.digest}, which it may not distribute"
-            + (f" (only {', '.join(hosts)} may)" if hosts else ""),
-            "layers come from the image's registry only: use an image that has all of its own",
-        )
-
     def _told(self) -> str:
         return f"for {self._endpoint.registry} to answer for {self._endpoint.repository}"
-
-    @property
-    def _name(self) -> str:
-        return f"{self._endpoint.registry}/{self._endpoint.repository}"
-
-    def _refused(self, response: requests.Response) -> RegistryError:
-        status = response.status_code
-        registry = self._endpoint.registry
-        if status in (requests.codes.unauthorized, requests.codes.forbidden):
-            return RegistryError(
-                f"{registry} gives no access to {self._endpoint.repository} ({status})",
-                "look for a misspelling; if it is private, type `podman login` or `docker login` "
-                f"for {registry}",
-            )
-        if status == requests.codes.too_many_requests:
-            return RegistryError(
-                f"{registry} has had too many requests from here (429)",
-                "wait, or log in for a higher limit",
-            )
-        return RegistryError(
-            f"{registry} answered {status} {response.reason} for {self._endpoint.repository}",
-            "try again later",
-        )
-
-    def _unreachable(self, error: Exception) -> RegistryError:
-        registry, repository = self._endpoint.registry, self._endpoint.repository
-        if isinstance(error, requests.exceptions.SSLError):
-            return RegistryError(
-                f"{registry} cannot be trusted for {repository}: {innermost(error)}",
-                "if it is a registry without TLS, say so in registries.conf: insecure = true",
-            )
-        if isinstance(error, requests.exceptions.ProxyError):
-            return RegistryError(
-                f"the proxy to {registry} does not work for {repository}: {innermost(error)}",
-                "look at HTTPS_PROXY and NO_PROXY",
-            )
-        if isinstance(error, urllib3.exceptions.DecodeError):
-            return RegistryError(
-                f"{registry} sends what cannot be decompressed for {repository}",
-                "try again later; if it stays so, ask who runs it, or a proxy on the way",
-            )
-        if isinstance(error, urllib3.exceptions.ProtocolError):
-            return RegistryError(
-                f"{registry} does not answer to the end for {repository}: {innermost(error)}",
-                "try again later",
-            )
-        return RegistryError(
-            f"{registry} does not answer for {repository}: {innermost(error)}",
-            "is there network on this machine? if not, pull the image where there is",
-        )
 
 
 def _limited(response: requests.Response, what: Callable[[], str]) -> bytes:

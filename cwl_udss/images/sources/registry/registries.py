@@ -30,6 +30,11 @@ class Endpoint:
     insecure: bool = False
     """Without TLS, or with a certificate that nobody vouches for."""
 
+    @property
+    def name(self) -> str:
+        """For messages."""
+        return f"{self.registry}/{self.repository}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class _Location:
