@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from images.layers import directory, entry, file, gzipped, symlink
 from images.registry_server import Registry, serve
+from images.tar_layers import directory, entry, file, gzipped, symlink
 from mortal import Mortals, Outcome, mortals, remaining
 from workflows import write_chain
 

@@ -10,9 +10,9 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from layers import Entry, directory, entry, file, hardlink, symlink, tar
 from node_images import node
 from squashfs_readers import Facts, as_in_squashfs, ours, snapshot
+from tar_layers import Entry, directory, entry, file, hardlink, symlink, tar
 
 from cwl_udss.errors import ImageError
 from cwl_udss.images.bundle import export_images, import_images

@@ -18,10 +18,11 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from formats import FORMATS, as_squashfs
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from layers import (
+from image_formats import FORMATS, as_squashfs
+from squashfs_readers import snapshot
+from tar_layers import (
     Entry,
     convert,
     describe,
@@ -35,7 +36,6 @@ from layers import (
     symlink,
     tar,
 )
-from squashfs_readers import snapshot
 
 from cwl_udss.errors import InvalidImage
 from cwl_udss.images.formats.directory import DirectorySink

@@ -11,8 +11,8 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from layers import directory, file, read_layers
 from needs import SCRATCH
+from tar_layers import directory, file, read_layers
 
 from cwl_udss.images.formats.directory import DirectorySink
 from cwl_udss.images.formats.names import Compression, ImageFormat

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from layers import Entry, describe, directory, entry, file, hardlink, symlink, tar
 from needs import need
 from node_images import node
+from tar_layers import Entry, describe, directory, entry, file, hardlink, symlink, tar
 
 from cwl_udss.errors import ImageError, InvalidImage
 from cwl_udss.images.layers.compression import zstd

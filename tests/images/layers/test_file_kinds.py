@@ -13,8 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from layers import directory, entry, file, tar
 from needs import need
+from tar_layers import directory, entry, file, tar
 
 from cwl_udss.errors import DamagedImage, ImageError, InvalidImage
 from cwl_udss.images.layers.compression import decompress

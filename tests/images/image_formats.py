@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
-from layers import convert, in_chunks, read_layers
 from squashfs_readers import unsquashfs
+from tar_layers import convert, in_chunks, read_layers
 
 from cwl_udss.images.formats.names import Compression
 from cwl_udss.images.formats.squashfs.writer import SquashfsSink

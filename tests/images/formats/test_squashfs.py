@@ -22,17 +22,6 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from layers import (
-    directory,
-    entry,
-    file,
-    hardlink,
-    in_chunks,
-    read_layer,
-    read_layers,
-    symlink,
-    tar,
-)
 from squashfs_readers import (
     READERS,
     Facts,
@@ -44,6 +33,17 @@ from squashfs_readers import (
     snapshot,
     squashfuse,
     unsquashfs,
+)
+from tar_layers import (
+    directory,
+    entry,
+    file,
+    hardlink,
+    in_chunks,
+    read_layer,
+    read_layers,
+    symlink,
+    tar,
 )
 
 from cwl_udss.errors import InvalidImage

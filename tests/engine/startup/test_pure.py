@@ -40,7 +40,7 @@ except UdssError as error:
 @pytest.mark.parametrize("with_sources", [True, False])
 def test_the_python_file_is_preferred_or_missed(tmp_path: Path, with_sources: bool) -> None:
     make_package(tmp_path, with_sources=with_sources)
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT],
         env={"PYTHONPATH": f"{tmp_path}:{root}"},

@@ -102,7 +102,7 @@ OUTPUTS = ["--print-rdf", "--print-dot", "--print-deps", "--print-pre", "--pack"
 def test_what_was_put_off_is_there_when_it_is_used(
     run_command: Command, tmp_path: Path, option: str
 ) -> None:
-    workflow = Path(__file__).parents[2] / "benchmarks/workflows/cat-many.cwl"
+    workflow = Path(__file__).parents[3] / "benchmarks/workflows/cat-many.cwl"
     original = ("-c", "import sys, cwltool.main; sys.exit(cwltool.main.run())")
     theirs = run_command("python", *original, option, workflow)
     ours = run_command("cwltool", "--udss", option, workflow)
@@ -112,7 +112,7 @@ def test_what_was_put_off_is_there_when_it_is_used(
 
 
 def test_provenance_is_recorded(run_command: Command, tmp_path: Path) -> None:
-    workflow = Path(__file__).parents[2] / "benchmarks/workflows/cat-many.cwl"
+    workflow = Path(__file__).parents[3] / "benchmarks/workflows/cat-many.cwl"
     (tmp_path / "input").write_text("content")
     job = {"numbers": [1], "file": {"class": "File", "path": "input"}}
     (tmp_path / "job.json").write_text(json.dumps(job))

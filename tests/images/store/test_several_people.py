@@ -18,8 +18,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from layers import directory, file, tar
 from needs import SCRATCH, need
+from tar_layers import directory, file, tar
 
 from cwl_udss.errors import StoreError
 from cwl_udss.images.convert import convert

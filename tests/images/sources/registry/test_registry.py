@@ -14,9 +14,9 @@ from typing import Any
 
 import certifi
 import pytest
-from layers import file, gzipped
 from needs import need
 from registry_server import OCI, Registry, serve
+from tar_layers import file, gzipped
 
 from cwl_udss.errors import ImageError, InvalidImage, MissingPart, RegistryError
 from cwl_udss.images.manifests.manifest import Descriptor, Platform

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from layers import directory, file, gzipped, hardlink
 from registry_server import EMPTY_LAYER, Registry, serve
 from rich.filesize import decimal
 from squashfs_readers import unsquashfs
+from tar_layers import directory, file, gzipped, hardlink
 
 from cwl_udss.errors import ImageError, InvalidImage, StoreError, UdssError
 from cwl_udss.images import convert

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 import requests
-from layers import directory, file, tar
 from needs import need
 from stand_ins import NEEDED, serve_registry
+from tar_layers import directory, file, tar
 
 from cwl_udss.errors import InvalidImage
 from cwl_udss.images.convert import convert_in_turn
