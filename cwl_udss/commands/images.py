@@ -17,10 +17,11 @@ from cwl_udss.engine.startup.pure import prefer_python_modules
 from cwl_udss.errors import UdssError
 from cwl_udss.images.bundle import export_images, import_images
 from cwl_udss.images.layers.file_kinds import DOCUMENT, LONGEST_BEGINNING, identify
+from cwl_udss.images.locations import file_name, is_path
 from cwl_udss.images.maintenance import prune, remove_named, verify
 from cwl_udss.images.manifests.manifest import this_platform
 from cwl_udss.images.pull import Images, When
-from cwl_udss.images.request import ImageRequest, file_name, is_path
+from cwl_udss.images.request import ImageRequest
 from cwl_udss.images.store.image import StoredImage
 from cwl_udss.machine.user_directories import home_directory
 from cwl_udss.settings.settings import Settings

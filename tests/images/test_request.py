@@ -24,9 +24,10 @@ from tar_layers import Entry, describe, directory, entry, file, hardlink, symlin
 
 from cwl_udss.errors import ImageError, InvalidImage
 from cwl_udss.images.layers.compression import zstd
+from cwl_udss.images.locations import file_name, is_path
 from cwl_udss.images.manifests.manifest import this_platform
 from cwl_udss.images.pull import Images, When
-from cwl_udss.images.request import ImageRequest, RequestedImages, file_name, is_path, parse_request
+from cwl_udss.images.request import ImageRequest, RequestedImages, parse_request
 from cwl_udss.images.store.image import StoredImage
 from cwl_udss.images.store.store import Store
 
@@ -357,6 +358,7 @@ def test_of_a_list_in_a_directory_the_one_for_this_machine_is_taken(
         {"manifest.json": '[{"Config": "x"}]', "version": "1.2"},
         {"index.json": '{"pages": []}', "manifest.json": "no JSON"},
         {"manifest.json": "[" * 100_000},
+        {"repositories": '{"main": {"url": "x"}}', "config.json": '{"root": 1}'},
     ],
 )
 def test_a_root_filesystem_may_have_files_that_are_called_so(
@@ -388,6 +390,55 @@ def test_a_directory_that_is_no_image(get: Any, tmp_path: Path) -> None:
             InvalidImage, match=r"root is a directory, and no image: .*dockerImageId"
         ):
             get(**fields)
+
+
+@pytest.mark.parametrize("archive", [docker_archive, oci_archive])
+def test_an_image_is_no_root_filesystem(
+    get: Any, tmp_path: Path, archive: Callable[[], bytes]
+) -> None:
+    (tmp_path / "image.tar").write_bytes(archive())
+    with pytest.raises(InvalidImage, match=r"image.tar is an image, and no root .* dockerLoad"):
+        get(import_="image.tar")
+
+
+OLD_ARCHIVE = tar(
+    file("repositories", json.dumps({"a": {"1": "abc"}})),
+    file("abc/VERSION", "1.0"),
+    file("abc/json", '{"id": "abc"}'),
+    file("abc/layer.tar", LOWER.decode()),
+)
+BUNDLE = tar(
+    file("config.json", json.dumps({"ociVersion": "1.0.2", "root": {"path": "rootfs"}})),
+    directory("rootfs"),
+)
+
+
+@pytest.mark.parametrize(
+    ("archive", "message"),
+    [
+        (OLD_ARCHIVE, r"made is an image as Docker before 1\.10 saved it: .* save it again"),
+        (BUNDLE, r"made is a bundle for an OCI runtime: .* \(rootfs\)"),
+    ],
+    ids=["old Docker", "bundle"],
+)
+@pytest.mark.parametrize("fields", [{"load": "made"}, {"import_": "made"}, {"image_id": "./made"}])
+def test_what_only_holds_a_root_filesystem_is_none(
+    get: Any, tmp_path: Path, archive: bytes, message: str, fields: dict[str, str]
+) -> None:
+    (tmp_path / "made").write_bytes(archive)
+    with pytest.raises(InvalidImage, match=message):
+        get(**fields)
+    (tmp_path / "made").unlink()
+    unpacked(archive, tmp_path / "made")
+    with pytest.raises(InvalidImage, match=message):
+        get(**fields)
+
+
+def test_an_empty_layout(get: Any, tmp_path: Path) -> None:
+    """As `umoci init` makes it."""
+    made = unpacked(oci_archive(images=0), tmp_path / "made")
+    with pytest.raises(InvalidImage, match=f"{made}: its index lists no images: save one into it"):
+        get(load="made")
 
 
 def test_no_link_is_followed_out_of_a_directory(get: Any, tmp_path: Path) -> None:
@@ -487,6 +538,24 @@ def test_what_a_tar_may_not_hold_is_said_with_its_name(get: Any, tmp_path: Path)
     message = f"{tmp_path}/root.tar: a layer has a hard link to 'none', which is no file"
     with pytest.raises(InvalidImage, match=message):
         get(import_="root.tar")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read anything")
+def test_what_may_not_be_read_is_not_said_to_be_absent(get: Any, tmp_path: Path) -> None:
+    (tmp_path / "closed").mkdir()
+    (tmp_path / "closed/root.tar").write_bytes(LOWER)
+    (tmp_path / "closed").chmod(0)
+    for fields in ({"load": "closed/root.tar"}, {"image_id": f"{tmp_path}/closed/root.tar"}):
+        with pytest.raises(ImageError, match="cannot be read: Permission denied"):
+            get(**fields)
+    (tmp_path / "closed").chmod(0o700)
+
+
+@pytest.mark.parametrize("name", ["//[x", "file://[x", "x" * 300 + "/x", "/\0"])
+def test_any_path_is_there_or_not(get: Any, name: str) -> None:
+    for fields in ({"load": name}, {"image_id": name}):
+        with pytest.raises(ImageError):
+            get(**fields)
 
 
 @pytest.mark.parametrize("location", ["file://root.tar", "file://host/dir/root.tar"])

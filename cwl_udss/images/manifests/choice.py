@@ -74,8 +74,8 @@ def choose_from_layout(index: bytes, documents: Documents, wanted: Platform) -> 
     """Return the image for a platform in a layout's index.json, which may list several images
     as well as several platforms of one. Raises ImageError, also if there is no telling which."""
     manifest = parse_manifest(index)
-    if not isinstance(manifest, ImageIndex):
-        raise InvalidImage("its index lists no images", "save it again")
+    if not isinstance(manifest, ImageIndex) or not manifest.entries:
+        raise InvalidImage("its index lists no images", "save one into it")
     search = _Search(documents, wanted)
     for alike in search.candidates(manifest):
         found = [image for entry in alike if (image := next(search.behind(entry), None))]

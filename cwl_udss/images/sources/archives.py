@@ -32,13 +32,16 @@ from cwl_udss.images.manifests.manifest import (
 )
 from cwl_udss.images.manifests.schema1 import signed_payload
 from cwl_udss.images.sources.image_files import ImageFile, TarFile, UnpackedFile, open_tar
+from cwl_udss.images.sources.image_signs import (
+    DOCKER_LISTING,
+    OCI_LISTING,
+    check_kind,
+    check_root,
+    is_image,
+    is_transport,
+)
 from cwl_udss.images.sources.source import Source
 from cwl_udss.settings.quantities import counted
-
-_DOCKER_LISTING = "manifest.json"
-_OCI_LISTING = "index.json"
-_OCI_MARK = "oci-layout"
-_TRANSPORT_MARK = ("version", b"Directory Transport Version:")
 
 
 def read_image_file(kind: str, path: Path, name: str, platform: Platform, work: Path) -> Source:
@@ -50,9 +53,15 @@ def read_image_file(kind: str, path: Path, name: str, platform: Platform, work: 
     if path.is_dir():
         return _image_in_directory(kind, UnpackedFile(name=name, path=path), platform)
     file = open_tar(path, name, work)
-    if kind == "load" or (kind == "any" and is_image(file)):
+    if kind != "import" and (kind == "load" or is_image(file)):
         return archived_image(file, platform)
+    check_root(file)
     return imported_image(file, platform)
+
+
+def check_root_directory(path: Path) -> None:
+    """Raise InvalidImage if a directory is something that no root filesystem is."""
+    check_root(UnpackedFile(name=str(path), path=path))
 
 
 def is_image_directory(path: Path) -> bool:
@@ -60,25 +69,20 @@ def is_image_directory(path: Path) -> bool:
     return is_image(UnpackedFile(name=str(path), path=path))
 
 
-def is_image(file: ImageFile) -> bool:
-    """Say whether it is an image rather than a root filesystem, which may have files that are
-    called so, too."""
-    return _is_transport(file) or _is_docker_listing(file) or _is_oci_listing(file)
-
-
 def archived_image(file: ImageFile, platform: Platform) -> Source:
     """Return the image in what `docker save` writes, in an OCI layout, or in skopeo's `dir:`.
 
     Raises InvalidImage if there is none, or several.
     """
-    if _is_transport(file):
+    if is_transport(file):
         return _transport_image(file, platform)
-    if file.size(_DOCKER_LISTING) is not None:  # which new archives have beside the other
+    if file.size(DOCKER_LISTING) is not None:  # which new archives have beside the other
         return _docker_image(file, platform)
-    if file.size(_OCI_LISTING) is not None:
+    if file.size(OCI_LISTING) is not None:
         return _oci_image(file, platform)
+    check_kind(file)
     raise InvalidImage(
-        f"{file.name} is no image: it has neither {_DOCKER_LISTING} nor {_OCI_LISTING}",
+        f"{file.name} is no image: it has neither {DOCKER_LISTING} nor {OCI_LISTING}",
         "it must be what `docker save` writes; a root filesystem goes into dockerImport",
     )
 
@@ -86,12 +90,11 @@ def archived_image(file: ImageFile, platform: Platform) -> Source:
 def _image_in_directory(kind: str, directory: UnpackedFile, platform: Platform) -> Source:
     if is_image(directory) and kind != "import":
         return archived_image(directory, platform)
-    if is_image(directory):
-        problem, advice = "an image, and no root filesystem", "give it as dockerLoad"
-    else:
-        problem = "a directory, and no image"
-        advice = "a root filesystem goes into dockerImageId, as a path with a / in it"
-    raise InvalidImage(f"{directory.name} is {problem}", advice)
+    check_root(directory)
+    raise InvalidImage(
+        f"{directory.name} is a directory, and no image",
+        "a root filesystem goes into dockerImageId, as a path with a / in it",
+    )
 
 
 def imported_image(file: TarFile, platform: Platform) -> Source:
@@ -116,7 +119,7 @@ def imported_image(file: TarFile, platform: Platform) -> Source:
 
 
 def _docker_image(file: ImageFile, platform: Platform) -> Source:
-    listing = _json(file, _DOCKER_LISTING)
+    listing = _json(file, DOCKER_LISTING)
     if not isinstance(listing, list) or len(listing) != 1:
         raise InvalidImage(
             f"{file.name} holds {len(listing) if isinstance(listing, list) else 'no'} images",
@@ -126,7 +129,7 @@ def _docker_image(file: ImageFile, platform: Platform) -> Source:
     try:
         config_path, layer_paths = str(entry["Config"]), [str(path) for path in entry["Layers"]]
     except (KeyError, TypeError) as error:
-        raise InvalidImage(f"{file.name} has a {_DOCKER_LISTING} that is none") from error
+        raise InvalidImage(f"{file.name} has a {DOCKER_LISTING} that is none") from error
     document = _content(file, config_path)
     config = parse_config(document)
     check_platform(config, platform)
@@ -152,7 +155,7 @@ def _docker_image(file: ImageFile, platform: Platform) -> Source:
 
 
 def _oci_image(file: ImageFile, platform: Platform) -> Source:
-    index = _content(file, _OCI_LISTING)
+    index = _content(file, OCI_LISTING)
     documents = Documents(
         manifest=lambda digest: _checked_content(file, _blob_path(digest), digest),
         config=lambda config: _checked_content(file, _blob_path(config.digest), config.digest),
@@ -165,7 +168,7 @@ def _oci_image(file: ImageFile, platform: Platform) -> Source:
 def _transport_image(file: ImageFile, platform: Platform) -> Source:
     """The manifest as a registry had it, and blobs by their bare digests. What a list names (after
     `skopeo copy --all`) is beside it."""
-    document = signed_payload(_content(file, _DOCKER_LISTING))
+    document = signed_payload(_content(file, DOCKER_LISTING))
     documents = Documents(
         manifest=lambda digest: _checked_content(
             file, f"{_transport_path(digest)}.manifest.json", digest
@@ -191,6 +194,11 @@ def _named(file: ImageFile) -> Iterator[None]:
 def _chosen_image(file: ImageFile, image: ChosenImage, path: Callable[[str], str]) -> Source:
     """What to read; `path` says where a blob is."""
     for layer in image.layers:
+        if layer.is_foreign and file.size(path(layer.digest)) is None:
+            raise InvalidImage(
+                f"{file.name} lacks the layer {layer.digest}, which may not be distributed",
+                "use an image that has all layers of its own",
+            )
         _size(file, path(layer.digest))
     return Source(
         name=file.name,
@@ -210,40 +218,6 @@ def _blob_path(digest: str) -> str:
 
 def _transport_path(digest: str) -> str:
     return digest.partition(":")[2]
-
-
-def _is_transport(file: ImageFile) -> bool:
-    name, beginning = _TRANSPORT_MARK
-    return _content_if_any(file, name).startswith(beginning)
-
-
-def _is_docker_listing(file: ImageFile) -> bool:
-    listing = _json_if_any(file, _DOCKER_LISTING)
-    entries = listing if isinstance(listing, list) else []
-    return any(
-        isinstance(entry, dict) and {"Config", "Layers"} <= entry.keys() for entry in entries
-    )
-
-
-def _is_oci_listing(file: ImageFile) -> bool:
-    if file.size(_OCI_MARK) is not None:
-        return True
-    listing = _json_if_any(file, _OCI_LISTING)
-    return isinstance(listing, dict) and "manifests" in listing
-
-
-def _json_if_any(file: ImageFile, path: str) -> Any:
-    """What a document says; None if it is none."""
-    with contextlib.suppress(ValueError, RecursionError):
-        return json.loads(_content_if_any(file, path))
-    return None
-
-
-def _content_if_any(file: ImageFile, path: str) -> bytes:
-    """What a root filesystem has there may be anything, or not be for everybody to read."""
-    with contextlib.suppress(ImageError):
-        return _content(file, path)
-    return b""
 
 
 def _json(file: ImageFile, path: str) -> Any:
