@@ -20,7 +20,6 @@ from cwl_udss.images.node.node import NodeImages
 from cwl_udss.images.pull import Images, When
 from cwl_udss.images.store.image import StoredImage
 from cwl_udss.images.store.store import Store
-from cwl_udss.images.trees.listing import walk
 from cwl_udss.runtimes.bwrap import Bubblewrap
 
 

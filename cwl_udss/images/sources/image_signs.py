@@ -8,8 +8,8 @@ import json
 from typing import Any
 
 from cwl_udss.errors import ImageError, InvalidImage
-from cwl_udss.images.sources.image_files import ImageFile
 from cwl_udss.images.manifests.manifest import LARGEST_DOCUMENT
+from cwl_udss.images.sources.image_files import ImageFile
 
 DOCKER_LISTING = "manifest.json"
 OCI_LISTING = "index.json"
