@@ -10,12 +10,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from cwl_udss.batch.client import Client
 from cwl_udss.batch.poller import JobEnd, Poller
 from cwl_udss.batch.run_directory import Entry, RunDirectory
 from cwl_udss.batch.submission import Submitter
-from cwl_udss.batch.system import BatchError, Cause, Placement, Resources, some_of
-from cwl_udss.quantities import counted
+from cwl_udss.batch.systems.client import Client
+from cwl_udss.batch.systems.system import BatchError, Cause, Placement, Resources, some_of
+from cwl_udss.settings.quantities import counted
 from cwl_udss.steps.spec import UnreadableStep, read_result, read_started
 
 _logger = logging.getLogger(__name__)

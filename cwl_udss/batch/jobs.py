@@ -16,7 +16,8 @@ from cwl_udss.batch.backend import Backend, StepRequest
 from cwl_udss.batch.outcome import JobFacts, Kind, Outcome, is_tried_again, judge, scaled
 from cwl_udss.batch.poller import SHARED_NEWS_SECONDS, SHORTEST_LOOK_SECONDS, JobEnd
 from cwl_udss.batch.run_directory import Entry, RunDirectory, last_line, read_end
-from cwl_udss.batch.system import BatchError, Cause, Placement, Resources
+from cwl_udss.batch.systems.system import BatchError, Cause, Placement, Resources
+from cwl_udss.machine.waiting import told
 from cwl_udss.report.trace import traced
 from cwl_udss.staging import remove_tree
 from cwl_udss.steps.spec import (
@@ -28,7 +29,6 @@ from cwl_udss.steps.spec import (
     UnreadableStep,
     read_result,
 )
-from cwl_udss.waiting import told
 
 _logger = logging.getLogger(__name__)
 

@@ -17,21 +17,23 @@ from rich.filesize import decimal
 import cwl_udss
 from cwl_udss.batch.examination import examine_node
 from cwl_udss.engine.batch_run import batch_client
-from cwl_udss.engine.installation import Command, installed_command, other_command
+from cwl_udss.engine.startup.installation import Command, installed_command, other_command
 from cwl_udss.errors import StoreError, UdssError
-from cwl_udss.filesystem import Abilities, Filesystem, look_at, try_abilities
-from cwl_udss.images.formats import ImageFormat
-from cwl_udss.images.manifest import this_platform
-from cwl_udss.images.node import NodeImages
-from cwl_udss.images.registries import load_registries
-from cwl_udss.images.store import Store
-from cwl_udss.javascript import SandboxedNode
-from cwl_udss.quantities import counted
-from cwl_udss.resources import available_resources
+from cwl_udss.files.scratch import local_directories, temporary_directory
+from cwl_udss.filesystems.filesystem import Abilities, Filesystem, look_at, try_abilities
+from cwl_udss.images.formats.names import ImageFormat
+from cwl_udss.images.manifests.manifest import this_platform
+from cwl_udss.images.node.node import NodeImages
+from cwl_udss.images.sources.registry.registries import load_registries
+from cwl_udss.images.store.store import Store
+from cwl_udss.machine.resources import available_resources
 from cwl_udss.runtimes.probe import find_bubblewrap
-from cwl_udss.scratch import local_directories, temporary_directory
-from cwl_udss.settings import DEFAULT, SETTINGS, Settings
+from cwl_udss.settings.quantities import counted
+from cwl_udss.settings.setting import DEFAULT
+from cwl_udss.settings.settings import Settings
+from cwl_udss.settings.table import SETTINGS
 from cwl_udss.steps.shared import open_store
+from cwl_udss.surroundings.javascript import SandboxedNode
 
 _FEW_BYTES = 2 << 30
 _FEW_INODES = 20_000

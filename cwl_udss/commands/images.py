@@ -13,20 +13,20 @@ from dataclasses import asdict
 
 from rich.filesize import decimal
 
-from cwl_udss.engine.pure import prefer_python_modules
+from cwl_udss.engine.startup.pure import prefer_python_modules
 from cwl_udss.errors import UdssError
 from cwl_udss.images.bundle import export_images, import_images
-from cwl_udss.images.file_kinds import DOCUMENT, LONGEST_BEGINNING, identify
+from cwl_udss.images.layers.file_kinds import DOCUMENT, LONGEST_BEGINNING, identify
 from cwl_udss.images.locations import file_name, is_path
 from cwl_udss.images.maintenance import prune, remove_named, verify
-from cwl_udss.images.manifest import this_platform
+from cwl_udss.images.manifests.manifest import this_platform
 from cwl_udss.images.pull import Images, When
 from cwl_udss.images.request import ImageRequest
-from cwl_udss.images.store import StoredImage
-from cwl_udss.settings import Settings
+from cwl_udss.images.store.image import StoredImage
+from cwl_udss.machine.user_directories import home_directory
+from cwl_udss.settings.settings import Settings
 from cwl_udss.steps.shared import Steps, open_store
-from cwl_udss.user_directories import home_directory
-from cwl_udss.web import is_remote
+from cwl_udss.web.asking import is_remote
 
 _DOCUMENTS = (".cwl", ".yml", ".yaml", ".json")
 
@@ -57,7 +57,7 @@ def _requests(options: argparse.Namespace, settings: Settings, steps: Steps) -> 
         if is_remote(name) or _is_document(name):
             prefer_python_modules("cwltool")
             # cwltool takes half a second, and may only be imported after the line above.
-            from cwl_udss.engine.driver import load_document  # noqa: PLC0415
+            from cwl_udss.engine.documents import load_document  # noqa: PLC0415
 
             load_document(steps, name, options.overrides, offline=settings.offline)
             requests += steps.expected

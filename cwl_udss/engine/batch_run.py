@@ -15,16 +15,16 @@ from pathlib import Path
 from types import FrameType
 
 from cwl_udss.batch.backend import Backend, job_backend
-from cwl_udss.batch.client import Client
 from cwl_udss.batch.jobs import BatchSteps
-from cwl_udss.batch.pbs import Pbs
 from cwl_udss.batch.pilots.capacity import plan_capacity
 from cwl_udss.batch.pilots.pilot import check_parsl, pilot_backend
 from cwl_udss.batch.run_directory import RunDirectory, new_run_name
-from cwl_udss.batch.slurm import Slurm
-from cwl_udss.batch.system import BatchError, BatchSystem, some_of
-from cwl_udss.quantities import counted
-from cwl_udss.settings import Settings
+from cwl_udss.batch.systems.client import Client
+from cwl_udss.batch.systems.pbs import Pbs
+from cwl_udss.batch.systems.slurm import Slurm
+from cwl_udss.batch.systems.system import BatchError, BatchSystem, some_of
+from cwl_udss.settings.quantities import counted
+from cwl_udss.settings.settings import Settings
 
 _logger = logging.getLogger(__name__)
 

@@ -19,19 +19,20 @@ from pathlib import Path
 from typing import Any
 
 from cwl_udss.errors import ImageError, InvalidImage
-from cwl_udss.images.compression import compression_name
-from cwl_udss.images.contents import Written, write_tree
+from cwl_udss.filesystems.system_words import system_words
 from cwl_udss.images.convert import make_in_turn, new_root
-from cwl_udss.images.file_kinds import LONGEST_BEGINNING, identify
-from cwl_udss.images.formats import ImageFormat
-from cwl_udss.images.listing import file_digest
-from cwl_udss.images.manifest import Platform, is_digest, parse_config
-from cwl_udss.images.snapshot import read_directory
-from cwl_udss.images.squashfs import SquashfsSink
-from cwl_udss.images.squashfs_reader import read_squashfs
-from cwl_udss.images.store import ROOT_NAMES, Store, StoredImage
+from cwl_udss.images.formats.names import ImageFormat
+from cwl_udss.images.formats.squashfs.reader import read_squashfs
+from cwl_udss.images.formats.squashfs.writer import SquashfsSink
+from cwl_udss.images.layers.compression import compression_name
+from cwl_udss.images.layers.file_kinds import LONGEST_BEGINNING, identify
+from cwl_udss.images.manifests.manifest import Platform, is_digest, parse_config
+from cwl_udss.images.store.image import ROOT_NAMES, StoredImage
+from cwl_udss.images.store.store import Store
+from cwl_udss.images.trees.contents import Written, write_tree
+from cwl_udss.images.trees.listing import file_digest
+from cwl_udss.images.trees.snapshot import read_directory
 from cwl_udss.staging import remove_tree
-from cwl_udss.system_words import system_words
 
 _ROOT = ROOT_NAMES[ImageFormat.SQUASHFS]
 _CONFIG = "config.json"

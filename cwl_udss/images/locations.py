@@ -10,8 +10,8 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from cwl_udss.errors import ImageError
-from cwl_udss.images.listing import walk
-from cwl_udss.web import is_remote
+from cwl_udss.images.trees.listing import walk
+from cwl_udss.web.asking import is_remote
 
 # Of documents, and of what is tried as an image.
 _ENDINGS = (

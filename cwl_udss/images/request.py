@@ -14,13 +14,14 @@ from typing import Any
 from urllib.parse import urljoin
 
 from cwl_udss.errors import ImageError, InvalidReference
-from cwl_udss.images.formats import ImageFormat
+from cwl_udss.images.formats.names import ImageFormat
 from cwl_udss.images.locations import DOTS, file_stamp, is_path, local_path, no_file
-from cwl_udss.images.manifest import ImageConfig, Platform, this_platform
-from cwl_udss.images.node import NodeImages
+from cwl_udss.images.manifests.manifest import ImageConfig, Platform, this_platform
+from cwl_udss.images.node.node import NodeImages
 from cwl_udss.images.pull import Images, When
 from cwl_udss.images.reference import parse_reference
-from cwl_udss.images.store import Store, StoredImage
+from cwl_udss.images.store.image import StoredImage
+from cwl_udss.images.store.store import Store
 from cwl_udss.runtimes.bwrap import Bubblewrap
 
 
@@ -105,7 +106,7 @@ class RequestedImages:
             self._check_no_path(request.pull)
             image = self._images.get(request.pull, self._when)
         elif request.file:
-            from cwl_udss.images.build import build_image
+            from cwl_udss.images.dockerfiles.build import build_image
 
             image = build_image(
                 request.file,
@@ -155,7 +156,7 @@ class RequestedImages:
         if path is None or not os.path.exists(path):
             return self._known(name)
         if path.is_dir():
-            from cwl_udss.images.local import check_root_directory, is_image_directory
+            from cwl_udss.images.sources.archives import check_root_directory, is_image_directory
 
             if not is_image_directory(path):
                 check_root_directory(path)
@@ -190,8 +191,8 @@ class RequestedImages:
                 "get it where there is a network: cwl-udss images pull WORKFLOW",
             )
         from cwl_udss.images.convert import convert_in_turn
-        from cwl_udss.images.download import download
-        from cwl_udss.images.local import read_image_file
+        from cwl_udss.images.sources.archives import read_image_file
+        from cwl_udss.images.sources.download import download
 
         with self._store.work() as work:
             file = path or download(location, work / "download")

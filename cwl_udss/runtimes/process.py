@@ -17,10 +17,10 @@ from dataclasses import replace
 from resource import struct_rusage
 
 from cwl_udss.errors import SandboxError
+from cwl_udss.machine.waiting import told
 from cwl_udss.runtimes.accounting import Watch
 from cwl_udss.runtimes.streams import Relay
 from cwl_udss.sandbox import SIGNAL_OFFSET, Ending, Result, Usage
-from cwl_udss.waiting import told
 
 _WHY_NOT_ENDED = "a filesystem that it uses may hang"
 _WORDS_SECONDS = 2.0  # for what bwrap says of itself; it takes one or two milliseconds

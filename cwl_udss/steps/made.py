@@ -7,7 +7,7 @@ import os
 import threading
 from collections.abc import Iterable, Iterator
 
-from cwl_udss.links import copy_directory, is_within, links, links_out
+from cwl_udss.files.links import copy_directory, is_within, links, links_out
 from cwl_udss.sandbox import Bind
 
 

@@ -10,15 +10,16 @@ from functools import cached_property
 from pathlib import Path
 
 from cwl_udss.errors import ImageError
-from cwl_udss.images.node import NodeImages
+from cwl_udss.images.node.node import NodeImages
 from cwl_udss.images.pull import Images, When
 from cwl_udss.images.request import ImageRequest, RequestedImages
-from cwl_udss.images.store import Store, StoredImage
+from cwl_udss.images.store.image import StoredImage
+from cwl_udss.images.store.store import Store
 from cwl_udss.report.trace import traced
 from cwl_udss.runtimes.bwrap import Bubblewrap
 from cwl_udss.runtimes.probe import find_bubblewrap
 from cwl_udss.sandbox import Result, RootFilesystem, Sandbox, SandboxProcess, Streams
-from cwl_udss.settings import Settings
+from cwl_udss.settings.settings import Settings
 from cwl_udss.steps.made import MadeDirectories
 
 _logger = logging.getLogger(__name__)

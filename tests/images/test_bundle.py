@@ -10,17 +10,18 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from layers import Entry, directory, entry, file, hardlink, symlink, tar
 from node_images import node
 from squashfs_readers import Facts, as_in_squashfs, ours, snapshot
+from tar_layers import Entry, directory, entry, file, hardlink, symlink, tar
 
 from cwl_udss.errors import ImageError
 from cwl_udss.images.bundle import export_images, import_images
-from cwl_udss.images.formats import ImageFormat
-from cwl_udss.images.manifest import this_platform
+from cwl_udss.images.formats.names import ImageFormat
+from cwl_udss.images.manifests.manifest import this_platform
 from cwl_udss.images.pull import Images, When
 from cwl_udss.images.request import ImageRequest, RequestedImages
-from cwl_udss.images.store import Store, StoredImage
+from cwl_udss.images.store.image import StoredImage
+from cwl_udss.images.store.store import Store
 from cwl_udss.runtimes.probe import find_bubblewrap
 
 NAME = "docker.io/library/carried:1"

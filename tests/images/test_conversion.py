@@ -18,10 +18,11 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from formats import FORMATS, as_squashfs
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from layers import (
+from image_formats import FORMATS, as_squashfs
+from squashfs_readers import snapshot
+from tar_layers import (
     Entry,
     convert,
     describe,
@@ -35,14 +36,14 @@ from layers import (
     symlink,
     tar,
 )
-from squashfs_readers import snapshot
 
 from cwl_udss.errors import InvalidImage
-from cwl_udss.images.archive import Kind, Limits, index_layer
-from cwl_udss.images.compression import zstd
-from cwl_udss.images.directory import DirectorySink
-from cwl_udss.images.merge import ensure_mount_points, merge_layers
-from cwl_udss.images.squashfs_tables import readable_by_all
+from cwl_udss.images.formats.directory import DirectorySink
+from cwl_udss.images.formats.squashfs.tables import readable_by_all
+from cwl_udss.images.layers.compression import zstd
+from cwl_udss.images.layers.members import Kind
+from cwl_udss.images.layers.tar import Limits, index_layer
+from cwl_udss.images.trees.merge import ensure_mount_points, merge_layers
 
 Format = Callable[[list[bytes], Path], Path]
 

@@ -18,21 +18,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from layers import Entry, describe, directory, entry, file, hardlink, symlink, tar
 from needs import need
 from node_images import node
+from tar_layers import Entry, describe, directory, entry, file, hardlink, symlink, tar
 
 from cwl_udss.errors import ImageError, InvalidImage, RegistryError
-from cwl_udss.images.compression import zstd
+from cwl_udss.images.layers.compression import zstd
 from cwl_udss.images.locations import file_name, is_path
-from cwl_udss.images.manifest import this_platform
+from cwl_udss.images.manifests.manifest import this_platform
 from cwl_udss.images.pull import Images, When
-from cwl_udss.images.request import (
-    ImageRequest,
-    RequestedImages,
-    parse_request,
-)
-from cwl_udss.images.store import Store, StoredImage
+from cwl_udss.images.request import ImageRequest, RequestedImages, parse_request
+from cwl_udss.images.store.image import StoredImage
+from cwl_udss.images.store.store import Store
 
 lzma = pytest.importorskip("lzma")
 

@@ -22,7 +22,7 @@ cli.main()
 # A signal that comes while what the first step has made is being put in its place.
 SIGNALLED_AT_THE_END = """
 import os, signal
-from cwl_udss import copies
+from cwl_udss.files import copies
 move = copies.move
 def move_when_signalled(*arguments):
     os.kill(os.getpid(), signal.SIGTERM)

@@ -7,10 +7,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from cwl_udss.batch.system import BatchError, Resources, memory_text
-from cwl_udss.quantities import counted
-from cwl_udss.resources import available_resources
-from cwl_udss.settings import Settings
+from cwl_udss.batch.systems.system import BatchError, Resources, memory_text
+from cwl_udss.machine.resources import available_resources
+from cwl_udss.settings.quantities import counted
+from cwl_udss.settings.settings import Settings
 
 
 @dataclass(frozen=True, kw_only=True)

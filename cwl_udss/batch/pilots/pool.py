@@ -18,9 +18,9 @@ from typing import Any, cast
 
 from cwl_udss.batch.pilots.capacity import Capacity
 from cwl_udss.batch.run_directory import Entry, last_line
-from cwl_udss.batch.system import BatchError
+from cwl_udss.batch.systems.system import BatchError
+from cwl_udss.machine.waiting import told
 from cwl_udss.steps.runner import run_once
-from cwl_udss.waiting import told
 
 _HEARTBEAT_SECONDS = 5
 _ANSWER_SECONDS = 30
