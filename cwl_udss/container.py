@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,13 +14,21 @@ from cwl_udss.images.manifest import ImageConfig
 from cwl_udss.images.request import ImageRequest
 from cwl_udss.programs import why_not_executed
 from cwl_udss.resources import memory_kills
-from cwl_udss.sandbox import TEMPORARY_DIRECTORY, Bind, Ending, Sandbox, Streams
+from cwl_udss.sandbox import (
+    SIGNAL_OFFSET,
+    TEMPORARY_DIRECTORY,
+    Bind,
+    Ending,
+    Sandbox,
+    Streams,
+)
 from cwl_udss.scratch import temporary_directory
 from cwl_udss.settings import Settings
 from cwl_udss.signals import signal_words
 from cwl_udss.steps.shared import Steps
 
 _EXIT_NOT_FOUND = 127  # as a shell, and `docker run`, report it
+_READER_HAS_LEFT = SIGNAL_OFFSET + signal.SIGPIPE  # of which nobody is told: `… | head`
 
 # Docker's, for images that set none.
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -79,6 +88,6 @@ def run_command(
         reason = why_not_executed(sandbox, result)
     name = f"{sandbox.command[0]!r} cannot be executed in {reference}: "
     for words in (reason and name + reason, signal_words(result.exit_code, memory_kills() - kills)):
-        if words:
+        if words and result.exit_code != _READER_HAS_LEFT:
             print(f"cwl-udss: {words}", file=sys.stderr)
     return _EXIT_NOT_FOUND if result.ending is Ending.NOT_STARTED else result.exit_code
