@@ -36,6 +36,8 @@ def cwltool() -> NoReturn:
     # Without it cwltool is left as it is. Nothing shorter can be meant: of --uds and the like there
     # are several, which argparse refuses.
     is_ours = "--udss" in given_options(arguments, os.environ)
+    if is_ours:
+        _complete()
     try:
         prefer_python_modules("cwltool")
         # cwltool may only be imported after the line above.
@@ -48,6 +50,7 @@ def cwltool() -> NoReturn:
 
 def main() -> NoReturn:
     """Be the `cwl-udss` command."""
+    _complete()
     sys.exit(run(sys.argv[1:]))
 
 
@@ -62,6 +65,20 @@ def run(arguments: list[str]) -> int:
         return _run_command(command, options)
     with ended_by_signals({signal.SIGINT: _EXIT_INTERRUPTED}, "cwl-udss"):
         return _run_command(command, options)
+
+
+def _complete() -> None:
+    """Have what every process is to have, and whoever has started this one may not have given it:
+    three standard streams, and word of the ends of its children."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            # Else the next file that is opened becomes it: the lowest free number is taken.
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+            mode = "w" if number else "r"
+            setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # where it is ignored nobody can wait: wait(2)
 
 
 def _run_command(

@@ -59,7 +59,10 @@ def test_run_works_in_the_current_directory_only(run_command: Command, tmp_path:
     assert (tmp_path / "output").read_text() == "x\n"
 
 
-def test_run_only_adds_to_the_callers_files(environment: dict[str, str], tmp_path: Path) -> None:
+def test_run_only_adds_to_the_callers_files(
+    run_command: Command, environment: dict[str, str], tmp_path: Path
+) -> None:
+    run_command("cwl-udss", "images", "pull", DEBIAN)  # which would be told
     log = tmp_path / "log"
     log.write_text("a line of last week\n")
     with log.open("a") as stream:
@@ -89,6 +92,65 @@ def test_run_in_a_shells_loop_leaves_the_loop_its_input(
         ["sh", "-c", loop], cwd=tmp_path, env=environment, capture_output=True, check=True
     )
     assert done.stdout == b"got 1\ngot 2\ngot 3\n"
+
+
+def test_run_in_a_loop_at_the_end_of_a_pipe_leaves_the_loop_its_input(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    loop = f"printf '1\\n2\\n' | while read line; do cwl-udss run {DEBIAN} -- echo got $line; done"
+    done = subprocess.run(
+        ["sh", "-c", loop], cwd=tmp_path, env=environment, capture_output=True, check=True
+    )
+    assert done.stdout == b"got 1\ngot 2\n"
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_run_without_all_of_the_standard_streams(
+    environment: dict[str, str], tmp_path: Path, closed: str
+) -> None:
+    """The first files that the program opens would be those of the step."""
+    script = "cat; echo said; echo said >&2; touch done; exit 3"
+    done = subprocess.run(
+        ["sh", "-c", f"exec cwl-udss run {DEBIAN} -- sh -c '{script}' {closed}"],
+        cwd=tmp_path,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 3
+    assert (tmp_path / "done").exists()
+
+
+def test_run_where_the_ends_of_children_are_ignored(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    """Whoever ignores SIGCHLD hands that on to all programs that it starts."""
+    starter = "import os, signal, sys; signal.signal(signal.SIGCHLD, signal.SIG_IGN); "
+    done = subprocess.run(
+        [
+            *(sys.executable, "-c", f"{starter}os.execvp(sys.argv[1], sys.argv[1:])"),
+            *("cwl-udss", "run", DEBIAN, "--", "sh", "-c", "exit 3"),
+        ],
+        cwd=tmp_path,
+        env=environment,
+        check=False,
+    )
+    assert done.returncode == 3
+
+
+def test_run_says_nothing_of_a_reader_that_has_left(
+    run_command: Command, environment: dict[str, str], tmp_path: Path
+) -> None:
+    run_command("cwl-udss", "images", "pull", DEBIAN)  # which would be told
+    done = subprocess.run(
+        ["sh", "-c", f"cwl-udss run {DEBIAN} -- yes | head -1"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        check=True,
+    )
+    assert (done.stdout, done.stderr) == (b"y\n", b"")
 
 
 def test_run_at_a_terminal_has_the_terminal(environment: dict[str, str], tmp_path: Path) -> None:

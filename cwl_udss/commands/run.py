@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +12,14 @@ from cwl_udss.files.scratch import temporary_directory
 from cwl_udss.images.manifests.command import image_command, image_environment
 from cwl_udss.images.request import ImageRequest
 from cwl_udss.machine.resources import memory_kills
-from cwl_udss.sandbox import TEMPORARY_DIRECTORY, Bind, Ending, Sandbox, Streams
+from cwl_udss.sandbox import (
+    SIGNAL_OFFSET,
+    TEMPORARY_DIRECTORY,
+    Bind,
+    Ending,
+    Sandbox,
+    Streams,
+)
 from cwl_udss.settings.settings import Settings
 from cwl_udss.steps.shared import Steps
 from cwl_udss.surroundings.identity import identity_files
@@ -19,6 +27,7 @@ from cwl_udss.surroundings.programs import why_not_executed
 from cwl_udss.surroundings.signals import signal_words
 
 _EXIT_NOT_FOUND = 127  # as a shell, and `docker run`, report it
+_READER_HAS_LEFT = SIGNAL_OFFSET + signal.SIGPIPE  # of which nobody is told: `… | head`
 
 
 def run_command(
@@ -60,6 +69,6 @@ def run_command(
         reason = why_not_executed(sandbox, result)
     name = f"{sandbox.command[0]!r} cannot be executed in {reference}: "
     for words in (reason and name + reason, signal_words(result.exit_code, memory_kills() - kills)):
-        if words:
+        if words and result.exit_code != _READER_HAS_LEFT:
             print(f"cwl-udss: {words}", file=sys.stderr)
     return _EXIT_NOT_FOUND if result.ending is Ending.NOT_STARTED else result.exit_code

@@ -26,8 +26,10 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = resource.getpagesize()
 _libc = ctypes.CDLL(None)
 
-# A look takes some 0.1 ms for one process.
+# A look takes some 0.1 ms for one process, and there may be thousands: the pause after it is at
+# least so many times as long.
 _FIRST_SECONDS, _LONGEST_SECONDS = 0.004, 0.2
+_PAUSE_PER_LOOK = 20
 # Pages that processes share are counted once by the kernel only if it walks through all of them, in
 # some 20 ms a GB: so much of the time may that take.
 _SHARE, _CREDIT_SECONDS = 0.01, 0.05
@@ -66,21 +68,24 @@ class Watch:
         """The most that was seen, with what processes share counted once."""
         self._rough = 0
         """The same with that counted for each, where looking closer would have cost too much."""
-        self._shrinks_to = 1.0
-        """What part of a rough figure a close look leaves."""
+        self._closely, self._shrinks_to = 0, 1.0
+        """The largest rough figure that was looked at closely, and what part of it that left."""
         self._spent = 0.0
 
     def look(self) -> None:
         """Note what the processes have used, and what they have now."""
+        began = time.thread_time()
         found = list(_tree(self._first))
         self._seconds = max(self._seconds, sum(process.seconds for _, process in found))
         steps = [process for depth, process in found if depth >= self._own_generations]
-        rough = sum(process.resident_bytes for process in steps)
-        if len(steps) == 1:
+        in_files = _shared_memory_bytes(steps)
+        took = time.thread_time() - began
+        rough = sum(process.resident_bytes for process in steps) + in_files
+        if len(steps) == 1 and not in_files:
             self._together = max(self._together, rough)
         elif rough > self._together * _MORE:
-            self._look_closer(steps, rough)
-        self._pause = min(2 * self._pause, _LONGEST_SECONDS)
+            self._look_closer(steps, in_files, rough)
+        self._pause = max(min(2 * self._pause, _LONGEST_SECONDS), took * _PAUSE_PER_LOOK)
         self.next = time.monotonic() + self._pause
 
     def usage(self, adopted: struct_rusage | None, runtime: struct_rusage) -> Usage | None:
@@ -97,16 +102,23 @@ class Watch:
         # What was left running at the end has been killed, and nobody has waited for it.
         return Usage(processor_seconds=max(self._seconds, counted), memory_bytes=memory)
 
-    def _look_closer(self, processes: list[_Process], rough: int) -> None:
-        began = time.monotonic()
-        allowed = _CREDIT_SECONDS + _SHARE * (began - self._began)
+    def _look_closer(self, processes: list[_Process], in_files: int, rough: int) -> None:
+        began = time.thread_time()  # of a loaded machine others have the most
+        allowed = _CREDIT_SECONDS + _SHARE * (time.monotonic() - self._began)
         if self._spent + rough * _SECONDS_PER_BYTE > allowed:
             self._rough = max(self._rough, rough)
             return
-        exact = sum(_proportional_bytes(process.number) for process in processes)
-        self._together = max(self._together, exact)
-        self._shrinks_to = min(1.0, exact / rough)  # they may have grown in between
-        self._spent += time.monotonic() - began
+        own, shared = map(sum, zip(*map(_proportional_bytes, processes), strict=True))
+        later = sum(process.resident_bytes for process in _again(processes))
+        # Files there are mostly mapped by processes, too.
+        counted = own + max(shared, in_files)
+        # What came or went meanwhile may have been counted in one process, and then in another.
+        moved = abs(later + in_files - rough)
+        self._together = max(self._together, counted - moved)
+        if rough > self._closely:  # the most like what is going to be the largest
+            self._closely = rough
+            self._shrinks_to = min(1.0, counted / rough)
+        self._spent += time.thread_time() - began
 
 
 def _tree(first: int) -> Iterator[tuple[int, _Process]]:
@@ -135,6 +147,11 @@ def _process(number: str) -> _Process | None:
     )
 
 
+def _again(processes: list[_Process]) -> Iterator[_Process]:
+    """As they are now, those that still are."""
+    return filter(None, (_process(process.number) for process in processes))
+
+
 def _children(process: _Process) -> list[str]:
     number, threads = process.number, [process.number]
     if process.has_threads:
@@ -144,12 +161,22 @@ def _children(process: _Process) -> list[str]:
     return [child.decode() for children in lists for child in children.split()]
 
 
-def _proportional_bytes(number: str) -> int:
-    """What a process has resident, each page divided by the number of processes that have it
-    (proc_pid_smaps(5))."""
-    for line in _read(f"/proc/{number}/smaps_rollup").splitlines():
-        if line.startswith(b"Pss:"):
-            return int(line.split()[1]) << 10
+def _proportional_bytes(process: _Process) -> tuple[int, int]:
+    """What a process has resident, each page divided by the number of processes that have it, and
+    apart from the rest what of it is shared memory (proc_pid_smaps(5), in kB)."""
+    lines = _read(f"/proc/{process.number}/smaps_rollup").splitlines()
+    sizes = {line.split()[0]: int(line.split()[1]) << 10 for line in lines if line[:3] == b"Pss"}
+    # There is none of a program that nobody may read, and none before Linux 4.14.
+    whole, shared = sizes.get(b"Pss:", process.resident_bytes), sizes.get(b"Pss_Shmem:", 0)
+    return whole - shared, shared
+
+
+def _shared_memory_bytes(steps: list[_Process]) -> int:
+    """What is in the files of the step's /dev/shm, which is memory, but no process's."""
+    for process in steps:
+        with contextlib.suppress(OSError):  # it has ended
+            found = os.statvfs(f"/proc/{process.number}/root/dev/shm")
+            return (found.f_blocks - found.f_bfree) * found.f_frsize
     return 0
 
 

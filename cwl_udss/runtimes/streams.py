@@ -9,6 +9,7 @@ nowhere; and it is what Docker gives a container, so that tools behave as their 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import fcntl
 import os
@@ -26,6 +27,8 @@ _CHUNK_BYTES = 1 << 20
 _LARGEST_PIPE = 1 << 20
 _DEFAULT_PIPE = 1 << 16
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_GONE = (errno.EPIPE, errno.ECONNRESET)
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Channel:
@@ -36,10 +39,15 @@ class Channel:
         self.target = target
         self.is_open = True
         self.failure: OSError | None = None
+        self.failed_at = ""
+        """The name of the file, or the like, that cannot be read or written."""
         self._pipe = pipe
-        self._can_splice = True
+        mode = os.fstat(target).st_mode
+        self._is_device = stat.S_ISCHR(mode)
+        # Into a socket or a terminal splice(2) waits until it has moved all.
+        self._can_splice = stat.S_ISREG(mode) or stat.S_ISFIFO(mode)
         # A file always takes what is written to it: no need to ask.
-        self._asks_target = not stat.S_ISREG(os.fstat(target).st_mode)
+        self._asks_target = not stat.S_ISREG(mode)
         self._is_source_ready = False
         self._rest = b""
 
@@ -55,10 +63,10 @@ class Channel:
             return self.target, select.POLLOUT
         return self.source, select.POLLIN
 
-    @property
-    def unsent_bytes(self) -> int:
-        """How much was taken from the source and is nowhere else."""
-        return len(self._rest)
+    def give_back(self, unread_bytes: int) -> None:
+        """Leave in a file what the process has not read of its pipe, for who reads that next: a
+        shell's loop may have its own input from the same one."""
+        os.lseek(self.source, -unread_bytes - len(self._rest), os.SEEK_CUR)
 
     def advance(self) -> None:
         """Go on as far as that is possible without waiting."""
@@ -71,9 +79,13 @@ class Channel:
         except BlockingIOError:
             return
         except OSError as error:
+            if self._is_device and error.errno == errno.EIO:
+                self._forget_terminal()
+                return
             # Who reads what the process says may leave, and so may the process that is written to.
-            if error.errno != errno.EPIPE:
+            if error.errno not in _GONE:
                 self.failure = error
+                self.failed_at = _name(self.source if self._pipe == self.target else self.target)
             moved = 0
         if not moved:
             self.close()
@@ -86,6 +98,13 @@ class Channel:
             self.is_open = False
             os.close(self._pipe)
 
+    def _forget_terminal(self) -> None:
+        """Have what is still said vanish, as the terminal has hung up: a process that had the
+        terminal itself would go on, as few look at what became of their messages."""
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self.target, inheritable=False)  # which is ours (see _own_terminal)
+        os.close(nowhere)
+
     def _move(self) -> int:
         """Copy once; return how much, 0 at the end."""
         if self._can_splice and not self._rest:
@@ -95,9 +114,9 @@ class Channel:
             except OSError as error:
                 if error.errno != errno.EINVAL:
                     raise
-                self._can_splice = False  # splice(2): a terminal, or a file that is appended to
+                self._can_splice = False  # splice(2): a file that is appended to, or of /proc
         if not self._rest:
-            # More could block in a pipe or terminal that has room for some.
+            # More could block in a pipe or socket that has room for some.
             most = select.PIPE_BUF if self._asks_target else _CHUNK_BYTES
             self._rest = os.read(self.source, most)
         if not self._rest:
@@ -112,6 +131,43 @@ class Channel:
                 fcntl.fcntl(self._pipe, fcntl.F_SETPIPE_SZ, _LARGEST_PIPE)
 
 
+class LendingChannel(Channel):
+    """From a pipe of the caller's, as a shell's loop may have its own input from (see give_back):
+    what is in it is copied first, and taken out only when the process has read all of that."""
+
+    def __init__(self, source: int, target: int) -> None:
+        super().__init__(source, target, target)
+        self._has_lent = False
+        self._lent_bytes = 0
+        # Of one page, in which there is room only when the process has read all of it.
+        fcntl.fcntl(target, fcntl.F_SETPIPE_SZ, select.PIPE_BUF)
+
+    @property
+    def awaits_target(self) -> bool:
+        """Whether there is something to be written, or to be read by the process."""
+        return super().awaits_target or self._lent_bytes > 0
+
+    def give_back(self, unread_bytes: int) -> None:
+        """Take out only what the process has read."""
+        self._take(self._lent_bytes - unread_bytes)
+
+    def _move(self) -> int:
+        if not self._has_lent:
+            self._lent_bytes = _tee(self.source, self.target, _CHUNK_BYTES)
+            self._has_lent = True
+            return self._lent_bytes
+        if self._lent_bytes:
+            self._take(self._lent_bytes)
+            self._lent_bytes = 0
+            with contextlib.suppress(OSError):  # the user's pipes have too much already
+                fcntl.fcntl(self.target, fcntl.F_SETPIPE_SZ, _DEFAULT_PIPE)
+        return super()._move()
+
+    def _take(self, size: int) -> None:
+        while size > 0 and _is_ready(self.source, select.POLLIN):  # else somebody else has it
+            size -= len(os.read(self.source, size)) or size
+
+
 class Relay:
     """The pipes of one process: its own ends of them, and what is copied through ours."""
 
@@ -121,7 +177,9 @@ class Relay:
         """The process's ends, open until it has been started."""
         self._input: Channel | None = None
         self._unread: int | None = None
-        """Another end of the process's input, if that is a file."""
+        """Another end of the process's input, if that may be wanted by others."""
+        self._terminals: list[int] = []
+        """Our own descriptors of the caller's."""
         self._outputs: list[Channel] = []
         try:
             self.stdin = self._make_input(streams.stdin)
@@ -160,23 +218,25 @@ class Relay:
         self.close_inside()
         for channel in self.open_channels():
             channel.close()
-        if self._unread is not None:
-            self._give_back(self._unread)
+        if self._unread is not None and self._input is not None:
+            self._input.give_back(_bytes_in(self._unread))
             os.close(self._unread)
             self._unread = None
+        while self._terminals:
+            os.close(self._terminals.pop())
 
     def check(self) -> None:
         """Raise StreamError if something was lost on its way."""
         for channel in self._outputs:
             if channel.failure is not None:
                 raise StreamError(
-                    f"what the step says cannot be written to {_name(channel.target)}: "
+                    f"what the step says cannot be written to {channel.failed_at}: "
                     f"{channel.failure.strerror}",
                     "make room there" if channel.failure.errno in _FULL else "look at that file",
                 ) from channel.failure
         if self._input is not None and self._input.failure is not None:
             raise StreamError(
-                f"the step's standard input, {_name(self._input.source)}, cannot be read: "
+                f"the step's standard input, {self._input.failed_at}, cannot be read: "
                 f"{self._input.failure.strerror}",
                 "look at that file",
             ) from self._input.failure
@@ -184,6 +244,8 @@ class Relay:
     def _make_input(self, source: int | None) -> int:
         if source is not None and self._is_handed_on(source):
             return source
+        if source is not None and not _is_for_reading(source):
+            source = None  # nohup(1) makes it such, and is not to be in the way of who reads none
         reading, writing = os.pipe()
         self._inside.append(reading)
         os.fchmod(reading, stat.S_IRUSR)
@@ -191,8 +253,12 @@ class Relay:
             os.close(writing)
         else:
             os.set_blocking(writing, False)
-            self._input = Channel(source, writing, writing)
-            if stat.S_ISREG(os.fstat(source).st_mode):
+            mode = os.fstat(source).st_mode
+            is_pipe = stat.S_ISFIFO(mode)
+            self._input = (
+                LendingChannel(source, writing) if is_pipe else Channel(source, writing, writing)
+            )
+            if is_pipe or stat.S_ISREG(mode):
                 self._unread = os.dup(reading)
         return reading
 
@@ -204,18 +270,43 @@ class Relay:
         # Who opened it to read what the caller's file has would wait for itself.
         os.fchmod(writing, stat.S_IWUSR)
         os.set_blocking(reading, False)
+        if stat.S_ISCHR(os.fstat(target).st_mode):
+            target = _own_terminal(target)
+            self._terminals.append(target)
         self._outputs.append(Channel(reading, target, reading))
         return writing
 
-    def _give_back(self, pipe: int) -> None:
-        """Leave in a file what the process has not read, for who reads that next: a shell's loop
-        may have its own input from the same one."""
-        assert self._input is not None
-        in_pipe = int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, b"\0" * 4), sys.byteorder)
-        os.lseek(self._input.source, -in_pipe - self._input.unsent_bytes, os.SEEK_CUR)
-
     def _is_handed_on(self, descriptor: int) -> bool:
         return self._streams.hands_on_terminals and os.isatty(descriptor)
+
+
+def _own_terminal(descriptor: int) -> int:
+    """A descriptor of our own for the same terminal, or other device, so that writing does not wait
+    for one that stands still: others have the caller's, too, and expect that it waits."""
+    flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY
+    try:
+        return os.open(f"/proc/self/fd/{descriptor}", flags)
+    except OSError:  # another user's, or one that has hung up
+        return os.dup(descriptor)
+
+
+def _bytes_in(pipe: int) -> int:
+    return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, b"\0" * 4), sys.byteorder)
+
+
+def _tee(source: int, target: int, most: int) -> int:
+    """Copy from a pipe what stays in it (tee(2), which Python has not); return how much, 0 at its
+    end. Raises BlockingIOError if there is nothing, or no room."""
+    flags = os.SPLICE_F_NONBLOCK
+    copied = int(_libc.tee(source, target, ctypes.c_size_t(most), flags))
+    if copied < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return copied
+
+
+def _is_for_reading(descriptor: int) -> bool:
+    return fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE != os.O_WRONLY
 
 
 def _is_ready(descriptor: int, event: int) -> bool:

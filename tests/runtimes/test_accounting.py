@@ -6,14 +6,17 @@ from __future__ import annotations
 import os
 import pickle
 import re
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from steps import Step
 
+from cwl_udss.runtimes import accounting
 from cwl_udss.sandbox import RootFilesystem, Usage
 
 MEBIBYTE = 1 << 20
@@ -79,6 +82,109 @@ def test_what_processes_share_counts_once(step: Step) -> None:
     assert outcome.result.usage is not None, outcome.stderr
     memory = outcome.result.usage.memory_bytes
     assert memory == pytest.approx(200 * MEBIBYTE, rel=0.15, abs=2 * OTHERS)
+
+
+TOUCH = """
+import mmap, os, subprocess, sys, threading, time
+def touch(memory):
+    for start in range(0, len(memory), 4096):
+        memory[start] = 1
+    return memory
+"""
+CHILD = f"{TOUCH}kept = touch(bytearray(100 << 20)); time.sleep(2)"
+# Each program has 200 MiB, in another way.
+APPETITES = {
+    "threads": """
+def have():
+    kept = touch(bytearray(50 << 20))
+    time.sleep(2)
+for _ in range(4):
+    threading.Thread(target=have).start()
+""",
+    "children of threads": """
+for _ in range(2):
+    threading.Thread(target=subprocess.run, args=([sys.executable, "-c", CHILD],)).start()
+""",
+    "memory shared with children": """
+memory = touch(mmap.mmap(-1, 200 << 20))
+for _ in range(3):
+    if os.fork() == 0:
+        touch(memory)
+        time.sleep(2)
+        os._exit(0)
+time.sleep(2)
+""",
+    "a file in /dev/shm": """
+with open("/dev/shm/file", "wb") as stream:
+    stream.write(bytes(200 << 20))
+time.sleep(2)
+""",
+    "a file in /dev/shm that processes map": """
+with open("/dev/shm/file", "w+b") as stream:
+    stream.truncate(200 << 20)
+    memory = touch(mmap.mmap(stream.fileno(), 200 << 20))
+if os.fork() == 0:
+    touch(memory)
+    time.sleep(2)
+    os._exit(0)
+time.sleep(2)
+""",
+    "a file that processes map": """
+with open("/out/file", "w+b") as stream:
+    stream.truncate(200 << 20)
+    memory = touch(mmap.mmap(stream.fileno(), 200 << 20))
+if os.fork() == 0:
+    touch(memory)
+    time.sleep(2)
+    os._exit(0)
+time.sleep(2)
+""",
+    "a program that hides what it has": """
+import ctypes
+ctypes.CDLL(None).prctl(4, 0)  # PR_SET_DUMPABLE
+if os.fork() == 0:
+    ctypes.CDLL(None).prctl(4, 0)
+    kept = touch(bytearray(200 << 20))
+    time.sleep(2)
+    os._exit(0)
+time.sleep(2.5)
+""",
+}
+
+
+@pytest.mark.parametrize("appetite", APPETITES)
+def test_memory_of_a_known_appetite(small_step: Step, appetite: str) -> None:
+    program = f"{TOUCH}CHILD = {CHILD!r}\n{APPETITES[appetite]}"
+    root = RootFilesystem(path=Path("/"))
+    outcome = small_step.execute((sys.executable, "-c", program), root=root)
+    assert outcome.result.usage is not None, outcome.stderr
+    others = 3 * OTHERS  # a Python each
+    assert outcome.result.usage.memory_bytes == pytest.approx(200 * MEBIBYTE, abs=others)
+
+
+def test_memory_of_a_step_that_is_killed(step: Step) -> None:
+    usage = used(step, f"{fill(200)} | sleep 60", time_limit=2)
+    assert usage.memory_bytes == pytest.approx(200 * MEBIBYTE, abs=OTHERS)
+    assert usage.processor_seconds > 0
+
+
+def test_looking_at_many_processes_leaves_time_for_other_things(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(accounting, "_LONGEST_SECONDS", 0.0)
+    many = "for i in 1 2 3 4 5 6 7 8 9 10; do sleep 60 & done; echo begun; wait"
+    shell = subprocess.Popen(["sh", "-c", many], stdout=subprocess.PIPE, start_new_session=True)
+    assert shell.stdout is not None
+    with shell.stdout:
+        shell.stdout.readline()
+    watch = accounting.Watch(shell.pid, 0)
+    began = time.thread_time()
+    watch.look()
+    took = time.thread_time() - began
+    pause = watch.next - time.monotonic()
+    os.killpg(shell.pid, signal.SIGKILL)
+    shell.wait()
+    assert pause > 5 * took
 
 
 def test_processor_time_is_what_the_shell_says(step: Step) -> None:

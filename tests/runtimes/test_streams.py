@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import pickle
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -202,6 +203,42 @@ def test_a_reader_that_leaves_ends_the_step_by_its_signal(step: Step) -> None:
     assert result == Result(exit_code=128 + signal.SIGPIPE, ending=Ending.EXITED)
 
 
+def test_a_reader_elsewhere_that_leaves_does_so_too(step: Step) -> None:
+    """A connection that is reset: at its other end something was not read."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        reader = socket.create_connection(server.getsockname())
+        connection, _ = server.accept()
+    with connection:
+        script = "while echo more; do sleep 0.05; done 2>/dev/null"
+        process = start(step, script, Streams(stdout=connection.fileno(), stderr=2))
+        threading.Timer(0.5, reader.close).start()
+        result = process.wait(time_limit=30)
+    assert result == Result(exit_code=128 + signal.SIGPIPE, ending=Ending.EXITED)
+
+
+def test_a_terminal_that_stands_still_does_not_keep_a_step_alive(step: Step) -> None:
+    ours, theirs = os.openpty()
+    process = start(step, "busybox yes", Streams(stdout=theirs, stderr=theirs))
+    killer, end = threading.Timer(1, process.kill), threading.Timer(10, os.close, [ours])
+    killer.start()
+    end.start()
+    began = time.monotonic()
+    process.wait()
+    assert time.monotonic() - began < 8
+    end.cancel()
+    os.close(ours)
+    os.close(theirs)
+
+
+def test_a_terminal_that_hangs_up_leaves_the_step_alone(step: Step) -> None:
+    ours, theirs = os.openpty()
+    script = "echo said; sleep 1; echo more; echo more >&2; sleep 0.2; echo yet more; exit 7"
+    process = start(step, script, Streams(stdout=theirs, stderr=theirs))
+    threading.Timer(0.5, os.close, [ours]).start()
+    assert process.wait(time_limit=30) == Result(exit_code=7, ending=Ending.EXITED)
+    os.close(theirs)
+
+
 def test_a_full_disk_fails_the_step_and_names_the_file(step: Step) -> None:
     with Path("/dev/full").open("wb") as full:
         process = start(step, "echo lost", Streams(stdout=full.fileno(), stderr=2))
@@ -217,6 +254,12 @@ def test_input_that_cannot_be_read_fails_the_step(step: Step, tmp_path: Path) ->
     os.close(directory)
 
 
+def test_input_that_is_not_to_be_read_is_at_its_end(step: Step) -> None:
+    """nohup(1) gives a program such an input instead of its terminal."""
+    with Path("/dev/null").open("wb") as stdin:
+        assert run_with_input(step, "cat; echo end", stdin.fileno()) == "end\n"
+
+
 def test_what_is_not_read_is_left_for_the_next(step: Step, tmp_path: Path) -> None:
     """As in a shell's `while read line; do …; done < list`."""
     (tmp_path / "list").write_text("first\nsecond\n" + 100000 * "x")
@@ -224,6 +267,35 @@ def test_what_is_not_read_is_left_for_the_next(step: Step, tmp_path: Path) -> No
         assert run_with_input(step, "true", stdin.fileno()) == ""
         assert run_with_input(step, "read line; echo $line", stdin.fileno()) == "first\n"
         assert os.read(stdin.fileno(), 6) == b"second"
+
+
+def test_so_it_is_in_a_pipe(step: Step) -> None:
+    read, write = os.pipe()
+    os.write(write, b"first\nsecond\nthird\n")
+    assert run_with_input(step, "sleep 0.2", read) == ""
+    assert run_with_input(step, "read line; echo $line", read) == "first\n"
+    assert os.read(read, 7) == b"second\n"
+    os.close(write)
+    assert run_with_input(step, "cat; echo end", read) == "third\nend\n"
+    os.close(read)
+
+
+def test_all_of_a_pipe_comes_through(step: Step) -> None:
+    read, write = os.pipe()
+    said = b"".join(b"%d\n" % number for number in range(200000))
+
+    def write_all() -> None:
+        with open(write, "wb") as stream:
+            stream.write(said[:3])
+            stream.flush()
+            time.sleep(0.3)
+            stream.write(said[3:])
+
+    writer = threading.Thread(target=write_all)
+    writer.start()
+    assert run_with_input(step, "cat", read).encode() == said
+    writer.join()
+    os.close(read)
 
 
 @pytest.mark.parametrize("descriptor", [0, 1, 2])
