@@ -15,7 +15,7 @@ from cwl_udss.batch.run_directory import Entry, RunDirectory
 from cwl_udss.batch.submission import Submitter
 from cwl_udss.batch.systems.client import Client
 from cwl_udss.batch.systems.system import BatchError, Cause, Placement, Resources, some_of
-from cwl_udss.settings.quantities import counted
+from cwl_udss.machine.quantities import counted
 from cwl_udss.steps.spec import UnreadableStep, read_result, read_started
 
 _logger = logging.getLogger(__name__)

@@ -18,8 +18,8 @@ from cwl_udss.batch.run_directory import Entry, RunDirectory
 from cwl_udss.batch.systems.client import Client
 from cwl_udss.batch.systems.system import BatchError, Cause, JobState, JobStatus
 from cwl_udss.filesystems.filesystem import look_at
+from cwl_udss.machine.quantities import counted
 from cwl_udss.machine.waiting import Telling
-from cwl_udss.settings.quantities import counted
 from cwl_udss.steps.spec import StepEnding, StepResult, UnreadableStep, read_result
 
 _logger = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ from typing import Any
 
 from cwl_udss.batch.jobs import Wish
 from cwl_udss.batch.systems.system import BatchError, Placement, Resources
-from cwl_udss.settings.quantities import (
+from cwl_udss.machine.quantities import (
     parse_count,
     parse_factor,
     parse_memory,

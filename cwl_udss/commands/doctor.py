@@ -26,9 +26,9 @@ from cwl_udss.images.manifests.manifest import this_platform
 from cwl_udss.images.node.node import NodeImages
 from cwl_udss.images.sources.registry.registries import load_registries
 from cwl_udss.images.store.store import Store
+from cwl_udss.machine.quantities import counted
 from cwl_udss.machine.resources import available_resources
 from cwl_udss.runtimes.probe import find_bubblewrap
-from cwl_udss.settings.quantities import counted
 from cwl_udss.settings.setting import DEFAULT
 from cwl_udss.settings.settings import Settings
 from cwl_udss.settings.table import SETTINGS

@@ -23,7 +23,7 @@ from cwl_udss.batch.systems.client import Client
 from cwl_udss.batch.systems.pbs import Pbs
 from cwl_udss.batch.systems.slurm import Slurm
 from cwl_udss.batch.systems.system import BatchError, BatchSystem, some_of
-from cwl_udss.settings.quantities import counted
+from cwl_udss.machine.quantities import counted
 from cwl_udss.settings.settings import Settings
 
 _logger = logging.getLogger(__name__)

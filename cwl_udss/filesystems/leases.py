@@ -22,8 +22,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cwl_udss.machine.quantities import counted
 from cwl_udss.machine.waiting import told
-from cwl_udss.settings.quantities import counted
 
 if TYPE_CHECKING:
     from filelock import SoftFileLease

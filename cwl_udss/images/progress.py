@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Protocol
 from rich.filesize import decimal
 
 from cwl_udss.images.manifests.manifest import Descriptor
+from cwl_udss.machine.quantities import counted
 from cwl_udss.machine.waiting import told
-from cwl_udss.settings.quantities import counted
 
 if TYPE_CHECKING:
     from rich.progress import Progress

@@ -6,7 +6,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from cwl_udss.settings.quantities import (
+from cwl_udss.machine.quantities import (
     parse_count,
     parse_factor,
     parse_memory,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cwl_udss.images.formats.names import Compression, ImageFormat
-from cwl_udss.settings.quantities import AMOUNTS
+from cwl_udss.machine.quantities import AMOUNTS
 
 DEFAULT = "default"
 """Where the value of a setting comes from that nothing sets."""

@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 from cwl_udss.images.formats.names import Compression
+from cwl_udss.machine.quantities import parse_size, show_size
 from cwl_udss.machine.user_directories import user_cache
 from cwl_udss.settings.batch_settings import BATCH_SETTINGS
-from cwl_udss.settings.quantities import parse_size, show_size
 from cwl_udss.settings.setting import (
     Setting,
     always,

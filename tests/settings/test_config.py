@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from cwl_udss.errors import SettingsError
 from cwl_udss.images.formats.names import Compression, ImageFormat
+from cwl_udss.machine.quantities import counted, show_memory, show_number, show_size, show_time
 from cwl_udss.settings.config import add_options, load_settings
-from cwl_udss.settings.quantities import counted, show_memory, show_number, show_size, show_time
 from cwl_udss.settings.setting import Setting
 from cwl_udss.settings.settings import Settings
 from cwl_udss.settings.table import SETTINGS

@@ -41,7 +41,7 @@ from cwl_udss.images.sources.image_signs import (
     is_transport,
 )
 from cwl_udss.images.sources.source import Source
-from cwl_udss.settings.quantities import counted
+from cwl_udss.machine.quantities import counted
 
 
 def read_image_file(kind: str, path: Path, name: str, platform: Platform, work: Path) -> Source:
