@@ -132,3 +132,23 @@ def test_amounts_are_shown_as_people_write_them() -> None:
     assert [show_memory(size) for size in (0, 512, 4096)] == ["0M", "512M", "4G"]
     assert [show_time(time) for time in (90, 5400, 43200)] == ["0:01:30", "1:30:00", "12h"]
     assert [show_number(number) for number in (10.0, 0.5)] == ["10", "0.5"]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"[udss]\nstore = 'x'\n", r"has a table \[udss\]: it holds no tables"),
+        (b"store = '~somebody/x'\n", "begins with ~, but not with ~/: write the path"),
+        (b"store = '\xff'\n", "is not TOML: it is no text in UTF-8"),
+    ],
+)
+def test_files_that_say_nothing_possible(home: Path, content: bytes, said: str) -> None:
+    user_file(home).write_bytes(content)
+    with pytest.raises(SettingsError, match=said):
+        load(home)
+
+
+def test_a_file_that_may_not_be_read(home: Path) -> None:
+    user_file(home).touch(mode=0)
+    with pytest.raises(SettingsError, match=r"config\.toml cannot be read: Permission denied$"):
+        load(home)
