@@ -22,6 +22,7 @@ from cwl_udss.engine.pure import prefer_python_modules
 from cwl_udss.engine.start import given_options, quick_imports
 from cwl_udss.errors import UdssError
 from cwl_udss.settings import Settings
+from cwl_udss.standard_streams import open_standard_streams, whole_output
 from cwl_udss.system_words import system_words
 from cwl_udss.user_directories import home_directory
 from cwl_udss.waiting import ended_by_signals
@@ -43,12 +44,18 @@ def cwltool() -> NoReturn:
             from cwl_udss.engine import driver
     except UdssError as error:
         sys.exit(f"cwltool: {error}")
-    sys.exit(driver.run(arguments))
+    if not is_ours:
+        sys.exit(driver.run(arguments))
+    open_standard_streams()
+    with whole_output("cwltool"):
+        sys.exit(driver.run(arguments))
 
 
 def main() -> NoReturn:
     """Be the `cwl-udss` command."""
-    sys.exit(run(sys.argv[1:]))
+    open_standard_streams()
+    with whole_output("cwl-udss"):
+        sys.exit(run(sys.argv[1:]))
 
 
 def run(arguments: list[str]) -> int:
@@ -68,14 +75,11 @@ def _run_command(
     command: Callable[[argparse.Namespace, Settings], int], options: argparse.Namespace
 ) -> int:
     try:
-        code = command(options, load_settings(vars(options), os.environ, home_directory()))
-        sys.stdout.flush()
-        return code
+        return command(options, load_settings(vars(options), os.environ, home_directory()))
     except UdssError as error:
         print(f"cwl-udss: {error}", file=sys.stderr)
         return _EXIT_FAILURE
-    except BrokenPipeError:  # whoever read our output has had enough: `cwl-udss doctor | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # whoever read our output has had enough
         return _EXIT_FAILURE
     except OSError as error:
         print(f"cwl-udss: {system_words(error)}", file=sys.stderr)

@@ -39,7 +39,8 @@ def _pull(options: argparse.Namespace, settings: Settings) -> int:
     with Steps(settings, os.environ, home_directory(), when) as steps:
         for request in _requests(options, settings, steps):
             try:
-                print(f"{steps.image(request).digest} {request.name}")
+                # A root filesystem that is used where it is has no digest.
+                print(f"{steps.image(request).digest or '-'} {request.name}")
             except UdssError as error:  # the other images are wanted all the same
                 print(f"cwl-udss: {error}", file=sys.stderr)
                 failures += 1

@@ -111,6 +111,9 @@ def run(arguments: list[str]) -> int:
     try:
         options, _ = extended_parser().parse_known_args(given)
         if not options.udss:
+            for name in _options_given(options):
+                print(f"cwltool: {name} is for runs with --udss: add that", file=sys.stderr)
+                return USAGE_ERROR
             return int(cwltool.main.run(arguments, versionfunc=cwltool_version_text))
         documents += _documents(options)
         if not options.debug:
@@ -248,6 +251,13 @@ def _run_with_udss(arguments: list[str], options: argparse.Namespace) -> int:
         if batch is not None:
             batch.has_succeeded = code == 0
         return _EXIT_CODES[ended_by[0]] if ended_by else code
+
+
+def _options_given(options: argparse.Namespace) -> list[str]:
+    """Those of ours, but `--udss` itself."""
+    names = {setting.option: setting.attribute for setting in SETTINGS}
+    names |= {f"--udss-{name}": f"udss_{name}" for name in ("resume", "detach")}
+    return [name for name, attribute in names.items() if getattr(options, attribute)]
 
 
 def _documents(options: argparse.Namespace) -> list[str]:

@@ -8,7 +8,9 @@ NAME/rootfs.squashfs
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 import tarfile
 from collections import defaultdict
@@ -17,7 +19,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from cwl_udss.errors import ImageError, InvalidImage
+from cwl_udss.copies import move
+from cwl_udss.errors import ImageError, InvalidImage, UdssError
 from cwl_udss.images.contents import Written, write_tree
 from cwl_udss.images.convert import make_in_turn, new_root
 from cwl_udss.images.formats import ImageFormat
@@ -28,6 +31,7 @@ from cwl_udss.images.squashfs import SquashfsSink
 from cwl_udss.images.squashfs_reader import read_squashfs
 from cwl_udss.images.store import ROOT_NAMES, Store, StoredImage
 from cwl_udss.staging import remove_tree
+from cwl_udss.system_words import place_words
 
 _ROOT = ROOT_NAMES[ImageFormat.SQUASHFS]
 _CONFIG = "config.json"
@@ -37,7 +41,11 @@ _FACTS = "image.json"
 def export_images(
     images: Mapping[str, StoredImage], platform: Platform, store: Store, target: Path
 ) -> None:
-    """Write images, by the names that they are to have, to a file. Raises StoreError."""
+    """Write images, by the names that they are to have, to a file. Raises StoreError, and
+    UdssError if the file cannot be written."""
+    if target.is_dir() or not target.parent.is_dir():  # else it would be found out at the end
+        number = errno.EISDIR if target.is_dir() else errno.ENOENT
+        raise _not_written(target, OSError(number, os.strerror(number)))
     named: defaultdict[str, list[str]] = defaultdict(list)
     for name, image in images.items():
         named[image.digest].append(name)
@@ -49,7 +57,10 @@ def export_images(
                 with store.use(image):
                     facts = {"names": names, "platform": str(platform)}
                     _add(archive, facts, image, work / str(number), store)
-        shutil.move(made, target)
+        try:
+            move(str(made), str(target))
+        except OSError as error:
+            raise _not_written(target, error) from error
 
 
 def import_images(bundle: Path, store: Store) -> Iterator[StoredImage]:
@@ -59,6 +70,11 @@ def import_images(bundle: Path, store: Store) -> Iterator[StoredImage]:
             for member in archive.getmembers():
                 if member.isfile() and member.name.endswith(f"/{_FACTS}"):
                     yield _import(archive, member.name.rpartition("/")[0], store)
+    except tarfile.ReadError as error:
+        raise ImageError(
+            f"{bundle} is no bundle of images, or not all of one",
+            "it must be what `cwl-udss images export` has written",
+        ) from error
     except (InvalidImage, tarfile.TarError, KeyError, ValueError, TypeError, EOFError) as error:
         raise ImageError(
             f"{bundle} is no whole bundle of images ({error})", "export the images again"
@@ -67,6 +83,14 @@ def import_images(bundle: Path, store: Store) -> Iterator[StoredImage]:
         raise ImageError(
             f"{bundle} cannot be read: {error.strerror}", "look at its path"
         ) from error
+
+
+def _not_written(target: Path, error: OSError) -> UdssError:
+    where = place_words(error.errno, target)
+    return UdssError(
+        f"{target} cannot be written: {error.strerror}{where and f' ({where})'}",
+        "name another file",
+    )
 
 
 def _add(

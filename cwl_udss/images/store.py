@@ -357,7 +357,9 @@ class Store:
         return self._images / f"{digest.partition(':')[2]}-{RECIPE}"
 
     def _record_path(self, reference: str, platform: Platform) -> Path:
-        name = hashlib.sha256(f"{reference} {platform}".encode()).hexdigest()
+        name = hashlib.sha256(
+            f"{reference} {platform}".encode(errors="surrogateescape")
+        ).hexdigest()
         return self._references / f"{name}.json"
 
     def _records(self) -> dict[Path, _ReferenceRecord]:

@@ -46,6 +46,7 @@ from cwl_udss.staging import publish_directory, publish_file, work_directory
 from cwl_udss.steps.spec import (
     OUTPUTS,
     RESULT,
+    SPEC,
     STAGED,
     STARTED,
     STDERR,
@@ -107,6 +108,10 @@ def run_by_hand(directory: Path, environment: Mapping[str, str]) -> int:
 
     Raises UdssError if it cannot be run here.
     """
+    if not (directory / SPEC).exists():
+        raise UdssError(
+            f"{directory} is no directory of a step", "the run names it, when the step fails"
+        )
     spec = read_spec(directory)
     outputs = next(
         path
