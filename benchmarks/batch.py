@@ -43,7 +43,7 @@ WORKFLOW = Path(__file__).parent / "workflows" / "sleep-many.cwl"
 # Runs the driver and says what it alone has used, without the commands of the batch system.
 MEASURED = """
 import json, resource, sys
-from cwl_udss.engine.pure import prefer_python_modules
+from cwl_udss.engine.startup.pure import prefer_python_modules
 prefer_python_modules("cwltool")
 from cwl_udss.engine import driver
 code = driver.run(sys.argv[2:])

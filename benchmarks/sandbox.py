@@ -20,10 +20,9 @@ from measure import Finding, Setting, in_turn, print_findings, print_rows, setti
 from peers import podman
 from stand_ins import push
 
-from cwl_udss.identity import identity_files
-from cwl_udss.images.formats import ImageFormat
+from cwl_udss.images.formats.names import ImageFormat
 from cwl_udss.images.pull import Images
-from cwl_udss.images.store import Store
+from cwl_udss.images.store.store import Store
 from cwl_udss.runtimes.bwrap import Bubblewrap
 from cwl_udss.runtimes.probe import find_bubblewrap
 from cwl_udss.sandbox import (
@@ -35,6 +34,7 @@ from cwl_udss.sandbox import (
     Sandbox,
     Streams,
 )
+from cwl_udss.surroundings.identity import identity_files
 
 YARDSTICK = "bwrap alone"
 OURS = "sandbox"

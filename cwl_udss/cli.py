@@ -17,15 +17,15 @@ from pathlib import Path
 from typing import NoReturn
 
 from cwl_udss.commands.images_arguments import add_images
-from cwl_udss.config import add_options, load_settings
-from cwl_udss.engine.pure import prefer_python_modules
-from cwl_udss.engine.start import given_options, quick_imports
+from cwl_udss.engine.startup.pure import prefer_python_modules
+from cwl_udss.engine.startup.start import given_options, quick_imports
 from cwl_udss.errors import UdssError
-from cwl_udss.settings import Settings
-from cwl_udss.standard_streams import open_standard_streams, whole_output
-from cwl_udss.system_words import system_words
-from cwl_udss.user_directories import home_directory
-from cwl_udss.waiting import ended_by_signals
+from cwl_udss.filesystems.system_words import system_words
+from cwl_udss.machine.standard_streams import open_standard_streams, whole_output
+from cwl_udss.machine.user_directories import home_directory
+from cwl_udss.machine.waiting import ended_by_signals
+from cwl_udss.settings.config import add_options, load_settings
+from cwl_udss.settings.settings import Settings
 
 _EXIT_FAILURE = 1
 _EXIT_INTERRUPTED = 130  # as a shell reports a process that SIGINT has ended
@@ -65,7 +65,7 @@ def run(arguments: list[str]) -> int:
     logging.getLogger("cwl_udss").setLevel(logging.INFO)
     logging.getLogger("cwl_udss.steps.shared").setLevel(logging.WARNING)  # only of use in long logs
     command: Callable[[argparse.Namespace, Settings], int] = options.command
-    if command is _step:  # it forks, and a batch system ends it
+    if getattr(options, "job", False):  # a batch system ends it
         return _run_command(command, options)
     with ended_by_signals({signal.SIGINT: _EXIT_INTERRUPTED}, "cwl-udss"):
         return _run_command(command, options)
@@ -109,7 +109,7 @@ class _Version(argparse.Action):
     """argparse's own wants the text before anybody has asked for it."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
-        from cwl_udss.version import version_text
+        from cwl_udss.engine.startup.version import version_text
 
         print(version_text())
         parser.exit()
@@ -200,7 +200,7 @@ def _add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 
 def _run(options: argparse.Namespace, settings: Settings) -> int:
-    from cwl_udss.container import run_command
+    from cwl_udss.commands.run import run_command
 
     command = options.arguments[1:] if options.arguments[:1] == ["--"] else options.arguments
     return run_command(options.image, tuple(command), settings, os.environ, home_directory())
@@ -222,8 +222,8 @@ def _step(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def _clean(options: argparse.Namespace, settings: Settings) -> int:
-    from cwl_udss.leases import LEASE_SECONDS
-    from cwl_udss.scratch import clean
+    from cwl_udss.files.scratch import clean
+    from cwl_udss.filesystems.leases import LEASE_SECONDS
     from cwl_udss.steps.shared import open_store
 
     in_store = open_store(settings).clean(LEASE_SECONDS)
@@ -234,7 +234,7 @@ def _clean(options: argparse.Namespace, settings: Settings) -> int:
 
 def _doctor(options: argparse.Namespace, settings: Settings) -> int:
     if options.mend:
-        from cwl_udss.engine.installation import write_cwltool_command
+        from cwl_udss.engine.startup.installation import write_cwltool_command
 
         print(f"wrote {write_cwltool_command()}")
     if options.udss_batch:

@@ -25,7 +25,7 @@ from cwltool.job import ContainerCommandLineJob, JobBase
 from cwltool.process import Process
 from cwltool.workflow import Workflow
 
-from cwl_udss.resources import Resources
+from cwl_udss.machine.resources import Resources
 
 if TYPE_CHECKING:
     from cwl_utils.types import CWLObjectType

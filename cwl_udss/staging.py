@@ -19,8 +19,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from cwl_udss.filesystem import owner_name
-from cwl_udss.leases import living, presence, presence_name
+from cwl_udss.filesystems.filesystem import owner_name
+from cwl_udss.filesystems.leases import living, presence, presence_name
 
 _logger = logging.getLogger(__name__)
 

@@ -23,7 +23,7 @@ from typing import Any
 import psutil
 
 from cwl_udss import cli
-from cwl_udss.engine.pure import prefer_python_modules
+from cwl_udss.engine.startup.pure import prefer_python_modules
 
 _PATIENCE = 10.0
 

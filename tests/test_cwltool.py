@@ -551,6 +551,17 @@ def test_cachedir(run_tool: Any, tmp_path: Path) -> None:
     assert again == content
 
 
+@pytest.mark.parametrize("option", ["--udss-scratch", "--cachedir", "--tmpdir-prefix"])
+def test_a_path_that_is_a_pattern_is_a_path(run_tool: Any, tmp_path: Path, option: str) -> None:
+    """Also that of the directory in which outputs are looked for by patterns."""
+    (tmp_path / "runs [2026]*").mkdir()
+    outputs = {"all": {"type": "File[]", "outputBinding": {"glob": ["out*", "[b]"]}}}
+    done, _ = run_tool("echo x; echo y > b", option, f"{tmp_path}/runs [2026]*/", outputs=outputs)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)["all"]
+    assert [file["basename"] for file in found] == ["out.txt", "b"]
+
+
 @pytest.mark.parametrize("options", [(), ("--parallel",)], ids=["serial", "parallel"])
 def test_provenance(run_tool: Any, tmp_path: Path, options: tuple[str, ...]) -> None:
     done, _ = run_tool("echo x", "--provenance", "ro", *options)

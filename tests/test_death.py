@@ -11,14 +11,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from images.layers import directory, entry, file, gzipped, symlink
 from images.registry_server import Registry, serve
+from images.tar_layers import directory, entry, file, gzipped, symlink
 from mortal import Mortals, Outcome, mortals, remaining
 from workflows import write_chain
 
-from cwl_udss.images.formats import ImageFormat
+from cwl_udss.images.formats.names import ImageFormat
 from cwl_udss.images.maintenance import verify
-from cwl_udss.images.store import Store
+from cwl_udss.images.store.store import Store
 
 DEATHS = 100
 STEPS = 3

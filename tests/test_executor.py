@@ -15,7 +15,7 @@ from cwltool.process import Process
 from effort import LINEAR, lines
 
 from cwl_udss.executor import BatchExecutor, ParallelExecutor
-from cwl_udss.resources import Resources
+from cwl_udss.machine.resources import Resources
 
 
 class Run:

@@ -12,7 +12,7 @@ from nodes import Node, finish, leftovers, make_node
 from sshfs import sshfs_mounts
 from workflows import write_chain
 
-from cwl_udss.filesystem import look_at
+from cwl_udss.filesystems.filesystem import look_at
 
 STEPS = 3
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 from commands import COMMANDS
-from images.layers import directory, entry, file, gzipped, symlink
 from images.registry_server import Registry, serve
+from images.tar_layers import directory, entry, file, gzipped, symlink
 from nodes import Node, finish, leftovers, lock_library, make_node
 
 from cwl_udss.runtimes.probe import find_bubblewrap

@@ -14,7 +14,7 @@ import pytest
 from commands import Command
 from web_server import Site, serve_site
 
-from cwl_udss.engine.remote_inputs import RemoteInputs
+from cwl_udss.engine.inputs.remote import RemoteInputs
 
 TOOL: dict[str, Any] = {
     "cwlVersion": "v1.2",

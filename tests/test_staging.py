@@ -111,7 +111,7 @@ def test_what_a_killed_process_left_goes_and_nothing_else(tmp_path: Path) -> Non
 def test_the_work_of_another_machine_goes_only_after_watching(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cwl_udss.leases.REFRESH_SECONDS", 0.2)
+    monkeypatch.setattr("cwl_udss.filesystems.leases.REFRESH_SECONDS", 0.2)
     dead = leave(tmp_path)
     kill(dead)
     elsewhere(tmp_path)

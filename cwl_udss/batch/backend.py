@@ -10,11 +10,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from cwl_udss.batch.client import Client
 from cwl_udss.batch.poller import JobEnd, Poller
 from cwl_udss.batch.run_directory import Entry, RunDirectory
 from cwl_udss.batch.submission import Submitter
-from cwl_udss.batch.system import BatchError, Cause, Placement, Resources, some_of
+from cwl_udss.batch.systems.client import Client
+from cwl_udss.batch.systems.system import BatchError, Cause, Placement, Resources, some_of
+from cwl_udss.settings.quantities import counted
 from cwl_udss.steps.spec import UnreadableStep, read_result, read_started
 
 _logger = logging.getLogger(__name__)
@@ -134,11 +135,12 @@ class JobBackend:
         jobs = self._poller.jobs()
         if not jobs:
             return
-        _logger.warning("deleting %d jobs", len(jobs))
+        _logger.warning("deleting %s", counted(len(jobs), "job"))
         self._client.delete(jobs)
         left = self._poller.wait_for_all(_END_SECONDS)
         if left:
-            _logger.warning("%s is still ending %d jobs: %s", self.name, len(left), some_of(left))
+            number = counted(len(left), "job")
+            _logger.warning("%s is still ending %s: %s", self.name, number, some_of(left))
 
     def remaining(self) -> list[str]:
         """Return the jobs that are not known to have ended."""

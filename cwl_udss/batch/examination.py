@@ -11,15 +11,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from cwl_udss.batch.client import Client
 from cwl_udss.batch.poller import SHARED_NEWS_SECONDS
 from cwl_udss.batch.run_directory import exports, new_run_name
-from cwl_udss.batch.system import BatchError, JobRequest, JobState, JobStatus
+from cwl_udss.batch.systems.client import Client
+from cwl_udss.batch.systems.system import BatchError, JobRequest, JobState, JobStatus
 from cwl_udss.batch.wishes import Said, make_wish
 from cwl_udss.errors import StoreError
-from cwl_udss.settings import Settings
+from cwl_udss.machine.waiting import told
+from cwl_udss.settings.settings import Settings
 from cwl_udss.staging import remove_tree
-from cwl_udss.waiting import told
 
 _QUERY_SECONDS = 3.0
 

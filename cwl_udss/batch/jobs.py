@@ -16,7 +16,8 @@ from cwl_udss.batch.backend import Backend, StepRequest
 from cwl_udss.batch.outcome import JobFacts, Kind, Outcome, is_tried_again, judge, scaled
 from cwl_udss.batch.poller import SHARED_NEWS_SECONDS, SHORTEST_LOOK_SECONDS, JobEnd
 from cwl_udss.batch.run_directory import Entry, RunDirectory, last_line, read_end
-from cwl_udss.batch.system import BatchError, Cause, Placement, Resources
+from cwl_udss.batch.systems.system import BatchError, Cause, Placement, Resources
+from cwl_udss.machine.waiting import told
 from cwl_udss.report.trace import traced
 from cwl_udss.staging import remove_tree
 from cwl_udss.steps.spec import (
@@ -28,7 +29,6 @@ from cwl_udss.steps.spec import (
     UnreadableStep,
     read_result,
 )
-from cwl_udss.waiting import told
 
 _logger = logging.getLogger(__name__)
 
@@ -165,8 +165,8 @@ class BatchSteps:
             _await_outputs(entry, outcome.result)
             return FinishedStep(directory=entry.path, result=outcome.result)
         last = last_line(entry.log)
-        said = f" Its log ends with: {last}" if last and outcome.kind is Kind.LOST else ""
-        raise BatchError(f"step {_step_name(entry)} {outcome.message}.{said}", f"see {entry.path}")
+        said = f"; its log ends with: {last}" if last and outcome.kind is Kind.LOST else ""
+        raise BatchError(f"step {_step_name(entry)} {outcome.message}{said}", f"see {entry.path}")
 
     def _earlier(
         self, name: str, key: str, wish: Wish, is_success: Callable[[int], bool]

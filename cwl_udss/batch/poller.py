@@ -14,12 +14,13 @@ from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from cwl_udss.batch.client import Client
 from cwl_udss.batch.run_directory import Entry, RunDirectory
-from cwl_udss.batch.system import BatchError, Cause, JobState, JobStatus
-from cwl_udss.filesystem import look_at
+from cwl_udss.batch.systems.client import Client
+from cwl_udss.batch.systems.system import BatchError, Cause, JobState, JobStatus
+from cwl_udss.filesystems.filesystem import look_at
+from cwl_udss.machine.waiting import Telling
+from cwl_udss.settings.quantities import counted
 from cwl_udss.steps.spec import StepEnding, StepResult, UnreadableStep, read_result
-from cwl_udss.waiting import Telling
 
 _logger = logging.getLogger(__name__)
 
@@ -129,7 +130,7 @@ class Poller:
             watches = {watch.job: watch for watch in self._watches.values()}
         known = Counter(map(_standing, watches.values()))
         standings = "; ".join(f"{number} {words}" for words, number in known.most_common())
-        return f"for {len(watches)} jobs of {self._client.system.name}: {standings}"
+        return f"for {counted(len(watches), 'job')} of {self._client.system.name}: {standings}"
 
     def _poll_to_the_end(self) -> None:
         try:

@@ -25,9 +25,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cwl_udss import copies
 from cwl_udss.errors import StoreError
-from cwl_udss.leases import list_presences, living, presence, presence_name
+from cwl_udss.files import copies
+from cwl_udss.filesystems.leases import list_presences, living, presence, presence_name
 from cwl_udss.staging import publish_file, remove_tree
 from cwl_udss.steps.spec import (
     JOB,

@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from cwl_udss.batch.client import Client
 from cwl_udss.batch.run_directory import Entry, RunDirectory
-from cwl_udss.batch.system import BatchError, JobRequest, Placement, Resources
+from cwl_udss.batch.systems.client import Client
+from cwl_udss.batch.systems.system import BatchError, JobRequest, Placement, Resources
 from cwl_udss.steps.spec import SubmittedJob
 
 GATHER_SECONDS = 2.0

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from cwl_udss.batch.jobs import Wish
-from cwl_udss.batch.system import BatchError, Placement, Resources
-from cwl_udss.quantities import (
+from cwl_udss.batch.systems.system import BatchError, Placement, Resources
+from cwl_udss.settings.quantities import (
     parse_count,
     parse_factor,
     parse_memory,
@@ -24,7 +24,7 @@ from cwl_udss.quantities import (
     parse_time,
     parse_words,
 )
-from cwl_udss.settings import Settings
+from cwl_udss.settings.settings import Settings
 
 NAMESPACE = "urn:cwl-udss:"
 HINT = f"{NAMESPACE}Batch"

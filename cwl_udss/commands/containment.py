@@ -25,11 +25,11 @@ from ruamel.yaml import YAML
 
 import cwl_udss
 from cwl_udss.containment_suite.surroundings import problems, surroundings
+from cwl_udss.files.scratch import temporary_directory
 from cwl_udss.images.pull import Images
-from cwl_udss.resources import available_resources
+from cwl_udss.machine.resources import available_resources
 from cwl_udss.runtimes.probe import find_bubblewrap
-from cwl_udss.scratch import temporary_directory
-from cwl_udss.settings import Settings
+from cwl_udss.settings.settings import Settings
 from cwl_udss.steps.shared import open_store
 
 IMAGE = "docker.io/library/debian:stable-slim"

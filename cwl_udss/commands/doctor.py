@@ -17,20 +17,23 @@ from rich.filesize import decimal
 import cwl_udss
 from cwl_udss.batch.examination import examine_node
 from cwl_udss.engine.batch_run import batch_client
-from cwl_udss.engine.installation import Command, installed_command, other_command
+from cwl_udss.engine.startup.installation import Command, installed_command, other_command
 from cwl_udss.errors import StoreError, UdssError
-from cwl_udss.filesystem import Abilities, Filesystem, look_at, try_abilities
-from cwl_udss.images.formats import ImageFormat
-from cwl_udss.images.manifest import this_platform
-from cwl_udss.images.node import NodeImages
-from cwl_udss.images.registries import load_registries
-from cwl_udss.images.store import Store
-from cwl_udss.javascript import SandboxedNode
-from cwl_udss.resources import available_resources
+from cwl_udss.files.scratch import local_directories, temporary_directory
+from cwl_udss.filesystems.filesystem import Abilities, Filesystem, look_at, try_abilities
+from cwl_udss.images.formats.names import ImageFormat
+from cwl_udss.images.manifests.manifest import this_platform
+from cwl_udss.images.node.node import NodeImages
+from cwl_udss.images.sources.registry.registries import load_registries
+from cwl_udss.images.store.store import Store
+from cwl_udss.machine.resources import available_resources
 from cwl_udss.runtimes.probe import find_bubblewrap
-from cwl_udss.scratch import local_directories, temporary_directory
-from cwl_udss.settings import DEFAULT, SETTINGS, Settings
+from cwl_udss.settings.quantities import counted
+from cwl_udss.settings.setting import DEFAULT
+from cwl_udss.settings.settings import Settings
+from cwl_udss.settings.table import SETTINGS
 from cwl_udss.steps.shared import open_store
+from cwl_udss.surroundings.javascript import SandboxedNode
 
 _FEW_BYTES = 2 << 30
 _FEW_INODES = 20_000
@@ -280,7 +283,7 @@ def _store(settings: Settings) -> str:
         free = shutil.disk_usage(settings.store).free
     images = store.images()
     size = decimal(sum(image.size for image in images))
-    return f"{settings.store}: {len(images)} images, {size}; {decimal(free)} free"
+    return f"{settings.store}: {counted(len(images), 'image')}, {size}; {decimal(free)} free"
 
 
 def _registries(environment: Mapping[str, str], home: Path) -> str:
@@ -290,4 +293,5 @@ def _registries(environment: Mapping[str, str], home: Path) -> str:
 
 def _resources(environment: Mapping[str, str]) -> str:
     resources = available_resources(environment)
-    return f"{resources.cores} cores and {resources.ram} MiB of memory for steps side by side"
+    cores = counted(resources.cores, "core")
+    return f"{cores} and {resources.ram} MiB of memory for steps side by side"

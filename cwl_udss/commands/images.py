@@ -8,22 +8,25 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 
 from rich.filesize import decimal
 
-from cwl_udss.engine.pure import prefer_python_modules
+from cwl_udss.engine.startup.pure import prefer_python_modules
 from cwl_udss.errors import UdssError
 from cwl_udss.images.bundle import export_images, import_images
+from cwl_udss.images.layers.file_kinds import DOCUMENT, LONGEST_BEGINNING, identify
+from cwl_udss.images.locations import file_name, is_path
 from cwl_udss.images.maintenance import prune, remove_named, verify
-from cwl_udss.images.manifest import this_platform
+from cwl_udss.images.manifests.manifest import this_platform
 from cwl_udss.images.pull import Images, When
-from cwl_udss.images.request import ImageRequest, is_path
-from cwl_udss.settings import Settings
+from cwl_udss.images.request import ImageRequest
+from cwl_udss.images.store.image import StoredImage
+from cwl_udss.machine.user_directories import home_directory
+from cwl_udss.settings.settings import Settings
 from cwl_udss.steps.shared import Steps, open_store
-from cwl_udss.user_directories import home_directory
-from cwl_udss.web import is_remote
+from cwl_udss.web.asking import is_remote
 
 _DOCUMENTS = (".cwl", ".yml", ".yaml", ".json")
 
@@ -39,7 +42,7 @@ def _pull(options: argparse.Namespace, settings: Settings) -> int:
     with Steps(settings, os.environ, home_directory(), when) as steps:
         for request in _requests(options, settings, steps):
             try:
-                # A root filesystem that is used where it is has no digest.
+                # A directory that is used where it is has none.
                 print(f"{steps.image(request).digest or '-'} {request.name}")
             except UdssError as error:  # the other images are wanted all the same
                 print(f"cwl-udss: {error}", file=sys.stderr)
@@ -51,21 +54,29 @@ def _requests(options: argparse.Namespace, settings: Settings, steps: Steps) -> 
     """What is asked for, of workflows the images; each once."""
     requests: list[ImageRequest] = []
     for name in options.names:
-        path = name.partition("#")[0]
-        if is_remote(name) or (path.endswith(_DOCUMENTS) and os.path.exists(path)):
+        if is_remote(name) or _is_document(name):
             prefer_python_modules("cwltool")
             # cwltool takes half a second, and may only be imported after the line above.
-            from cwl_udss.engine.driver import load_document  # noqa: PLC0415
+            from cwl_udss.engine.documents import load_document  # noqa: PLC0415
 
             load_document(steps, name, options.overrides, offline=settings.offline)
             requests += steps.expected
         elif is_path(name):
-            # As it is known to the store, wherever the person is.
-            known = os.path.abspath(name) if os.path.exists(name) else name
-            requests.append(ImageRequest(image_id=known))
+            requests.append(ImageRequest(image_id=file_name(name)))
         else:
             requests.append(ImageRequest(pull=name))
     return list(dict.fromkeys(requests))
+
+
+def _is_document(name: str) -> bool:
+    """Whether it is the path of a CWL document, whatever that is called."""
+    path = name.partition("#")[0]
+    if path.endswith(_DOCUMENTS):
+        return os.path.exists(path)
+    if not is_path(name) or not os.path.isfile(path):
+        return False
+    with open(path, "rb") as stream:
+        return identify(stream.read(LONGEST_BEGINNING)) is DOCUMENT
 
 
 def _list(options: argparse.Namespace, settings: Settings) -> int:
@@ -95,7 +106,7 @@ def _list(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def _inspect(options: argparse.Namespace, settings: Settings) -> int:
-    image = _images(settings).stored(options.name)
+    image = _images(settings).stored(file_name(options.name))
     facts = {**asdict(image), "format": image.format.value, "path": str(image.path)}
     print(json.dumps(facts, indent=2))
     return 0
@@ -104,7 +115,7 @@ def _inspect(options: argparse.Namespace, settings: Settings) -> int:
 def _remove(options: argparse.Namespace, settings: Settings) -> int:
     store, images = open_store(settings), _images(settings)
     for name in options.names:
-        remove_named(images, store, name)
+        remove_named(images, store, file_name(name))
     return 0
 
 
@@ -140,16 +151,30 @@ def _verify(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def _export(options: argparse.Namespace, settings: Settings) -> int:
-    images = _images(settings)
-    named = {}
-    steps = Steps(settings, os.environ, home_directory())
-    for request in _requests(options, settings, steps):
-        image = images.stored(request.name)
-        # Every name by which a run may ask for it.
-        names = images.references(request.name) & set(image.references) or {request.name}
-        named.update(dict.fromkeys(sorted(names), image))
-    export_images(named, this_platform(), open_store(settings), options.file)
+    with Steps(settings, os.environ, home_directory(), When.NEVER) as steps:
+        requests = _requests(options, settings, steps)
+        carried = list(_carried(requests, steps, _images(settings)))
+        export_images(carried, this_platform(), open_store(settings), options.file)
     return 0
+
+
+def _carried(
+    requests: list[ImageRequest], steps: Steps, images: Images
+) -> Iterator[tuple[StoredImage, set[str]]]:
+    """What is asked for, each with the names by which a run may ask for it, and what Dockerfiles
+    begin with: what has been built is found by that."""
+    for request in requests:
+        if request.pull:
+            image = images.stored(request.pull)
+            # Every one of them.
+            names = images.references(request.pull) & set(image.references) or {request.pull}
+        else:
+            image, names = steps.image(request), set()
+        if not image.digest:
+            raise UdssError(f"{image.path} is used where it is", "carry it as any other directory")
+        yield image, names | ({request.image_id} - {""})
+    for name, image in steps.pulled().items():
+        yield image, {name}
 
 
 def _import(options: argparse.Namespace, settings: Settings) -> int:

@@ -7,8 +7,8 @@ import argparse
 import re
 from pathlib import Path
 
-from cwl_udss.config import add_options
-from cwl_udss.quantities import parse_size
+from cwl_udss.settings.config import add_options
+from cwl_udss.settings.quantities import parse_size
 
 _NAME = "a reference, or the digest or its beginning"
 _AGES = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}

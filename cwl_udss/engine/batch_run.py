@@ -15,15 +15,16 @@ from pathlib import Path
 from types import FrameType
 
 from cwl_udss.batch.backend import Backend, job_backend
-from cwl_udss.batch.client import Client
 from cwl_udss.batch.jobs import BatchSteps
-from cwl_udss.batch.pbs import Pbs
 from cwl_udss.batch.pilots.capacity import plan_capacity
 from cwl_udss.batch.pilots.pilot import check_parsl, pilot_backend
 from cwl_udss.batch.run_directory import RunDirectory, new_run_name
-from cwl_udss.batch.slurm import Slurm
-from cwl_udss.batch.system import BatchError, BatchSystem, some_of
-from cwl_udss.settings import Settings
+from cwl_udss.batch.systems.client import Client
+from cwl_udss.batch.systems.pbs import Pbs
+from cwl_udss.batch.systems.slurm import Slurm
+from cwl_udss.batch.systems.system import BatchError, BatchSystem, some_of
+from cwl_udss.settings.quantities import counted
+from cwl_udss.settings.settings import Settings
 
 _logger = logging.getLogger(__name__)
 
@@ -184,7 +185,8 @@ class BatchRun:
     def _leave(self, number: int) -> None:
         """End at once, and say what remains."""
         jobs = self._steps.remaining() if self._steps is not None else []
-        go_on = "jobs go on" if self._outlives_us else "steps are given up"
+        what, how_left = ("job", "left behind") if self._outlives_us else ("step", "given up")
+        named = f" ({some_of(jobs)})" if jobs else ""
         how = (
             "run the same command again"
             if self._plan.is_shared
@@ -192,7 +194,7 @@ class BatchRun:
         )
         with contextlib.suppress(OSError):  # the terminal may be gone
             print(
-                f"cwltool: {len(jobs)} {go_on} ({some_of(jobs)}); to go on with them, {how}",
+                f"cwltool: {counted(len(jobs), what)} {how_left}{named}; to go on, {how}",
                 file=sys.stderr,
                 flush=True,
             )

@@ -17,7 +17,7 @@ from cwltool.errors import WorkflowException
 from schema_salad.exceptions import SchemaSaladException
 
 from cwl_udss.errors import UdssError
-from cwl_udss.system_words import system_words
+from cwl_udss.filesystems.system_words import system_words
 
 # Their tracebacks are logged where an error is found, which is then raised, and told by cwltool.
 _LOGGERS_BELOW = ("salad", "cwl_utils")

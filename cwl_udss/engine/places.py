@@ -15,7 +15,7 @@ from pathlib import Path
 import cwltool.executors
 from cwltool.context import RuntimeContext
 
-from cwl_udss.scratch import lasting_directory, run_directory
+from cwl_udss.files.scratch import lasting_directory, run_directory
 
 _logger = logging.getLogger(__name__)
 

@@ -8,30 +8,31 @@ NAME/rootfs.squashfs
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import shutil
 import tarfile
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from cwl_udss.copies import move
-from cwl_udss.errors import ImageError, InvalidImage, UdssError
-from cwl_udss.images.contents import Written, write_tree
+from cwl_udss.errors import ImageError, InvalidImage
+from cwl_udss.filesystems.system_words import system_words
 from cwl_udss.images.convert import make_in_turn, new_root
-from cwl_udss.images.formats import ImageFormat
-from cwl_udss.images.listing import file_digest
-from cwl_udss.images.manifest import Platform, is_digest, parse_config
-from cwl_udss.images.snapshot import read_directory
-from cwl_udss.images.squashfs import SquashfsSink
-from cwl_udss.images.squashfs_reader import read_squashfs
-from cwl_udss.images.store import ROOT_NAMES, Store, StoredImage
+from cwl_udss.images.formats.names import ImageFormat
+from cwl_udss.images.formats.squashfs.reader import read_squashfs
+from cwl_udss.images.formats.squashfs.writer import SquashfsSink
+from cwl_udss.images.layers.compression import compression_name
+from cwl_udss.images.layers.file_kinds import LONGEST_BEGINNING, identify
+from cwl_udss.images.manifests.manifest import Platform, is_digest, parse_config
+from cwl_udss.images.store.image import ROOT_NAMES, StoredImage
+from cwl_udss.images.store.store import Store
+from cwl_udss.images.trees.contents import Written, write_tree
+from cwl_udss.images.trees.listing import file_digest
+from cwl_udss.images.trees.snapshot import read_directory
 from cwl_udss.staging import remove_tree
-from cwl_udss.system_words import place_words
 
 _ROOT = ROOT_NAMES[ImageFormat.SQUASHFS]
 _CONFIG = "config.json"
@@ -39,42 +40,47 @@ _FACTS = "image.json"
 
 
 def export_images(
-    images: Mapping[str, StoredImage], platform: Platform, store: Store, target: Path
+    images: Iterable[tuple[StoredImage, Collection[str]]],
+    platform: Platform,
+    store: Store,
+    target: Path,
 ) -> None:
-    """Write images, by the names that they are to have, to a file. Raises StoreError, and
-    UdssError if the file cannot be written."""
-    if target.is_dir() or not target.parent.is_dir():  # else it would be found out at the end
-        number = errno.EISDIR if target.is_dir() else errno.ENOENT
-        raise _not_written(target, OSError(number, os.strerror(number)))
-    named: defaultdict[str, list[str]] = defaultdict(list)
-    for name, image in images.items():
-        named[image.digest].append(name)
+    """Write images, each with the names that it is to have, to a file. Raises ImageError and
+    StoreError."""
+    named: defaultdict[str, set[str]] = defaultdict(set)
+    distinct = {}
+    for image, names in images:
+        distinct[image.digest] = image
+        named[image.digest].update(names)
+    if os.path.isdir(target):
+        raise ImageError(f"{target} is a directory", "name a file in it")
+    if not os.path.isdir(target.parent):  # else it would be found out when all is made
+        raise ImageError(f"there is no directory {target.parent}", "name another place")
     with store.work() as work:
         made = work / "bundle.tar"
         with tarfile.open(made, "x", format=tarfile.PAX_FORMAT) as archive:
-            for number, names in enumerate(named.values()):
-                image = images[names[0]]
+            for number, image in enumerate(distinct.values()):
                 with store.use(image):
-                    facts = {"names": names, "platform": str(platform)}
+                    facts = {"names": sorted(named[image.digest]), "platform": str(platform)}
                     _add(archive, facts, image, work / str(number), store)
         try:
-            move(str(made), str(target))
+            shutil.move(made, target)
         except OSError as error:
-            raise _not_written(target, error) from error
+            raise ImageError(
+                f"the images cannot be written: {system_words(error)}", "name another place"
+            ) from error
 
 
 def import_images(bundle: Path, store: Store) -> Iterator[StoredImage]:
     """Put the images of a bundle into the store; gives each. Raises ImageError or StoreError."""
+    count = 0
     try:
+        _check_tar(bundle)
         with tarfile.open(bundle) as archive:
             for member in archive.getmembers():
                 if member.isfile() and member.name.endswith(f"/{_FACTS}"):
                     yield _import(archive, member.name.rpartition("/")[0], store)
-    except tarfile.ReadError as error:
-        raise ImageError(
-            f"{bundle} is no bundle of images, or not all of one",
-            "it must be what `cwl-udss images export` has written",
-        ) from error
+                    count += 1
     except (InvalidImage, tarfile.TarError, KeyError, ValueError, TypeError, EOFError) as error:
         raise ImageError(
             f"{bundle} is no whole bundle of images ({error})", "export the images again"
@@ -83,14 +89,24 @@ def import_images(bundle: Path, store: Store) -> Iterator[StoredImage]:
         raise ImageError(
             f"{bundle} cannot be read: {error.strerror}", "look at its path"
         ) from error
+    if not count:
+        raise ImageError(
+            f"{bundle} holds nothing that `cwl-udss images export` has written",
+            "what others have written is an image by its path: cwl-udss images pull ./FILE",
+        )
 
 
-def _not_written(target: Path, error: OSError) -> UdssError:
-    where = place_words(error.errno, target)
-    return UdssError(
-        f"{target} cannot be written: {error.strerror}{where and f' ({where})'}",
-        "name another file",
-    )
+def _check_tar(bundle: Path) -> None:
+    """Say what a file is that is something else."""
+    with bundle.open("rb") as stream:
+        beginning = stream.read(LONGEST_BEGINNING)
+    may_be_one = compression_name(beginning) or beginning[257:262] == b"ustar"
+    kind = None if may_be_one else identify(beginning)
+    if kind is not None or not beginning:
+        raise ImageError(
+            f"{bundle} is {kind.name if kind and beginning else 'empty'}, and no bundle of images",
+            "give what `cwl-udss images export` has written",
+        )
 
 
 def _add(
@@ -137,7 +153,7 @@ def _import(archive: tarfile.TarFile, place: str, store: Store) -> StoredImage:
             store.publish(made, digest, document, written)
 
     names = [str(name) for name in facts["names"]]
-    image = make_in_turn(digest, store, make, ", ".join(names))
+    image = make_in_turn(digest, store, make, ", ".join(names) or digest)
     os, architecture, *variant = str(facts["platform"]).split("/")
     platform = Platform(os=os, architecture=architecture, variant="".join(variant))
     for name in names:

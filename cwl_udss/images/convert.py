@@ -6,51 +6,33 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 from cwl_udss.errors import DamagedImage, ImageError, InvalidImage
-from cwl_udss.images.archive import LayerIndex, Member, NoTar, index_layer
-from cwl_udss.images.contents import Sink
-from cwl_udss.images.directory import DirectorySink
-from cwl_udss.images.formats import ImageFormat
-from cwl_udss.images.listing import file_digest
-from cwl_udss.images.manifest import Descriptor
-from cwl_udss.images.merge import ensure_mount_points, merge_layers, regular_file
+from cwl_udss.filesystems.leases import turn
+from cwl_udss.images.formats.directory import DirectorySink
+from cwl_udss.images.formats.names import ImageFormat
+from cwl_udss.images.formats.squashfs.writer import SquashfsSink
+from cwl_udss.images.layers.members import LayerIndex, Member
+from cwl_udss.images.layers.tar import index_layer
+from cwl_udss.images.manifests.manifest import Descriptor
 from cwl_udss.images.progress import pull_progress
-from cwl_udss.images.squashfs import SquashfsSink
-from cwl_udss.images.store import ROOT_NAMES, Store, StoredImage
-from cwl_udss.images.tree import Tree
-from cwl_udss.leases import turn
+from cwl_udss.images.sources.source import Source
+from cwl_udss.images.store.image import ROOT_NAMES, StoredImage
+from cwl_udss.images.store.store import Store
+from cwl_udss.images.trees.contents import Sink
+from cwl_udss.images.trees.listing import file_digest
+from cwl_udss.images.trees.merge import ensure_mount_points, merge_layers, regular_file
+from cwl_udss.images.trees.tree import Tree
+from cwl_udss.machine.waiting import told
 
 _logger = logging.getLogger(__name__)
 
 # As Docker and containers/image do: enough to hide latency, polite to registries.
 LAYERS_AT_ONCE = 3
 _CHUNK_BYTES = 1 << 18
-
-
-@dataclass(frozen=True, kw_only=True)
-class Source:
-    """An image as it is found: layers to be read, and what it says of itself."""
-
-    name: str
-    """For messages."""
-    digest: str
-    """The name in the store: of the platform's manifest, or of the configuration."""
-    layers: tuple[Descriptor, ...]
-    """The oldest first."""
-    diff_ids: tuple[str, ...] | None
-    """Digests of the uncompressed layers, as the configuration has them; None if it has none."""
-    config_document: bytes
-    read: Callable[[Descriptor], Iterable[bytes]]
-    """Gives a layer's bytes once, checked; called from several threads."""
-    verb: str = "pull"
-    """What is done, for the log."""
-    remedy: str = "the image is damaged: have it pushed again"
-    """What to do if a layer is damaged."""
 
 
 def convert_in_turn(source: Source, store: Store) -> StoredImage:
@@ -96,8 +78,10 @@ def convert(source: Source, store: Store) -> None:
 
             # Members are many, and not needed any more when the image is written.
             tree = _merge(source, _read_layers(distinct, chunks, sink))
-            written = sink.finish(tree)
-        store.publish(made, source.digest, source.config_document, written)
+            with told(f"until {source.name} is written"):
+                written = sink.finish(tree)
+        with told(f"until {source.name} is on the disk"):
+            store.publish(made, source.digest, source.config_document, written)
 
 
 @contextlib.contextmanager
@@ -120,9 +104,12 @@ def _explained(source: Source) -> Iterator[None]:
     """Say of which image a layer is, and what to do about where it has come from."""
     try:
         yield
-    except (DamagedImage, NoTar) as error:
+    except InvalidImage as error:
+        problem = (
+            error.problem if source.name in error.problem else f"{source.name}: {error.problem}"
+        )
         advice = source.remedy if isinstance(error, DamagedImage) else error.advice
-        raise InvalidImage(f"{source.name}: {error.problem}", advice) from error
+        raise InvalidImage(problem, advice) from error
 
 
 def _read_layers(

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cwl_udss.errors import StoreError
-from cwl_udss.images.formats import ImageFormat
-from cwl_udss.images.listing import directory_digest, file_digest
+from cwl_udss.filesystems.leases import LEASE_SECONDS
+from cwl_udss.filesystems.system_words import system_words
+from cwl_udss.images.formats.names import ImageFormat
 from cwl_udss.images.pull import Images
-from cwl_udss.images.store import Store, StoredImage
-from cwl_udss.leases import LEASE_SECONDS
-from cwl_udss.system_words import system_words
+from cwl_udss.images.store.image import StoredImage
+from cwl_udss.images.store.store import Store
+from cwl_udss.images.trees.listing import directory_digest, file_digest
 
 
 @dataclass(frozen=True, kw_only=True)

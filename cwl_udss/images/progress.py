@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from rich.filesize import decimal
 
-from cwl_udss.images.manifest import Descriptor
+from cwl_udss.images.manifests.manifest import Descriptor
+from cwl_udss.machine.waiting import told
+from cwl_udss.settings.quantities import counted
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -78,7 +80,7 @@ def pull_progress(
     """Show the download and conversion of an image's layers, and the total at the end."""
     sizes = [layer.size for layer in layers if layer.size is not None]
     known = f", {decimal(sum(sizes))}" if len(sizes) == len(layers) else ""
-    _logger.info("%sing %s: %d layers%s", verb, name, len(layers), known)
+    _logger.info("%sing %s: %s%s", verb, name, counted(len(layers), "layer"), known)
     started = time.monotonic()
     count = _Count()
     # Not in a quiet run, and not where standard error is a file.
@@ -87,7 +89,8 @@ def pull_progress(
             count = _Count(bars)
             yield count
     else:
-        yield count
+        with told(lambda: f"until {name} is made: {decimal(count.total)} of its layers were read"):
+            yield count
     seconds = time.monotonic() - started
     _logger.info("%sed %s: %s in %.1f s", verb, name, decimal(count.total), seconds)
 

@@ -11,11 +11,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cwl_udss.errors import ImageError, InvalidReference
-from cwl_udss.images.manifest import this_platform
+from cwl_udss.filesystems.leases import turn
+from cwl_udss.images.manifests.manifest import this_platform
 from cwl_udss.images.reference import ImageReference, parse_reference
-from cwl_udss.images.registries import load_registries
-from cwl_udss.images.store import Store, StoredImage
-from cwl_udss.leases import turn
+from cwl_udss.images.sources.registry.registries import load_registries
+from cwl_udss.images.store.image import StoredImage
+from cwl_udss.images.store.store import Store
 
 _logger = logging.getLogger(__name__)
 
@@ -60,6 +61,10 @@ class Images:
                 )
             self._gotten[text] = image or self._pull(text, when)
             return self._gotten[text]
+
+    def gotten(self) -> Mapping[str, StoredImage]:
+        """Return what was asked for until now, by its names."""
+        return dict(self._gotten)
 
     def find_name(self, text: str) -> StoredImage | None:
         """Return the image that a name stands for from the store, None if it is not there. A name
@@ -111,7 +116,7 @@ class Images:
 
     def _pull_now(self, reference: ImageReference) -> StoredImage:
         from cwl_udss.images.convert import convert_in_turn
-        from cwl_udss.images.remote import find_image
+        from cwl_udss.images.sources.registry.remote import find_image
 
         remote = find_image(
             reference,

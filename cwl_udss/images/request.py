@@ -3,32 +3,24 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import stat
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import urljoin
 
 from cwl_udss.errors import ImageError
-from cwl_udss.images.formats import ImageFormat
-from cwl_udss.images.listing import walk
-from cwl_udss.images.manifest import ImageConfig, Platform, this_platform
-from cwl_udss.images.node import NodeImages
+from cwl_udss.images.formats.names import ImageFormat
+from cwl_udss.images.locations import DOTS, file_stamp, is_path, local_path, no_file
+from cwl_udss.images.manifests.manifest import ImageConfig, Platform, this_platform
+from cwl_udss.images.node.node import NodeImages
 from cwl_udss.images.pull import Images, When
-from cwl_udss.images.store import Store, StoredImage
+from cwl_udss.images.store.image import StoredImage
+from cwl_udss.images.store.store import Store
 from cwl_udss.runtimes.bwrap import Bubblewrap
-
-# Of documents, and of what is tried as an image.
-_ENDINGS = (
-    *(".cwl", ".yml", ".yaml", ".json", ".sif", ".simg", ".img", ".sqfs", ".sqsh", ".squashfs"),
-    *(".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.lzma", ".tar.zst"),
-    *(".tzst", ".tar.lz4", ".zip", ".ext3", ".ext4", ".iso", ".oci"),
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +103,7 @@ class RequestedImages:
         if request.pull:
             image = self._images.get(request.pull, self._when)
         elif request.file:
-            from cwl_udss.images.build import build_image
+            from cwl_udss.images.dockerfiles.build import build_image
 
             image = build_image(
                 request.file,
@@ -144,34 +136,36 @@ class RequestedImages:
         if image is not None:
             return image
         # A bare word is a name, even where a file is called so.
-        path = _local_path(name, request.base) if "/" in name else None
-        if path is None or not path.exists():
+        is_location = "/" in name or name in DOTS
+        path = local_path(name, request.base) if is_location else None
+        if path is None or not os.path.exists(path):
             return self._known(name)
         if path.is_dir():
-            from cwl_udss.images.local import is_image_directory
+            from cwl_udss.images.sources.archives import check_root_directory, is_image_directory
 
             if not is_image_directory(path):
+                check_root_directory(path)
                 return directory_image(path, self._platform)
         return self._from_file("any", name, request.base)
 
     def _known(self, name: str) -> StoredImage:
         """An image by its name, which may be any that somebody has given it."""
         if is_path(name) and self._store.find(name, self._platform) is None:
-            raise _no_file(name)
+            raise no_file(name)
         return self._images.get(name, self._when)
 
     def _from_file(self, kind: str, location: str, base: Path) -> StoredImage:
         """An image in a file or at a URL; neither is read again while it is the same."""
-        path = _local_path(location, base)
-        name = location if path is None else str(path)
+        path = local_path(location, base)
+        name = location if path is None else os.path.realpath(path)
         try:
             # What is at a URL now nobody knows without asking: as with a tag, what was there holds.
-            facts = () if path is None else (_stamp(path),)
+            facts = () if path is None else (file_stamp(path),)
         except OSError as error:
             raise ImageError(
                 f"the image {location} cannot be read: {error.strerror}", "look at its path"
             ) from error
-        stamp = " ".join(map(str, (kind, *facts)))
+        stamp = " ".join((kind, *facts))
         if path is not None or self._when is not When.ALWAYS:
             image = self._store.find(name, self._platform, stamp)
             if image is not None:
@@ -182,55 +176,15 @@ class RequestedImages:
                 "get it where there is a network: cwl-udss images pull WORKFLOW",
             )
         from cwl_udss.images.convert import convert_in_turn
-        from cwl_udss.images.download import download
-        from cwl_udss.images.local import read_image_file
+        from cwl_udss.images.sources.archives import read_image_file
+        from cwl_udss.images.sources.download import download
 
         with self._store.work() as work:
             file = path or download(location, work / "download")
-            source = read_image_file(kind, file, name, self._platform, work)
+            source = read_image_file(kind, file, str(path or name), self._platform, work)
             image = convert_in_turn(source, self._store)
         self._store.remember(name, self._platform, image.digest, stamp)
         return image
-
-
-def _local_path(location: str, base: Path) -> Path | None:
-    """The path that a location means, None for a URL of another machine."""
-    parts = urlsplit(location)
-    if parts.scheme in ("http", "https"):
-        return None
-    path = Path(unquote(parts.path)) if parts.scheme == "file" else Path(location)
-    # Relative to the document; else to where the person is, as with cwltool.
-    return base / path if (base / path).exists() else path.absolute()
-
-
-def is_path(text: str) -> bool:
-    """Say whether a text can only be meant as a file's or directory's path, not as an image's name.
-    Names of images may have slashes and dots in them, too."""
-    if "://" in text:
-        return text.startswith("file://")
-    if text.startswith(("/", "./", "../", "~")) or "#" in text or text in (".", ".."):
-        return True
-    has_tag_or_digest = "@" in text or ":" in text.rpartition("/")[2]
-    return not has_tag_or_digest and text.lower().endswith(_ENDINGS)
-
-
-def _no_file(text: str) -> ImageError:
-    """What to raise for a path at which there is nothing."""
-    path = text.partition("#")[0]
-    if os.path.exists(path):
-        return ImageError(f"{text} is no name of an image", f"for the file, write ./{path}")
-    return ImageError(f"there is no file {path}", "look at its path")
-
-
-def _stamp(path: Path) -> str:
-    """What is another as soon as a file has changed, or one in a directory."""
-    status = path.stat()
-    if not stat.S_ISDIR(status.st_mode):
-        return f"{status.st_size} {status.st_mtime_ns}"
-    checksum = hashlib.sha256()
-    for name, _, found in walk(os.fsencode(path)):
-        checksum.update(b"%s\0%d %d\n" % (name, found.st_size, found.st_mtime_ns))
-    return checksum.hexdigest()
 
 
 def directory_image(path: Path, platform: Platform) -> StoredImage:

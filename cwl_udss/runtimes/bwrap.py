@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 from cwl_udss.errors import SandboxError
 from cwl_udss.runtimes.accounting import adopt_orphans
-from cwl_udss.runtimes.mounts import (
+from cwl_udss.runtimes.mounts import plan_mounts
+from cwl_udss.runtimes.operations import (
     MakeSymlink,
     MountBind,
     MountFile,
@@ -23,7 +24,6 @@ from cwl_udss.runtimes.mounts import (
     MountTmpfs,
     Operation,
     RemountReadOnly,
-    plan_mounts,
 )
 from cwl_udss.runtimes.process import BubblewrapProcess
 from cwl_udss.runtimes.seccomp import seccomp_program

@@ -15,66 +15,23 @@ import itertools
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from operator import attrgetter
 
 from cwl_udss.errors import SandboxError
-from cwl_udss.paths import components, walk
+from cwl_udss.files.paths import components, walk
+from cwl_udss.runtimes.operations import (
+    SPECIAL_MOUNTS,
+    MakeSymlink,
+    Mount,
+    MountBind,
+    MountFile,
+    MountSpecial,
+    MountTmpfs,
+    Operation,
+    RemountReadOnly,
+)
 from cwl_udss.sandbox import Bind, RootFilesystem, Sandbox
-
-
-@dataclass(frozen=True)
-class MountTmpfs:
-    """An empty directory in memory."""
-
-    path: str
-
-
-@dataclass(frozen=True)
-class MountBind:
-    """A file or directory of the host."""
-
-    path: str
-    source: str
-    writable: bool
-    is_directory: bool
-
-
-@dataclass(frozen=True)
-class MountFile:
-    """A read-only file with these contents."""
-
-    path: str
-    content: bytes
-
-
-@dataclass(frozen=True)
-class MountSpecial:
-    """One of the file systems that every sandbox has: the path says which."""
-
-    path: str
-
-
-@dataclass(frozen=True)
-class MakeSymlink:
-    """A symbolic link of the image, made again in an opened directory."""
-
-    path: str
-    target: str
-
-
-@dataclass(frozen=True)
-class RemountReadOnly:
-    """No more writing to the tmpfs at this path."""
-
-    path: str
-
-
-Mount = MountTmpfs | MountBind | MountFile | MountSpecial
-Operation = Mount | MakeSymlink | RemountReadOnly
-
-# Made by the runtime whatever the image has at these names.
-SPECIAL_MOUNTS = ("/dev", "/proc", "/sys")
 
 
 def plan_mounts(sandbox: Sandbox) -> tuple[Operation, ...]:

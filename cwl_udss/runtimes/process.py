@@ -17,12 +17,12 @@ from dataclasses import replace
 from resource import struct_rusage
 
 from cwl_udss.errors import SandboxError
+from cwl_udss.machine.waiting import told
 from cwl_udss.runtimes.accounting import Watch
 from cwl_udss.runtimes.streams import Relay
 from cwl_udss.sandbox import SIGNAL_OFFSET, Ending, Result, Usage
 
-# What the kernel needs to end a killed sandbox's processes; far more than it ever took.
-END_OF_PROCESSES_SECONDS = 30.0
+_WHY_NOT_ENDED = "a filesystem that it uses may hang"
 _WORDS_SECONDS = 2.0  # for what bwrap says of itself; it takes one or two milliseconds
 # A number is whole if something comes after it.
 _STATUS = re.compile(rb'"(child-pid|exit-code)": (\d+)(?=\D)')
@@ -173,8 +173,9 @@ class BubblewrapProcess:
 
     def _wait_for_the_rest(self) -> Usage | None:
         """Wait until there is none of the sandbox's processes any more; return what they used."""
-        # Popen.wait() does not tell what was used.
-        _, status, runtime = os.wait4(self.process.pid, 0)
+        with told(f"for process {self.process.pid}, a sandbox's, to end: {_WHY_NOT_ENDED}"):
+            # Popen.wait() does not tell what was used.
+            _, status, runtime = os.wait4(self.process.pid, 0)
         self.process.returncode = os.waitstatus_to_exitcode(status)
         for words in filter(None, (self._around, self._words)):
             words.read_until(None, _WORDS_SECONDS)
@@ -234,17 +235,13 @@ def _wait_for_end(process_id: int | None) -> None:
     kernel ends the others first (zap_pid_ns_processes)."""
     if process_id is None:
         return
-    try:
-        ended = _wait_by_descriptor(process_id)
-    except ProcessLookupError:
-        return
-    except (AttributeError, OSError):  # Linux before 5.3, or a Python built for one
-        ended = _wait_by_looking(process_id)
-    if not ended:
-        raise SandboxError(
-            f"processes of the step still run, {END_OF_PROCESSES_SECONDS:.0f} s after it ended",
-            f"look at process {process_id} and its children: a file system may hang",
-        )
+    with told(f"for process {process_id}, a sandbox's, and its children to end: {_WHY_NOT_ENDED}"):
+        try:
+            _wait_by_descriptor(process_id)
+        except ProcessLookupError:
+            return
+        except (AttributeError, OSError):  # Linux before 5.3, or a Python built for one
+            _wait_by_looking(process_id)
 
 
 def _adopted(process_id: int) -> struct_rusage | None:
@@ -257,23 +254,23 @@ def _adopted(process_id: int) -> struct_rusage | None:
     return usage if number else None
 
 
-def _wait_by_descriptor(process_id: int) -> bool:
+def _wait_by_descriptor(process_id: int) -> None:
     descriptor = os.pidfd_open(process_id)
     try:
-        return _is_readable(descriptor, END_OF_PROCESSES_SECONDS)
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        poll.poll()
     finally:
         os.close(descriptor)
 
 
-def _wait_by_looking(process_id: int) -> bool:
-    give_up = time.monotonic() + END_OF_PROCESSES_SECONDS
-    while time.monotonic() < give_up:
+def _wait_by_looking(process_id: int) -> None:
+    while True:
         try:
             with open(f"/proc/{process_id}/stat", encoding="ascii", errors="replace") as stream:
                 state = stream.read().rpartition(")")[2].split()[0]
         except (FileNotFoundError, ProcessLookupError):
-            return True
+            return
         if state in "ZX":  # dead; whose child it now is has not asked yet
-            return True
+            return
         time.sleep(0.001)
-    return False

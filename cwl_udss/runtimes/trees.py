@@ -22,7 +22,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from cwl_udss.runtimes.mounts import (
+from cwl_udss.runtimes.operations import (
     MakeSymlink,
     MountBind,
     MountFile,

@@ -24,7 +24,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from cwl_udss.errors import StoreError, UdssError
-from cwl_udss.outputs import View
 from cwl_udss.sandbox import Bind
 from cwl_udss.staging import (
     move_into_place,
@@ -34,6 +33,7 @@ from cwl_udss.staging import (
     work_directory,
 )
 from cwl_udss.steps.key import Contents, StepKey
+from cwl_udss.surroundings.outputs import View
 
 _logger = logging.getLogger(__name__)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from cwl_udss.links import is_within, links_out
+from cwl_udss.files.links import copy_directory, is_within, links, links_out
 from cwl_udss.sandbox import Bind
 
 
@@ -34,9 +34,15 @@ class MadeDirectories:
         """Look at the links of a directory that a step is about to change in place."""
         self._leading_out(os.path.realpath(path))
 
-    def check(self, path: str) -> list[str]:
+    def copy(self, source: str, target: str) -> None:
+        """Copy a directory for a step that may change the copy: with what it would be shown of the
+        directory itself."""
+        copy_directory(source, target, is_followed=self.is_followed)
+
+    def check(self, path: str, destination: str) -> list[str]:
         """Remove links out of a directory that a step has made there, changing it in place: nobody
-        has seen where they lead. Returns a line for each.
+        has seen where they lead. Returns a line for each. Links to what the step knew to be at
+        `destination` lead there for others, too.
 
         The caller's own directories are left as they are, and not trusted from then on.
         """
@@ -46,7 +52,10 @@ class MadeDirectories:
             return []
         removed = []
         known = dict(self._leading_out(directory))
-        found = links_out(directory, lambda _link, _target: True) if os.path.isdir(path) else ()
+        found: Iterable[tuple[str, str | None]] = ()
+        if os.path.isdir(directory):
+            _point_within(directory, destination)
+            found = links_out(directory, lambda _link, _target: True)
         for relative, target in list(found):
             link = os.path.join(directory, relative)
             is_in_it = is_within(os.path.realpath(os.path.dirname(link)), directory)
@@ -70,11 +79,16 @@ class MadeDirectories:
         if known is None and not os.path.isdir(directory):
             known = ()
         if known is None:  # each directory is looked through once in a run
-            found = links_out(directory, lambda link, _: self._is_made(os.path.dirname(link)))
+            found = links_out(directory, self.is_followed)
             known = tuple((link, target) for link, target in found if target is not None)
             with self._lock:
                 self._links[directory] = known
         return known
+
+    def is_followed(self, link: str, _target: str) -> bool:
+        """Say whether what a link leads to may be shown in its place: the step that made it saw it
+        there."""
+        return self._is_made(os.path.dirname(link))
 
     def _is_made(self, directory: str) -> bool:
         above = directory
@@ -83,3 +97,14 @@ class MadeDirectories:
                 return False
             above = os.path.dirname(above)
         return above not in self._changed
+
+
+def _point_within(directory: str, destination: str) -> None:
+    """Have links say where they lead in a directory by a way that is the same for all, if they say
+    it by its path in a sandbox."""
+    for link in list(links(directory)):
+        text = os.path.normpath(os.readlink(link))
+        if is_within(text, destination):
+            target = os.path.join(directory, os.path.relpath(text, destination))
+            os.unlink(link)
+            os.symlink(os.path.relpath(target, os.path.dirname(link)), link)

@@ -7,10 +7,10 @@ import logging
 import shutil
 from pathlib import Path
 
-from cwl_udss.outputs import View
 from cwl_udss.sandbox import Bind
 from cwl_udss.steps.cache import KeptResult, StepCache, Unkept, show
 from cwl_udss.steps.key import Step, StepKey, Unidentified, step_key
+from cwl_udss.surroundings.outputs import View
 
 _logger = logging.getLogger(__name__)
 

@@ -11,25 +11,21 @@ import contextlib
 import logging
 import os
 import signal
-import socket
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn
 
-from cwl_udss import copies
 from cwl_udss.errors import SandboxError, UdssError
-from cwl_udss.identity import identity_files
-from cwl_udss.images.manifest import this_platform
-from cwl_udss.images.node import NodeImages
+from cwl_udss.files import copies
+from cwl_udss.files.scratch import free_bytes, local_directories, run_directory
+from cwl_udss.filesystems.system_words import system_words
+from cwl_udss.images.manifests.manifest import this_platform
+from cwl_udss.images.node.node import NodeImages
 from cwl_udss.images.request import directory_image
-from cwl_udss.images.store import Store
-from cwl_udss.outputs import View, confine
-from cwl_udss.programs import why_not_executed
-from cwl_udss.resources import memory_kills
+from cwl_udss.images.store.store import Store
+from cwl_udss.machine.resources import memory_kills
 from cwl_udss.runtimes.probe import find_bubblewrap
 from cwl_udss.sandbox import (
     SIGNAL_OFFSET,
@@ -39,16 +35,15 @@ from cwl_udss.sandbox import (
     Result,
     RootFilesystem,
     Sandbox,
-    Streams,
 )
-from cwl_udss.scratch import batch_job, free_bytes, local_directories, run_directory
-from cwl_udss.staging import publish_directory, publish_file, work_directory
+from cwl_udss.staging import publish_file, work_directory
+from cwl_udss.steps.beginning import begin
+from cwl_udss.steps.delivery import list_outputs, put_outputs
 from cwl_udss.steps.spec import (
     OUTPUTS,
     RESULT,
     SPEC,
     STAGED,
-    STARTED,
     STDERR,
     STDOUT,
     Started,
@@ -58,7 +53,10 @@ from cwl_udss.steps.spec import (
     read_spec,
     to_json,
 )
-from cwl_udss.system_words import system_words
+from cwl_udss.steps.streams import StreamPaths
+from cwl_udss.steps.termination import Terminated, Termination
+from cwl_udss.surroundings.identity import identity_files
+from cwl_udss.surroundings.programs import why_not_executed
 
 _logger = logging.getLogger(__name__)
 
@@ -72,10 +70,6 @@ _ENDINGS = {
     Ending.NOT_STARTED: StepEnding.NOT_STARTED,
     Ending.KILLED: StepEnding.TERMINATED,
 }
-
-
-class _Terminated(BaseException):
-    """The batch system, or a person, wants this to end."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,13 +87,18 @@ def run_submitted(directories: Sequence[Path]) -> int:
     """Run steps one after the other, as their job. Returns an exit code for the batch system: that
     of the last step that has not ended well, else 0."""
     code = 0
-    for directory in directories:
-        result = _run_submitted(directory)
-        if result is None:
-            continue
-        code = result.exit_code or code
-        if result.ending is StepEnding.TERMINATED:
-            break
+    termination = Termination()
+    with termination.handled():
+        for directory in directories:
+            if termination.has_come:
+                return _EXIT_TERMINATED
+            result = _run_once(directory, os.environ, termination)
+            if result is None:
+                _logger.warning("another job has run %s", directory)
+                continue
+            if result.problem:
+                print(f"cwl-udss: {result.problem}", file=sys.stderr)
+            code = result.exit_code or code
     return code
 
 
@@ -118,10 +117,10 @@ def run_by_hand(directory: Path, environment: Mapping[str, str]) -> int:
         for number in range(1, sys.maxsize)
         if not (path := directory / f"again.{number}").exists()
     )
-    streams = _StreamPaths(stdin=spec.stdin, stdout=spec.stdout, stderr=spec.stderr)
+    streams = StreamPaths(stdin=spec.stdin, stdout=spec.stdout, stderr=spec.stderr)
     with _work(spec, directory, environment) as work:
         run = _run(spec, work, streams, environment)
-        for line in _put_outputs(spec, work / OUTPUTS, outputs):
+        for line in put_outputs(spec, work / OUTPUTS, outputs):
             print(f"removed {line}", file=sys.stderr)
     print(f"{spec.name}: {run.result.ending.value}, exit code {run.result.exit_code}")
     if run.problem:
@@ -135,72 +134,50 @@ def run_once(directory: Path, environment: Mapping[str, str]) -> StepResult | No
 
     Whatever goes wrong is in the result; raises OSError if not even that can be written.
     """
-    started = _start(directory, environment)
+    return _run_once(directory, environment, Termination())
+
+
+def _run_once(
+    directory: Path, environment: Mapping[str, str], termination: Termination
+) -> StepResult | None:
+    started = begin(directory, environment)
     if started is None:
         return None
     try:
-        result = _result(directory, started, environment)
+        result = _result(directory, started, environment, termination)
     except UdssError as error:
         result = _ended_early(started, StepEnding.REFUSED, str(error))
     except OSError as error:
         result = _ended_early(started, StepEnding.REFUSED, system_words(error))
-    except _Terminated:
+    except Terminated:
         result = _ended_early(started, StepEnding.TERMINATED, "")
-    with _ignoring_terminated():
-        with work_directory(directory / "work") as work:
-            publish_file(directory / RESULT, to_json(result), work)
-            publish_file(directory.parent.parent / "ended" / directory.name, b"", work)
-        (directory / "work").rmdir()
+    with work_directory(directory / "work") as work:
+        publish_file(directory / RESULT, to_json(result), work)
+        publish_file(directory.parent.parent / "ended" / directory.name, b"", work)
+    (directory / "work").rmdir()
     return result
 
 
-def _run_submitted(directory: Path) -> StepResult | None:
-    with _raising_terminated():
-        result = run_once(directory, os.environ)
-    if result is None:
-        _logger.warning("another job has run %s", directory)
-    elif result.problem:
-        print(f"cwl-udss: {result.problem}", file=sys.stderr)
-    return result
-
-
-def _start(directory: Path, environment: Mapping[str, str]) -> Started | None:
-    """Note who runs the step. A batch system may run a job twice; the step is run once."""
-    started = Started(
-        node=socket.gethostname(),
-        process=os.getpid(),
-        job=batch_job(environment),
-        time=time.time(),
-    )
-    # Whole when it appears, and only one can appear: link(2) never replaces.
-    made = directory / f"{STARTED}.{started.node}.{started.process}"
-    made.write_bytes(to_json(started))
-    try:
-        os.link(made, directory / STARTED)
-    except FileExistsError:
-        return None
-    except OSError:  # there are no hard links here
-        with contextlib.suppress(FileExistsError), open(directory / STARTED, "xb") as stream:
-            stream.write(to_json(started))
-            return started
-        return None
-    finally:
-        made.unlink()
-    return started
-
-
-def _result(directory: Path, started: Started, environment: Mapping[str, str]) -> StepResult:
+def _result(
+    directory: Path,
+    started: Started,
+    environment: Mapping[str, str],
+    termination: Termination,
+) -> StepResult:
     spec = read_spec(directory)
-    streams = _StreamPaths(
+    streams = StreamPaths(
         stdin=spec.stdin,
         stdout=spec.stdout or str(directory / STDOUT),
         stderr=spec.stderr or str(directory / STDERR),
     )
-    with _work(spec, directory, environment) as work:
-        run = _run(spec, work, streams, environment)
-        with _ignoring_terminated():
-            removed = _put_outputs(spec, work / OUTPUTS, directory / OUTPUTS)
+    with contextlib.ExitStack() as stack:
+        with termination.raised():
+            work = stack.enter_context(_work(spec, directory, environment))
+            run = _run(spec, work, streams, environment)
+        removed = put_outputs(spec, work / OUTPUTS, directory / OUTPUTS)
     ending, usage = _ENDINGS[run.result.ending], run.result.usage
+    if termination.has_come and ending is StepEnding.EXITED and run.result.exit_code:
+        ending = StepEnding.TERMINATED  # it was told to end, too, and has obeyed
     if run.memory_kills and run.result.exit_code == _KILLED:
         ending = StepEnding.OUT_OF_MEMORY
     return StepResult(
@@ -256,34 +233,7 @@ def _work(spec: StepSpec, directory: Path, environment: Mapping[str, str]) -> It
         yield work
 
 
-@dataclass(frozen=True, kw_only=True)
-class _StreamPaths:
-    """Where the standard streams come from and go to; relative paths are in the output directory.
-    Without a path input is at its end, and output the caller's."""
-
-    stdin: str | None
-    stdout: str | None
-    stderr: str | None
-
-    @contextlib.contextmanager
-    def opened(self, outputs: Path) -> Iterator[Streams]:
-        """Open them."""
-        with contextlib.ExitStack() as stack:
-            stdin = None if self.stdin is None else stack.enter_context(open(self.stdin, "rb"))
-            descriptors: dict[str | None, int] = {}
-            for path, own in ((self.stdout, sys.stdout), (self.stderr, sys.stderr)):
-                if path is None:
-                    own.flush()
-                elif path not in descriptors:  # a second one would begin at the file's beginning
-                    descriptors[path] = _opened(outputs / path, stack)  # an absolute one stays
-            yield Streams(
-                stdin=None if stdin is None else stdin.fileno(),
-                stdout=descriptors.get(self.stdout, sys.stdout.fileno()),
-                stderr=descriptors.get(self.stderr, sys.stderr.fileno()),
-            )
-
-
-def _run(spec: StepSpec, work: Path, streams: _StreamPaths, environment: Mapping[str, str]) -> _Run:
+def _run(spec: StepSpec, work: Path, streams: StreamPaths, environment: Mapping[str, str]) -> _Run:
     settings = spec.settings
     started, kills = time.time(), memory_kills()
     with contextlib.ExitStack() as stack:
@@ -339,59 +289,3 @@ def _sandbox(spec: StepSpec, root: RootFilesystem, work: Path) -> Sandbox:
         network=spec.network,
         shared_memory_bytes=spec.shared_memory_bytes,
     )
-
-
-def _opened(path: Path, stack: contextlib.ExitStack) -> int:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return stack.enter_context(open(path, "wb")).fileno()
-
-
-def _put_outputs(spec: StepSpec, made: Path, place: Path) -> list[str]:
-    """Move an output directory to the filesystem that all nodes share; there at once and whole.
-    Returns what was removed from it before (see outputs.confine)."""
-    own = Bind(source=str(made), destination=spec.output_directory)
-    removed = confine(str(made), spec.output_directory, View((own, *spec.binds)))
-    with work_directory(place.parent / "work") as work:
-        copies.move(str(made), str(work / OUTPUTS))
-        publish_directory(work / OUTPUTS, place)
-    return removed
-
-
-def list_outputs(directory: Path) -> dict[str, int | None]:
-    """Return all that is below a directory, by relative path; the size of what is a file."""
-    found: dict[str, int | None] = {}
-    for parent, directories, files in os.walk(directory):
-        for name in (*directories, *files):
-            path = os.path.join(parent, name)
-            is_file = name in files and not os.path.islink(path)
-            size = os.lstat(path).st_size if is_file else None
-            found[os.path.relpath(path, directory)] = size
-    return found
-
-
-@contextlib.contextmanager
-def _raising_terminated() -> Iterator[None]:
-    """Have SIGTERM raise, so that what was begun is ended in order."""
-
-    def terminate(number: int, frame: FrameType | None) -> NoReturn:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough
-        raise _Terminated
-
-    before = signal.signal(signal.SIGTERM, terminate)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-@contextlib.contextmanager
-def _ignoring_terminated() -> Iterator[None]:
-    """Finish what must not be half done; a batch system that means it sends SIGKILL later."""
-    before = signal.getsignal(signal.SIGTERM)
-    if before not in (signal.SIG_DFL, signal.SIG_IGN):
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        if callable(before):
-            signal.signal(signal.SIGTERM, before)

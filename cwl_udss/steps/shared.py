@@ -10,15 +10,16 @@ from functools import cached_property
 from pathlib import Path
 
 from cwl_udss.errors import ImageError
-from cwl_udss.images.node import NodeImages
+from cwl_udss.images.node.node import NodeImages
 from cwl_udss.images.pull import Images, When
 from cwl_udss.images.request import ImageRequest, RequestedImages
-from cwl_udss.images.store import Store, StoredImage
+from cwl_udss.images.store.image import StoredImage
+from cwl_udss.images.store.store import Store
 from cwl_udss.report.trace import traced
 from cwl_udss.runtimes.bwrap import Bubblewrap
 from cwl_udss.runtimes.probe import find_bubblewrap
 from cwl_udss.sandbox import Result, RootFilesystem, Sandbox, SandboxProcess, Streams
-from cwl_udss.settings import Settings
+from cwl_udss.settings.settings import Settings
 from cwl_udss.steps.made import MadeDirectories
 
 _logger = logging.getLogger(__name__)
@@ -74,9 +75,12 @@ class Steps:
         return open_store(self._settings)
 
     @cached_property
+    def _images(self) -> Images:
+        return Images(self._store, self._environment, self._home)
+
+    @cached_property
     def _requested(self) -> RequestedImages:
-        images = Images(self._store, self._environment, self._home)
-        return RequestedImages(images, self._store, self._node, self.runtime, self._when)
+        return RequestedImages(self._images, self._store, self._node, self.runtime, self._when)
 
     @cached_property
     def _node(self) -> NodeImages:
@@ -102,6 +106,10 @@ class Steps:
     def image(self, request: ImageRequest) -> StoredImage:
         """Return an image, made if need be. Raises ImageError, StoreError or SandboxError."""
         return self._requested.get(request)
+
+    def pulled(self) -> Mapping[str, StoredImage]:
+        """Return the images that were asked for by reference until now, by other images, too."""
+        return self._images.gotten()
 
     def expect(self, request: ImageRequest | None, needed_bytes: int) -> None:
         """Note what a tool is going to need."""

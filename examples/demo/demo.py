@@ -21,7 +21,7 @@ import tempfile
 import threading
 from pathlib import Path
 
-from cwl_udss.images.manifest import this_platform
+from cwl_udss.images.manifests.manifest import this_platform
 
 HERE = Path(__file__).parent
 PROGRAMS = ("sh", "wc", "touch")

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from clusters import Cluster, serve, wait_until
 from commands import COMMANDS
-from directories import INDEX, INDEX_SEEN, LOOK, reader, seen, workflow
+from directories import INDEX, INDEX_SEEN, LOOK, reader, seen, tool, workflow
 
 BUSYBOX = {"DockerRequirement": {"dockerPull": "docker.io/library/busybox:1.36"}}
 
@@ -161,14 +161,20 @@ def test_a_directory_is_on_a_node_what_it_was_on_another(runs: Runs) -> None:
     (runs.directory / "ref.fa").write_text("ACGT")
     empty = {"class": "Directory", "basename": "empty", "listing": []}
     given = {"class": "Directory", "basename": "given", "listing": [empty]}
+    whole = {"type": "Directory", "outputBinding": {"glob": "."}}
     steps = {
         "make": (INDEX, {"ref": "ref"}),
         "use": (reader(LOOK), {"d": "make/d"}),
         "literal": (reader("ls -A $1", stdout="literal.txt"), {"d": "given"}),
+        "whole": (tool(r"echo x > $(printf '\377')", outputs={"d": whole}), {}),
+        "latin": (reader(r"cat $1/$(printf '\377'); echo $1", stdout="latin"), {"d": "whole/d"}),
     }
-    outputs = {"seen": "use/seen", "literal": "literal/seen", "index": "make/d"}
+    names = {"seen": "use", "literal": "literal", "latin": "latin"}
     document = workflow(
-        {"ref": "File", "given": "Directory"}, steps, outputs, seen="File", literal="File"
+        {"ref": "File", "given": "Directory"},
+        steps,
+        {name: f"{step}/seen" for name, step in names.items()} | {"index": "make/d"},
+        **dict.fromkeys(names, "File"),
     )
     job = {"ref": {"class": "File", "path": "ref.fa"}, "given": given}
     (runs.directory / "job.json").write_text(json.dumps(job))
@@ -177,6 +183,7 @@ def test_a_directory_is_on_a_node_what_it_was_on_another(runs: Runs) -> None:
     out = runs.directory / "out"
     assert seen((out / "seen.txt").read_text()) == INDEX_SEEN
     assert (out / "literal.txt").read_text() == "empty\n"
+    assert (out / "latin").read_text() == "x\n/var/lib/cwl/stg0/cwl\n"
     assert {name: (out / "d" / name).read_text().strip() for name in INDEX_SEEN} == INDEX_SEEN
     assert not any((out / "d" / name).is_symlink() for name in ("ref.fa", "sibling", "gone"))
     assert "removed /var/spool/cwl/d/gone: a link that leads nowhere" in done.stderr
@@ -248,6 +255,7 @@ def test_deleted_by_an_operator(runs: Runs) -> None:
     _, error = process.communicate(timeout=100)
     assert process.returncode == 1
     assert f"was deleted from {runs.cluster.title}" in error
+    assert ".:" not in error
 
 
 def test_a_refusal_is_in_the_batch_systems_own_words(runs: Runs) -> None:

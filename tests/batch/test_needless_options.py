@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from commands import Command
 
-from cwl_udss.config import load_settings
-from cwl_udss.engine.driver import extended_parser, refuse_needless_options
+from cwl_udss.engine.options import extended_parser, refuse_needless_options
 from cwl_udss.errors import SettingsError
+from cwl_udss.settings.config import load_settings
 
 
 def refusal(

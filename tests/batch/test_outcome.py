@@ -9,7 +9,7 @@ import pytest
 
 from cwl_udss.batch.outcome import JobFacts, Kind, Outcome, is_tried_again, judge, scaled
 from cwl_udss.batch.poller import JobEnd, look_interval, query_interval
-from cwl_udss.batch.system import Cause, JobState, JobStatus, Resources
+from cwl_udss.batch.systems.system import Cause, JobState, JobStatus, Resources
 from cwl_udss.steps.spec import StepEnding, StepResult
 
 ASKED = Resources(cores=1, memory=4096, walltime=3600)

@@ -14,8 +14,8 @@ from clusters import Cluster, serve, wait_until
 from test_batch_runs import Runs
 
 from cwl_udss.batch.pilots.allocations import lsf_options, make_allocations
-from cwl_udss.batch.system import BatchError
-from cwl_udss.config import load_settings
+from cwl_udss.batch.systems.system import BatchError
+from cwl_udss.settings.config import load_settings
 
 
 @pytest.fixture(scope="module", params=["local", "slurm", "pbs"])

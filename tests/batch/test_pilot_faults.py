@@ -3,19 +3,24 @@
 
 from __future__ import annotations
 
+import os
+import pickle
 import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
+import zmq
 from clusters import Cluster, serve, wait_until
 from test_batch_runs import Runs
 
 PILOT = ("--udss-pilot", "--udss-batch-cores", "1", "--udss-batch-walltime", "10m")
-ODD_NAMES = ["a b", "it's", 'q"q', "$HOME;x", "100%d", "ü{x}", "two\nlines", "\\t*?"]
+ODD_NAMES = ["a b", "it's", 'q"q', "$HOME;x", "100%d", "ü{x}", "two\nlines", "\\t*?", "[ab]"]
 
 
 @pytest.fixture
@@ -39,6 +44,11 @@ def processes_of(directory: Path) -> list[list[str]]:
     return [
         words for words, place in known if any(str(directory) in word for word in (*words, place))
     ]
+
+
+def interchange_of(driver: subprocess.Popen[str]) -> psutil.Process:
+    children = psutil.Process(driver.pid).children()
+    return next(child for child in children if "interchange" in " ".join(child.cmdline()))
 
 
 def terminated(process: subprocess.Popen[str], number: int = signal.SIGTERM) -> tuple[float, str]:
@@ -149,11 +159,44 @@ def test_nothing_outlives_a_driver_that_was_killed(local: Runs) -> None:
     wait_until(lambda: not processes_of(local.directory))
 
 
+def test_nobody_else_can_send_anything(local: Runs) -> None:
+    """To whoever answers at the port for workers: what unpickles it would make a file."""
+    process = local.start(*PILOT, *local.scatter("sleep 82", 1))
+    wait_until(lambda: any(step.joinpath("started.json").exists() for step in local.steps))
+    ports = {
+        connection.laddr.port
+        for connection in interchange_of(process).net_connections()
+        if connection.status == psutil.CONN_LISTEN
+    }
+    assert ports
+    with zmq.Context() as context:
+        for port in ports:
+            socket = context.socket(zmq.DEALER)
+            socket.linger = 0
+            socket.connect(f"tcp://127.0.0.1:{port}")
+            socket.send(pickle.dumps(Harm(str(local.directory / "harm"))))
+        time.sleep(2)
+        context.destroy(linger=0)
+    _, error = terminated(process)
+    assert not (local.directory / "harm").exists()
+    keys = list(local.directory.glob("cwl-udss-runs/*/pilot/*/certificates"))
+    assert [key.stat().st_mode & 0o777 for key in keys] == [0o700], error
+
+
+@dataclass
+class Harm:
+    """What makes a file when it is unpickled."""
+
+    path: str
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (os.mkdir, (self.path,))
+
+
 def test_an_interchange_that_dies_ends_the_run(local: Runs) -> None:
     process = local.start(*PILOT, *local.scatter("sleep 80", 2))
     wait_until(lambda: any(step.joinpath("started.json").exists() for step in local.steps))
-    children = psutil.Process(process.pid).children()
-    next(child for child in children if "interchange" in " ".join(child.cmdline())).kill()
+    interchange_of(process).kill()
     _, error = process.communicate(timeout=30)
     assert process.returncode == 1
     assert "Parsl's interchange has ended" in error

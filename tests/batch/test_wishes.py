@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from cwl_udss.batch.system import BatchError
+from cwl_udss.batch.systems.system import BatchError
 from cwl_udss.batch.wishes import Said, make_wish
-from cwl_udss.config import load_settings
-from cwl_udss.settings import Settings
+from cwl_udss.settings.config import load_settings
+from cwl_udss.settings.settings import Settings
 
 NOTHING = Said(cores=None, memory=None, time_limit=None)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from cwl_udss.engine.driver import extended_parser
+from cwl_udss.engine.options import extended_parser
 from cwl_udss.engine.places import Place, Places, choose_places, given_prefixes
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import os
 
-from cwl_udss.images.node import NodeImages
-from cwl_udss.images.store import Store
+from cwl_udss.images.node.node import NodeImages
+from cwl_udss.images.store.store import Store
 from cwl_udss.runtimes.probe import find_bubblewrap
 
 

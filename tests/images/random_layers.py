@@ -9,7 +9,7 @@ import tarfile
 from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
-from layers import Entry, entry, tar
+from tar_layers import Entry, entry, tar
 
 LATEST_TIME = 1_000_000_000
 SPECIAL_TIME = 666

@@ -19,10 +19,10 @@ from typing import NamedTuple
 import pytest
 from needs import need
 
-from cwl_udss.images.contents import write_tree
-from cwl_udss.images.directory import DirectorySink
-from cwl_udss.images.squashfs_reader import read_squashfs
-from cwl_udss.images.squashfs_tables import readable_by_all
+from cwl_udss.images.formats.directory import DirectorySink
+from cwl_udss.images.formats.squashfs.reader import read_squashfs
+from cwl_udss.images.formats.squashfs.tables import readable_by_all
+from cwl_udss.images.trees.contents import write_tree
 
 Reader = Callable[[Path, Path], AbstractContextManager[Path]]
 

@@ -24,16 +24,16 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from formats import as_directory, as_squashfs
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from image_formats import as_directory, as_squashfs
 from needs import SCRATCH, need
 from random_layers import LATEST_TIME, SPECIAL_TIME, TYPES, Layer, packed, stacks
 from squashfs_readers import Facts, as_in_squashfs, snapshot
 from stand_ins import write_layout
 
 from cwl_udss.errors import InvalidImage
-from cwl_udss.images.formats import Compression
+from cwl_udss.images.formats.names import Compression
 
 
 class Refused(Exception):

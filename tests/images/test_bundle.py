@@ -10,17 +10,18 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from layers import Entry, directory, entry, file, hardlink, symlink, tar
 from node_images import node
 from squashfs_readers import Facts, as_in_squashfs, ours, snapshot
+from tar_layers import Entry, directory, entry, file, hardlink, symlink, tar
 
 from cwl_udss.errors import ImageError
 from cwl_udss.images.bundle import export_images, import_images
-from cwl_udss.images.formats import ImageFormat
-from cwl_udss.images.manifest import this_platform
+from cwl_udss.images.formats.names import ImageFormat
+from cwl_udss.images.manifests.manifest import this_platform
 from cwl_udss.images.pull import Images, When
 from cwl_udss.images.request import ImageRequest, RequestedImages
-from cwl_udss.images.store import Store, StoredImage
+from cwl_udss.images.store.image import StoredImage
+from cwl_udss.images.store.store import Store
 from cwl_udss.runtimes.probe import find_bubblewrap
 
 NAME = "docker.io/library/carried:1"
@@ -68,7 +69,7 @@ def make_image(path: Path, layer: Path, format: ImageFormat) -> tuple[Store, Sto
 def carry(path: Path, source: Store, image: StoredImage, target: Store) -> StoredImage:
     bundle = path / f"{source.path.name}.bundle"
     if not bundle.exists():
-        export_images({NAME: image}, this_platform(), source, bundle)
+        export_images([(image, {NAME})], this_platform(), source, bundle)
     (carried,) = import_images(bundle, target)
     return carried
 
@@ -118,7 +119,7 @@ def test_a_bundle_in_which_something_is_another(tmp_path: Path, layer_file: Path
     source, image = make_image(tmp_path, layer_file, ImageFormat.DIRECTORY)
     target = Store(tmp_path / "target", format=ImageFormat.DIRECTORY)
     bundle = tmp_path / "bundle"
-    export_images({NAME: image}, this_platform(), source, bundle)
+    export_images([(image, {NAME})], this_platform(), source, bundle)
     content = bytearray(bundle.read_bytes())
     with tarfile.open(bundle) as archive:
         start = archive.getmember("0/rootfs.squashfs").offset_data

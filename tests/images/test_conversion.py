@@ -18,10 +18,11 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from formats import FORMATS, as_squashfs
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from layers import (
+from image_formats import FORMATS, as_squashfs
+from squashfs_readers import snapshot
+from tar_layers import (
     Entry,
     convert,
     describe,
@@ -35,14 +36,14 @@ from layers import (
     symlink,
     tar,
 )
-from squashfs_readers import snapshot
 
 from cwl_udss.errors import InvalidImage
-from cwl_udss.images.archive import Kind, Limits, index_layer
-from cwl_udss.images.compression import zstd
-from cwl_udss.images.directory import DirectorySink
-from cwl_udss.images.merge import ensure_mount_points, merge_layers
-from cwl_udss.images.squashfs_tables import readable_by_all
+from cwl_udss.images.formats.directory import DirectorySink
+from cwl_udss.images.formats.squashfs.tables import readable_by_all
+from cwl_udss.images.layers.compression import zstd
+from cwl_udss.images.layers.members import Kind
+from cwl_udss.images.layers.tar import Limits, index_layer
+from cwl_udss.images.trees.merge import ensure_mount_points, merge_layers
 
 Format = Callable[[list[bytes], Path], Path]
 
@@ -255,8 +256,8 @@ BAD = {
     "whiteout of the directory": ([tar(file("etc/.wh..", ""))], "whiteout"),
     "whiteout of the parent": ([tar(file("etc/.wh...", ""))], "whiteout"),
     "whiteout that leaves the root": ([tar(file("../../.wh.etc", ""))], "leaves the image"),
-    "root that is a symlink": ([tar(symlink("./", "/etc"))], "root is not a directory"),
-    "root that is a device": ([tar(entry("./", tarfile.CHRTYPE))], "root is not a directory"),
+    "root that is a symlink": ([tar(symlink("./", "/etc"))], "root that is no directory"),
+    "root that is a device": ([tar(entry("./", tarfile.CHRTYPE))], "root that is no directory"),
     "name too long": ([tar(file("n" * 256))], "no file system can hold"),
     "name too long, of a parent": ([tar(file("n" * 256 + "/a"))], "no file system can hold"),
     "name too long, in a link": (

@@ -11,14 +11,14 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from layers import directory, file, read_layers
 from needs import SCRATCH
+from tar_layers import directory, file, read_layers
 
-from cwl_udss.images.contents import Sink
-from cwl_udss.images.directory import DirectorySink
-from cwl_udss.images.formats import Compression, ImageFormat
-from cwl_udss.images.merge import merge_layers
-from cwl_udss.images.squashfs import SquashfsSink
+from cwl_udss.images.formats.directory import DirectorySink
+from cwl_udss.images.formats.names import Compression, ImageFormat
+from cwl_udss.images.formats.squashfs.writer import SquashfsSink
+from cwl_udss.images.trees.contents import Sink
+from cwl_udss.images.trees.merge import merge_layers
 
 FEW, MANY = 5_000, 20_000
 MOST_BYTES = 500

@@ -8,7 +8,7 @@ import gzip
 import hashlib
 import http.server
 import json
-import lzma
+import os
 import shutil
 import subprocess
 import tarfile
@@ -18,16 +18,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from layers import Entry, describe, directory, entry, file, symlink, tar
 from needs import need
 from node_images import node
+from tar_layers import Entry, describe, directory, entry, file, hardlink, symlink, tar
 
 from cwl_udss.errors import ImageError, InvalidImage
-from cwl_udss.images.compression import zstd
-from cwl_udss.images.manifest import this_platform
+from cwl_udss.images.layers.compression import zstd
+from cwl_udss.images.locations import file_name, is_path
+from cwl_udss.images.manifests.manifest import this_platform
 from cwl_udss.images.pull import Images, When
-from cwl_udss.images.request import ImageRequest, RequestedImages, is_path, parse_request
-from cwl_udss.images.store import Store, StoredImage
+from cwl_udss.images.request import ImageRequest, RequestedImages, parse_request
+from cwl_udss.images.store.image import StoredImage
+from cwl_udss.images.store.store import Store
+
+lzma = pytest.importorskip("lzma")
 
 LOWER = tar(directory("bin"), file("bin/tool", "old"), file("bin/gone"))
 UPPER = tar(file("bin/tool", "new"), file("bin/.wh.gone", ""))
@@ -96,14 +100,14 @@ def store(tmp_path: Path) -> Store:
 def get(store: Store, tmp_path: Path) -> Callable[..., StoredImage]:
     """Ask as a new run does."""
 
-    def get(when: When = When.MISSING, **fields: str) -> StoredImage:
+    def get(when: When = When.MISSING, base: Path = tmp_path, **fields: str) -> StoredImage:
         environment = {"CONTAINERS_REGISTRIES_CONF_DIR": str(tmp_path / "none")}
         images = Images(store, environment, tmp_path)
 
         def no_runtime() -> Any:
             raise AssertionError("nothing is built here")
 
-        request = ImageRequest(**fields, base=tmp_path)
+        request = ImageRequest(**fields, base=base)
         return RequestedImages(images, store, node(store), no_runtime, when).get(request)
 
     return get
@@ -209,7 +213,7 @@ def test_what_is_not_to_be_had(get: Any, tmp_path: Path, web: str) -> None:
 @pytest.mark.parametrize(
     ("listing", "message"),
     [
-        ({"Layers": ["1/layer.tar"]}, "1 layers that are not its configuration's"),
+        ({"Layers": ["1/layer.tar"]}, "1 layer, not its configuration's"),
         ({"Layers": ["2/layer.tar", "1/layer.tar"]}, "not those that its configuration names"),
         ({"Layers": ["../../etc/passwd", "2/layer.tar"]}, "lacks ../../etc/passwd"),
         ({"Config": "manifest.json"}, "configuration is malformed"),
@@ -354,6 +358,7 @@ def test_of_a_list_in_a_directory_the_one_for_this_machine_is_taken(
         {"manifest.json": '[{"Config": "x"}]', "version": "1.2"},
         {"index.json": '{"pages": []}', "manifest.json": "no JSON"},
         {"manifest.json": "[" * 100_000},
+        {"repositories": '{"main": {"url": "x"}}', "config.json": '{"root": 1}'},
     ],
 )
 def test_a_root_filesystem_may_have_files_that_are_called_so(
@@ -385,6 +390,55 @@ def test_a_directory_that_is_no_image(get: Any, tmp_path: Path) -> None:
             InvalidImage, match=r"root is a directory, and no image: .*dockerImageId"
         ):
             get(**fields)
+
+
+@pytest.mark.parametrize("archive", [docker_archive, oci_archive])
+def test_an_image_is_no_root_filesystem(
+    get: Any, tmp_path: Path, archive: Callable[[], bytes]
+) -> None:
+    (tmp_path / "image.tar").write_bytes(archive())
+    with pytest.raises(InvalidImage, match=r"image.tar is an image, and no root .* dockerLoad"):
+        get(import_="image.tar")
+
+
+OLD_ARCHIVE = tar(
+    file("repositories", json.dumps({"a": {"1": "abc"}})),
+    file("abc/VERSION", "1.0"),
+    file("abc/json", '{"id": "abc"}'),
+    file("abc/layer.tar", LOWER.decode()),
+)
+BUNDLE = tar(
+    file("config.json", json.dumps({"ociVersion": "1.0.2", "root": {"path": "rootfs"}})),
+    directory("rootfs"),
+)
+
+
+@pytest.mark.parametrize(
+    ("archive", "message"),
+    [
+        (OLD_ARCHIVE, r"made is an image as Docker before 1\.10 saved it: .* save it again"),
+        (BUNDLE, r"made is a bundle for an OCI runtime: .* \(rootfs\)"),
+    ],
+    ids=["old Docker", "bundle"],
+)
+@pytest.mark.parametrize("fields", [{"load": "made"}, {"import_": "made"}, {"image_id": "./made"}])
+def test_what_only_holds_a_root_filesystem_is_none(
+    get: Any, tmp_path: Path, archive: bytes, message: str, fields: dict[str, str]
+) -> None:
+    (tmp_path / "made").write_bytes(archive)
+    with pytest.raises(InvalidImage, match=message):
+        get(**fields)
+    (tmp_path / "made").unlink()
+    unpacked(archive, tmp_path / "made")
+    with pytest.raises(InvalidImage, match=message):
+        get(**fields)
+
+
+def test_an_empty_layout(get: Any, tmp_path: Path) -> None:
+    """As `umoci init` makes it."""
+    made = unpacked(oci_archive(images=0), tmp_path / "made")
+    with pytest.raises(InvalidImage, match=f"{made}: its index lists no images: save one into it"):
+        get(load="made")
 
 
 def test_no_link_is_followed_out_of_a_directory(get: Any, tmp_path: Path) -> None:
@@ -432,7 +486,8 @@ def test_a_damaged_layer_in_an_archive_was_not_pushed(get: Any, tmp_path: Path) 
     "text",
     [
         *("/x/y", "./x", "../x", "~/x", ".", "file:///x", "wf.cwl", "dir/wf.cwl", "wf.cwl#main"),
-        *("a/b.tar", "x.TAR.GZ", "image.sif", "quay.io/no-such/wf.cwl", "x#y"),
+        *("a/b.tar", "x.TAR.GZ", "image.sif", "quay.io/no-such/wf.cwl", "x#y", "lay/", "a:1/"),
+        *("..", "file:/x", "file://host/x"),
     ],
 )
 def test_what_can_only_be_a_path(text: str) -> None:
@@ -444,7 +499,7 @@ def test_what_can_only_be_a_path(text: str) -> None:
     [
         *("busybox", "busybox:1.36", "foo/bar:1", "localhost:5000/a/b", "quay.io/a/b:1.tar"),
         *("a/b.tar:1", f"x.sif@sha256:{'0' * 64}", "docker.io/library/cwl", "a/tar", "sha256:abc"),
-        *("https://example.org/wf.cwl", "docker://busybox"),
+        *("https://example.org/wf.cwl", "docker://busybox", "file:1"),
     ],
 )
 def test_what_may_be_the_name_of_an_image(text: str) -> None:
@@ -458,6 +513,55 @@ def test_a_mistyped_path_is_not_asked_for_at_a_registry(get: Any, tmp_path: Path
     (tmp_path / "image.tar").write_bytes(docker_archive())
     image = get(load="image.tar", image_id="named.tar")
     assert get(image_id="named.tar").digest == image.digest
+
+
+def test_a_file_has_one_name_from_wherever_it_is_asked_for(
+    get: Any, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two files of one relative path may have the same size and time."""
+    contents = ("first", "other")
+    for content in contents:
+        (tmp_path / content).mkdir()
+        (tmp_path / content / "root.tar").write_bytes(tar(file("name", content)))
+        os.utime(tmp_path / content / "root.tar", (1e9, 1e9))
+    for content in contents:
+        monkeypatch.chdir(tmp_path / content)
+        image = get(image_id="./root.tar", base=Path())
+        assert (image.path / "name").read_text() == content
+        assert file_name("root.tar") == file_name(f"file://{tmp_path}/{content}/root.tar")
+    names = {name for image in store.images() for name in image.references}
+    assert names == {str(tmp_path / content / "root.tar") for content in contents}
+
+
+def test_what_a_tar_may_not_hold_is_said_with_its_name(get: Any, tmp_path: Path) -> None:
+    (tmp_path / "root.tar").write_bytes(tar(hardlink("a", "none")))
+    message = f"{tmp_path}/root.tar: a layer has a hard link to 'none', which is no file"
+    with pytest.raises(InvalidImage, match=message):
+        get(import_="root.tar")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read anything")
+def test_what_may_not_be_read_is_not_said_to_be_absent(get: Any, tmp_path: Path) -> None:
+    (tmp_path / "closed").mkdir()
+    (tmp_path / "closed/root.tar").write_bytes(LOWER)
+    (tmp_path / "closed").chmod(0)
+    for fields in ({"load": "closed/root.tar"}, {"image_id": f"{tmp_path}/closed/root.tar"}):
+        with pytest.raises(ImageError, match="cannot be read: Permission denied"):
+            get(**fields)
+    (tmp_path / "closed").chmod(0o700)
+
+
+@pytest.mark.parametrize("name", ["//[x", "file://[x", "x" * 300 + "/x", "/\0"])
+def test_any_path_is_there_or_not(get: Any, name: str) -> None:
+    for fields in ({"load": name}, {"image_id": name}):
+        with pytest.raises(ImageError):
+            get(**fields)
+
+
+@pytest.mark.parametrize("location", ["file://root.tar", "file://host/dir/root.tar"])
+def test_a_file_of_another_machine(get: Any, location: str) -> None:
+    with pytest.raises(ImageError, match=r"is a file of the machine .*: write file:///"):
+        get(image_id=location)
 
 
 def test_requirements() -> None:

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from cwl_udss.errors import SandboxError
-from cwl_udss.runtimes.mounts import (
+from cwl_udss.runtimes.mounts import plan_mounts
+from cwl_udss.runtimes.operations import (
     MakeSymlink,
     MountBind,
     MountFile,
     MountTmpfs,
     Operation,
     RemountReadOnly,
-    plan_mounts,
 )
 from cwl_udss.sandbox import Bind, RootFilesystem, Sandbox
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from cwl_udss.runtimes.mounts import (
+from cwl_udss.runtimes.operations import (
     MakeSymlink,
     MountBind,
     MountFile,

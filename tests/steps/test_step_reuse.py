@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from cwl_udss.outputs import View
 from cwl_udss.sandbox import OUTPUT_DIRECTORY, Bind
 from cwl_udss.staging import work_directory
 from cwl_udss.steps.cache import StepCache, Unkept, open_cache, show
 from cwl_udss.steps.key import StepKey
+from cwl_udss.surroundings.outputs import View
 
 KEY = StepKey(value=64 * "0", description={})
 

@@ -19,8 +19,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from cwl_udss.batch.client import Client
-from cwl_udss.batch.system import (
+from cwl_udss.batch.systems.client import Client
+from cwl_udss.batch.systems.system import (
     BatchError,
     Cause,
     JobRequest,
@@ -31,7 +31,7 @@ from cwl_udss.batch.system import (
     clock,
 )
 from cwl_udss.batch.wishes import Said, make_wish
-from cwl_udss.settings import Settings
+from cwl_udss.settings.settings import Settings
 
 _DEFAULT_WALLTIME = 3600
 _END_SECONDS = 1.0

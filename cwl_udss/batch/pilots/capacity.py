@@ -7,9 +7,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from cwl_udss.batch.system import BatchError, Resources, memory_text
-from cwl_udss.resources import available_resources
-from cwl_udss.settings import Settings
+from cwl_udss.batch.systems.system import BatchError, Resources, memory_text
+from cwl_udss.machine.resources import available_resources
+from cwl_udss.settings.quantities import counted
+from cwl_udss.settings.settings import Settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +36,8 @@ class Capacity:
         """Raise BatchError for a step that asks for more than it gets."""
         if asked.cores > self.step_cores:
             raise BatchError(
-                f"it asks for {asked.cores} cores, and a worker of the pilot has {self.step_cores}",
+                f"it asks for {counted(asked.cores, 'core')}, and a worker of the pilot has "
+                f"{self.step_cores}",
                 "raise --udss-pilot-cores",
             )
         if asked.memory and self.step_memory and asked.memory > self.step_memory:
@@ -63,7 +65,8 @@ def plan_capacity(settings: Settings, environment: Mapping[str, str]) -> Capacit
     if step_cores > cores:
         said_by = "--udss-batch-cores" if settings.batch_cores else "this machine"
         raise BatchError(
-            f"a step gets {step_cores} cores (--udss-pilot-cores), a node has {cores} ({said_by})",
+            f"a step gets {counted(step_cores, 'core')} (--udss-pilot-cores), a node has {cores} "
+            f"({said_by})",
             "no step could ever be run",
         )
     memory = here.ram if is_here else None

@@ -17,8 +17,9 @@ from cwl_udss.batch.pilots.capacity import Capacity
 from cwl_udss.batch.pilots.pool import Pool
 from cwl_udss.batch.poller import query_interval
 from cwl_udss.batch.run_directory import last_line, own_umask, script
-from cwl_udss.batch.system import BatchError, JobState, JobStatus
-from cwl_udss.waiting import Telling
+from cwl_udss.batch.systems.system import BatchError, JobState, JobStatus
+from cwl_udss.machine.waiting import Telling
+from cwl_udss.settings.quantities import counted
 
 _logger = logging.getLogger(__name__)
 
@@ -111,8 +112,8 @@ class Fleet:
         standings = Counter(self._standing(allocation) for allocation in self._living())
         shown = "; ".join(f"{number} {words}" for words, number in standings.most_common())
         return (
-            f"for {self._pool.outstanding()} steps in allocations of {self._allocations.name}: "
-            f"{shown or 'none yet'}"
+            f"for {counted(self._pool.outstanding(), 'step')} in allocations of "
+            f"{self._allocations.name}: {shown or 'none yet'}"
         )
 
     def _watch_to_the_end(self) -> None:
@@ -147,7 +148,8 @@ class Fleet:
             has_news |= self._ask(self._living())
         living = self._living()
         if not steps and living and time.monotonic() - self._busy > _IDLE_SECONDS:
-            _logger.info("giving back %d allocations, as there is nothing to do", len(living))
+            number = counted(len(living), "allocation")
+            _logger.info("giving back %s, as there is nothing to do", number)
             self._end(living)
         for _ in range(self._capacity.wanted(steps=steps, living=len(living), failed=self._failed)):
             self._begin()

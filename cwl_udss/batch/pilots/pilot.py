@@ -14,15 +14,15 @@ from concurrent import futures
 from concurrent.futures import Future
 
 from cwl_udss.batch.backend import StepRequest, Waiting
-from cwl_udss.batch.client import Client
 from cwl_udss.batch.pilots.allocations import make_allocations
 from cwl_udss.batch.pilots.capacity import Capacity
 from cwl_udss.batch.pilots.fleet import Fleet
 from cwl_udss.batch.pilots.pool import Pool
 from cwl_udss.batch.poller import JobEnd
 from cwl_udss.batch.run_directory import Entry, RunDirectory, new_run_name
-from cwl_udss.batch.system import BatchError, Cause, JobState, JobStatus
-from cwl_udss.settings import Settings
+from cwl_udss.batch.systems.client import Client
+from cwl_udss.batch.systems.system import BatchError, Cause, JobState, JobStatus
+from cwl_udss.settings.settings import Settings
 from cwl_udss.steps.spec import UnreadableStep, read_result
 
 

@@ -18,9 +18,9 @@ from typing import Any, cast
 
 from cwl_udss.batch.pilots.capacity import Capacity
 from cwl_udss.batch.run_directory import Entry, last_line
-from cwl_udss.batch.system import BatchError
+from cwl_udss.batch.systems.system import BatchError
+from cwl_udss.machine.waiting import told
 from cwl_udss.steps.runner import run_once
-from cwl_udss.waiting import told
 
 _HEARTBEAT_SECONDS = 5
 _ANSWER_SECONDS = 30
@@ -38,24 +38,32 @@ class Pool:
 
     def __init__(self, directory: Path, capacity: Capacity) -> None:
         """Its files go into a directory. Raises ImportError if Parsl is not there."""
-        from parsl.executors import HighThroughputExecutor  # noqa: PLC0415 - slow to import
+        from parsl.curvezmq import create_certificates  # noqa: PLC0415 - slow to import
+        from parsl.executors import HighThroughputExecutor  # noqa: PLC0415 - as above
 
         logging.getLogger("parsl").setLevel(logging.CRITICAL)  # what fails is told by us
         self._directory = directory
         self._log = directory / "interchange.log"
         self._capacity = capacity
-        self._executor: Any = HighThroughputExecutor(
+        executor: Any = HighThroughputExecutor(
             label="workers",
             heartbeat_period=_HEARTBEAT_SECONDS,
             heartbeat_threshold=6 * _HEARTBEAT_SECONDS,
-            encrypted=False,
+            # Others on the cluster's network could send pickles: reading one runs what is in it.
+            encrypted=True,
             interchange_launch_cmd=[
                 *(sys.executable, "-m", "cwl_udss.batch.pilots.interchange"),
                 *(str(os.getpid()), str(self._log)),
             ],
         )
-        self._executor.run_dir = str(directory)
-        self._executor.run_id = directory.name
+        executor.run_dir = str(directory)
+        executor.run_id = directory.name
+        # pyzmq takes the path for a pattern: for the interchange, on this machine, a plain one
+        # (proc_pid_fd(5)).
+        self._certificates = create_certificates(directory)
+        self._opened = os.open(self._certificates, os.O_RDONLY | os.O_DIRECTORY)
+        executor.cert_dir = f"/proc/{os.getpid()}/fd/{self._opened}"
+        self._executor = executor
 
     def start(self) -> None:
         """Start the interchange. Raises BatchError if it does not start."""
@@ -124,7 +132,7 @@ class Pool:
             *(sys.executable, "-m", "cwl_udss.batch.pilots.worker"),
             *(str(self._capacity.step_cores), str(self._capacity.steps_per_node)),
             f"--addresses={','.join(sorted(executor.all_addresses))}",
-            *(f"--port={executor.worker_port}", "--cert_dir=None"),
+            *(f"--port={executor.worker_port}", f"--cert_dir={self._certificates}"),
             *(f"--logdir={self._directory}", f"--block_id={allocation}"),
             f"--hb_period={executor.heartbeat_period}",
             f"--hb_threshold={executor.heartbeat_threshold}",
@@ -144,3 +152,4 @@ class Pool:
         if process is not None:
             process.kill()
             process.wait()
+        os.close(self._opened)

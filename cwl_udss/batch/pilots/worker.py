@@ -11,7 +11,7 @@ import os
 import socket
 import sys
 
-from cwl_udss.resources import available_resources
+from cwl_udss.machine.resources import available_resources
 
 _POOL = "parsl.executors.high_throughput.process_worker_pool"
 

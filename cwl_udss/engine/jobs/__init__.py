@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""cwltool's tool and its jobs, which run in sandboxes."""

@@ -1,0 +1,298 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A job of cwltool that runs in a sandbox: staged and collected by cwltool as for Docker.
+
+Knows cwltool's internals, as tool.py does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterator, MutableMapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+from cwltool.context import RuntimeContext
+from cwltool.errors import WorkflowException
+from cwltool.stdfsaccess import StdFsAccess
+
+from cwl_udss.engine.inputs.overlays import collect_opened, open_overlaid
+from cwl_udss.engine.inputs.path_mapper import open_literals
+from cwl_udss.engine.jobs.collecting import collected, record_checksums
+from cwl_udss.engine.jobs.file_access import CollectingAccess
+from cwl_udss.engine.jobs.process import this_thread
+from cwl_udss.engine.jobs.reporting import (
+    fail,
+    report_end,
+    report_failure,
+    report_not_executed,
+    report_removed,
+)
+from cwl_udss.engine.jobs.streams import StreamPaths
+from cwl_udss.engine.jobs.volumes import JobWithBinds
+from cwl_udss.engine.jobs.wishes import check_wishes, shared_memory_bytes
+from cwl_udss.errors import UdssError
+from cwl_udss.filesystems.system_words import NO_ROOM, system_words
+from cwl_udss.images.manifests.command import image_command, image_environment
+from cwl_udss.images.request import ImageRequest, parse_request
+from cwl_udss.images.store.image import StoredImage
+from cwl_udss.machine.resources import memory_kills
+from cwl_udss.report.trace import traced
+from cwl_udss.sandbox import TEMPORARY_DIRECTORY, Ending, RootFilesystem, Sandbox
+from cwl_udss.steps.cache import StepCache
+from cwl_udss.steps.key import Contents, Step
+from cwl_udss.steps.reuse import StepReuse
+from cwl_udss.steps.shared import Steps
+from cwl_udss.surroundings.identity import identity_files
+from cwl_udss.surroundings.outputs import View, confine, restore_access
+from cwl_udss.surroundings.programs import why_not_executed
+
+_logger = logging.getLogger(__name__)
+
+
+class SandboxedJob(JobWithBinds):
+    """A job in a sandbox, staged as cwltool stages for Docker."""
+
+    def __init__(
+        self, steps: Steps, cache: StepCache | None, base: Path | str, *arguments: Any
+    ) -> None:
+        """`base` is the directory of the tool's document, or its URL."""
+        super().__init__(*arguments)
+        self._steps = steps
+        self._cache = cache
+        self._contents = cache.contents if cache is not None else None
+        self._reuse: StepReuse | None = None
+        self._base = base
+        self._image: StoredImage | None = None
+        self._sandbox: Sandbox | None = None
+
+    def run(
+        self, runtimeContext: RuntimeContext, tmpdir_lock: threading.Lock | None = None
+    ) -> None:
+        """Run the job; an image that cannot be had fails it like a tool that fails."""
+        try:
+            check_wishes(self)
+            with traced("image", self.name):
+                self._image = self._steps.image(self._request())
+                self._get_ready(self._image)
+        except UdssError as error:
+            fail(self, error, runtimeContext)
+            return
+        if not self._may_be_cached(runtimeContext):
+            self._cache = None
+        # What would load the host's packages (SoftwareRequirement): a sandbox does not show them.
+        self.builder.job_script_provider = None
+        super().run(runtimeContext, tmpdir_lock)
+
+    def _setup(self, runtimeContext: RuntimeContext) -> None:
+        with traced("stage", self.name), self._staging():
+            super()._setup(runtimeContext)
+            if self.generatemapper is not None:
+                for opened in open_overlaid(self.generatemapper, self._steps.made.is_followed):
+                    collect_opened(self.pathmapper, opened)
+
+    @contextlib.contextmanager
+    def _staging(self) -> Iterator[None]:
+        """Say of what has failed that it is the job's staging."""
+        try:
+            yield
+        except OSError as error:
+            advice = ": --udss-scratch names another place" if error.errno in NO_ROOM else ""
+            raise WorkflowException(
+                f"[job {self.name}] its inputs cannot be staged: {system_words(error)}{advice}"
+            ) from error
+
+    def _get_ready(self, image: StoredImage) -> None:
+        """Have ready what the job needs on this machine. Raises UdssError."""
+        self._steps.root(image)
+        self._steps.runtime()
+
+    def _may_be_cached(self, context: RuntimeContext) -> bool:
+        assert self._image is not None
+        if self._cache is None or not self._cache.is_enabled or self.inplace_update:
+            return False
+        reuse = self.get_requirement("WorkReuse")[0]
+        if reuse is not None and not self.builder.do_eval(reuse["enableReuse"]):
+            return False
+        reason = ""
+        if not self._image.digest:
+            reason = "its image is a directory, which may have changed"
+        elif context.secret_store is not None and context.secret_store.has_secret(self.joborder):
+            reason = "it is given a secret"
+        if reason:
+            _logger.info("[job %s] is not cached: %s", self.name, reason)
+        return not reason
+
+    def get_from_requirements(self, *arguments: Any, **keywords: Any) -> str:
+        """Return what identifies the image in the log and in provenance (cwltool's hook)."""
+        return self._request().name
+
+    def _request(self) -> ImageRequest:
+        requirement = self.get_requirement("DockerRequirement")[0]
+        return parse_request(requirement or {}, self._base)
+
+    def create_runtime(
+        self, env: MutableMapping[str, str], runtimeContext: RuntimeContext
+    ) -> tuple[list[str], str | None]:
+        """Make the sandbox (cwltool's hook). What is returned only shows in the log."""
+        assert self._image is not None
+        with traced("stage", self.name), self._staging():
+            self._make_sandbox(self._image, env, runtimeContext)
+        return ["cwl-udss", "run"], None
+
+    def _make_sandbox(
+        self, image: StoredImage, env: MutableMapping[str, str], context: RuntimeContext
+    ) -> None:
+        env.clear()
+        env.update(image_environment(image.config))
+        env.update(self.environment)
+        root, files = self._root(image)
+        self._sandbox = Sandbox(
+            root=root,
+            command=(),
+            environment={},
+            working_directory=self.builder.outdir,
+            directories=(self.builder.stagedir, *self._literal_directories()),
+            binds=self._binds(context),
+            files=files,
+            network=self.networkaccess,
+            shared_memory_bytes=shared_memory_bytes(self.builder),
+        )
+
+    def _root(self, image: StoredImage) -> tuple[RootFilesystem, dict[str, bytes]]:
+        """Return the root filesystem, and the files that are to hide some of its own."""
+        root = self._steps.root(image)
+        home = self.builder.outdir
+        return root, identity_files(root.here, home=home, network=self.networkaccess)
+
+    def _execute(self, *arguments: Any, **keywords: Any) -> None:
+        this_thread.job = self
+        self.collect_outputs = functools.partial(
+            self._collect_and_keep, self._contents, self.collect_outputs
+        )
+        try:
+            super()._execute(*arguments, **keywords)
+        finally:
+            this_thread.job = None
+
+    def complete(self, command: list[str], environment: MutableMapping[str, str]) -> None:
+        """Add what cwltool decides last: the tool's command line and its environment."""
+        assert self._image is not None
+        assert self._sandbox is not None
+        self._sandbox = replace(
+            self._sandbox,
+            command=image_command(self._image.config, tuple(command)),
+            environment=environment,
+        )
+        self._collect_from(self._view())
+
+    def execute(self, streams: StreamPaths) -> int:
+        """Run the tool's command line in the sandbox; return its exit code."""
+        assert self._sandbox is not None
+        kills = memory_kills()
+        with streams.opened() as descriptors:
+            try:
+                result = self._steps.run(
+                    self.name, self._sandbox, descriptors, time_limit=self.timelimit or None
+                )
+            except UdssError as error:
+                raise WorkflowException(str(error)) from error
+        removed = confine(self.outdir, self.builder.outdir, self._view())
+        restore_access(self.tmpdir)
+        report_removed(self.name, removed)
+        report_end(
+            self.name,
+            result.usage.memory_bytes if result.usage else None,
+            exceeded=self.timelimit if result.ending is Ending.TIME_LIMIT else None,
+        )
+        if result.ending in (Ending.EXITED, Ending.NOT_STARTED):
+            reason = why_not_executed(self._sandbox, result)
+            self.report_failure(result.exit_code, reason, memory_kills() - kills)
+        return result.exit_code
+
+    def report_failure(self, exit_code: int, reason: str, kills: int = 0) -> None:
+        """Tell the person of a step that has ended by itself what more than its exit code there is
+        to know (see reporting.py); `reason` is why its program could not be executed."""
+        assert self._sandbox is not None
+        if self._is_success(exit_code):
+            return
+        if reason:
+            image = self.get_from_requirements()
+            report_not_executed(self.name, self._sandbox.command, image, reason)
+        report_failure(self.name, exit_code, kills, (Path(self.outdir), Path(self.tmpdir)))
+
+    def show_again(self) -> int | None:
+        """Have outputs collected that such a step has made before; return its exit code, or None.
+
+        Before any file is open in the output directory: NFS and FUSE keep one that is removed
+        there, under another name, until it is closed.
+        """
+        if self._cache is None:
+            return None
+        self._reuse = StepReuse(self._cache, self.name, self._step())
+        kept = self._reuse.find()
+        if kept is None:
+            return None
+        self._collect_from(self._reuse.show(kept, Path(self.outdir), Path(self.base_path_logs)))
+        self._open_literals()
+        return kept.exit_code
+
+    def _open_literals(self) -> None:
+        if self.generatemapper is not None:
+            open_literals(self.generatemapper, self.builder.outdir, self.outdir)
+
+    def _step(self) -> Step:
+        """All that decides what the job leaves."""
+        assert self._image is not None
+        assert self._sandbox is not None
+        return Step(
+            sandbox=self._sandbox,
+            image=self._image.digest,
+            stdin=self.stdin,
+            stdout=self.stdout,
+            stderr=self.stderr,
+        )
+
+    def _view(self) -> View:
+        assert self._sandbox is not None
+        return View(tuple(b for b in self._sandbox.binds if b.destination != TEMPORARY_DIRECTORY))
+
+    def _collect_from(self, view: View) -> None:
+        # cwltool only calls this, as with the job's class above.
+        self.builder.make_fs_access = cast(
+            type[StdFsAccess], functools.partial(CollectingAccess, view, self.outdir)
+        )
+
+    def _collect_and_keep(
+        self, contents: Contents | None, collect: Callable[..., Any], outdir: str, exit_code: int
+    ) -> Any:
+        with traced("collect", self.name):
+            name = os.path.basename(self.builder.outdir)
+            outputs = collected(collect, outdir, exit_code, name)
+        if self._reuse is not None and self._is_success(exit_code):
+            self._reuse.keep(Path(outdir), exit_code)
+            self._open_literals()
+        self._note_made(outdir)
+        if contents is not None:
+            record_checksums(outputs, contents, outdir)
+        return outputs
+
+    def _note_made(self, outdir: str) -> None:
+        """Have other steps see in directories of this one's what it saw there itself."""
+        assert self._sandbox is not None
+        self._steps.made.add(outdir)
+        if self._reuse is not None and self._reuse.outputs is not None:
+            self._steps.made.add(str(self._reuse.outputs))
+        for bind in self._updated(self._sandbox.binds):
+            report_removed(self.name, self._steps.made.check(bind.source, bind.destination))
+
+    def _is_success(self, exit_code: int) -> bool:
+        """Say what exit code means, as cwltool does after collection (JobBase._execute)."""
+        if exit_code in self.successCodes:
+            return True
+        failures = (*self.temporaryFailCodes, *self.permanentFailCodes)
+        return exit_code == 0 and exit_code not in failures

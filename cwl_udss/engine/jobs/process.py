@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where cwltool starts the process of a job: in a sandbox, if the job has one."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, MutableMapping
+from typing import Any, Protocol
+
+from cwl_udss.engine.jobs.streams import StreamPaths
+
+
+class RunningJob(Protocol):
+    """A job that cwltool is about to start."""
+
+    def complete(self, command: list[str], environment: MutableMapping[str, str]) -> None:
+        """Add what cwltool decides last: the tool's command line and its environment."""
+
+    def show_again(self) -> int | None:
+        """Have outputs collected that such a step has made; return its exit code, or None."""
+
+    def execute(self, streams: StreamPaths) -> int:
+        """Run the tool's command line; return its exit code."""
+
+
+class _ThisThread(threading.local):
+    """What cwltool does not pass on to where it starts a process."""
+
+    job: RunningJob | None = None
+
+
+this_thread = _ThisThread()
+
+
+def start_tool(
+    original: Callable[..., int],
+    commands: list[str],
+    *,
+    stdin_path: str | None,
+    stdout_path: str | None,
+    stderr_path: str | None,
+    env: MutableMapping[str, str],
+    default_stdout: Any = None,
+    default_stderr: Any = None,
+    **others: Any,
+) -> int:
+    """Start a process as cwltool's _job_popen does, in a sandbox if the job has one."""
+    job = this_thread.job
+    if job is None:
+        return original(
+            commands,
+            stdin_path=stdin_path,
+            stdout_path=stdout_path,
+            stderr_path=stderr_path,
+            env=env,
+            default_stdout=default_stdout,
+            default_stderr=default_stderr,
+            **others,
+        )
+    # What create_runtime() returned, and the image, come before the tool's command line.
+    job.complete(commands[3:], env)
+    exit_code = job.show_again()
+    if exit_code is not None:
+        return exit_code
+    return job.execute(
+        StreamPaths(
+            stdin=stdin_path,
+            stdout=stdout_path,
+            stderr=stderr_path,
+            default_stdout=default_stdout,
+            default_stderr=default_stderr,
+        )
+    )

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a person is told of a job that has ended."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from cwltool.context import RuntimeContext
+from cwltool.job import JobBase
+
+from cwl_udss.errors import UdssError
+from cwl_udss.filesystems.system_words import full_places
+from cwl_udss.surroundings.signals import signal_words
+
+_logger = logging.getLogger(__name__)
+
+
+def report_removed(job: str, removed: Collection[str]) -> None:
+    """Tell what was taken out of a directory that the step has written to."""
+    for line in removed:
+        _logger.warning("[job %s] removed %s", job, line)
+
+
+def report_end(job: str, memory_bytes: int | None, *, exceeded: float | None) -> None:
+    """Tell of the memory, in cwltool's words for a Docker container, and of the time limit, if it
+    was exceeded."""
+    if memory_bytes is not None:
+        mebibytes = round(memory_bytes / (1 << 20))
+        _logger.info("[job %s] Max memory used: %iMiB", job, mebibytes)
+    if exceeded is not None:
+        _logger.warning("[job %s] killed: time limit of %d s", job, exceeded)
+
+
+def report_not_executed(job: str, command: Sequence[str], image: str, reason: str) -> None:
+    """Tell why the program could not be executed."""
+    name = command[0] if command else ""
+    _logger.error("[job %s] %r cannot be executed in %s: %s", job, name, image, reason)
+
+
+def report_failure(job: str, exit_code: int, kills: int, directories: Collection[Path]) -> None:
+    """Tell which signal may have ended a step, and which of its directories is full. `kills` is how
+    many processes the kernel has killed for memory meanwhile."""
+    full = (
+        f"{words}, and it works there: --udss-scratch names another place"
+        for words in full_places(directories)
+    )
+    for words in (signal_words(exit_code, kills), *full):
+        if words:
+            _logger.warning("[job %s] %s", job, words)
+
+
+def fail(job: JobBase, error: UdssError, context: RuntimeContext) -> None:
+    """End a job as failed before it has run."""
+    _logger.error("[job %s] %s", job.name, error, exc_info=context.debug)
+    _logger.warning("[job %s] completed permanentFail", job.name)
+    if context.rm_tmpdir:
+        for directory in (job.stagedir, job.tmpdir):
+            if directory is not None:
+                shutil.rmtree(directory, ignore_errors=True)
+    lock, callback = context.workflow_eval_lock, job.output_callback
+    if lock is not None and callback is not None:
+        with lock:
+            callback({}, "permanentFail")

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a tool asks for that is not its image, its files or its command."""
+
+from __future__ import annotations
+
+from cwltool.builder import Builder
+from cwltool.errors import WorkflowException
+from cwltool.job import JobBase
+
+from cwl_udss.errors import SandboxError
+
+_CUDA = "http://commonwl.org/cwltool#CUDARequirement"
+_SHARED_MEMORY_SIZE = "http://commonwl.org/cwltool#ShmSize"
+_UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}  # as docker run --shm-size
+
+
+def check_wishes(job: JobBase) -> None:
+    """Raise SandboxError for what sandboxes do not have yet, before anything is done for a job."""
+    if job.get_requirement(_CUDA)[0] is not None:
+        raise SandboxError(
+            "GPUs are not shown to steps yet, and the tool asks for one (CUDARequirement)",
+            "run it without --udss",
+        )
+    if job.mpi_procs:
+        raise SandboxError(
+            "MPI programs cannot run in sandboxes yet, and the tool is one (MPIRequirement)",
+            "run it without --udss; it never runs on the host instead of in its image",
+        )
+
+
+def shared_memory_bytes(builder: Builder) -> int | None:
+    """Return how much shared memory the tool asks for, None if it does not."""
+    requirement, _ = builder.get_requirement(_SHARED_MEMORY_SIZE)
+    if requirement is None:
+        return None
+    text = str(requirement["shmSize"]).lower()
+    number = text.rstrip("bkmg")
+    try:
+        return int(number) * _UNITS[text[len(number) :]]
+    except (ValueError, KeyError):
+        raise WorkflowException(f"shmSize {text!r} is not a size such as 512m") from None

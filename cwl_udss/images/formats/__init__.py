@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How a root filesystem is kept: writers, and readers."""

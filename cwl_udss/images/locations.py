@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where an image is said to be: at a path, at a URL, or behind a name that is neither."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from pathlib import Path
+from urllib.parse import unquote
+
+from cwl_udss.errors import ImageError
+from cwl_udss.images.trees.listing import walk
+from cwl_udss.web.asking import is_remote
+
+# Of documents, and of what is tried as an image.
+_ENDINGS = (
+    *(".cwl", ".yml", ".yaml", ".json", ".sif", ".simg", ".img", ".sqfs", ".sqsh", ".squashfs"),
+    *(".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.lzma", ".tar.zst"),
+    *(".tzst", ".tar.lz4", ".zip", ".ext3", ".ext4", ".iso", ".oci"),
+)
+DOTS = (".", "..")
+"""Paths with no slash in them."""
+
+
+def file_name(text: str) -> str:
+    """Return what the store calls an image that is at a path, wherever the person is; another name
+    as it is. Raises ImageError."""
+    path = local_path(text, Path()) if is_path(text) else None
+    return os.path.realpath(path) if path is not None and os.path.exists(path) else text
+
+
+def local_path(location: str, base: Path) -> Path | None:
+    """The path that a location means, None for a URL of another machine. Raises ImageError."""
+    if is_remote(location):
+        return None
+    if "\0" in location:
+        raise ImageError(f"{location!r} is no path", "look at it")
+    path = Path(location)
+    if location.startswith("file:/"):
+        host, rest = _split_file_url(location)
+        if host not in ("", "localhost"):
+            raise ImageError(
+                f"{location} is a file of the machine {host}",
+                "write file:/// and an absolute path, or the path alone",
+            )
+        path = Path(unquote(rest))
+    # Relative to the document; else to where the person is, as with cwltool.
+    return (base / path if _may_be_there(base / path) else path).absolute()
+
+
+def _may_be_there(path: Path) -> bool:
+    """Whether something is at a path, or that is not for us to know."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _split_file_url(url: str) -> tuple[str, str]:
+    """Host and path (RFC 8089, 2), of any text that begins so."""
+    rest = url.removeprefix("file:")
+    if not rest.startswith("//"):
+        return "", rest
+    host, _, path = rest[2:].partition("/")
+    return host, f"/{path}"
+
+
+def is_path(text: str) -> bool:
+    """Say whether a text can only be meant as a file's or directory's path, not as an image's name.
+    Names of images may have slashes and dots in them, too."""
+    if "://" in text or text.startswith("file:/"):
+        return text.startswith("file:/")
+    if text.startswith(("/", "./", "../", "~")) or text.endswith("/") or "#" in text:
+        return True
+    has_tag_or_digest = "@" in text or ":" in text.rpartition("/")[2]
+    return text in DOTS or (not has_tag_or_digest and text.lower().endswith(_ENDINGS))
+
+
+def no_file(text: str) -> ImageError:
+    """What to raise for a path at which there is nothing."""
+    path = text.partition("#")[0]
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return ImageError(f"there is no file {path}", "look at its path")
+    except OSError as error:
+        return ImageError(f"{path} cannot be read: {error.strerror}", "look at its path")
+    return ImageError(f"{text} is no name of an image", f"for the file, write ./{path}")
+
+
+def file_stamp(path: Path) -> str:
+    """What is another as soon as a file has changed, or one in a directory."""
+    status = path.stat()
+    if not stat.S_ISDIR(status.st_mode):
+        return f"{status.st_size} {status.st_mtime_ns}"
+    checksum = hashlib.sha256()
+    for name, _, found in walk(os.fsencode(path)):
+        checksum.update(b"%s\0%d %d\n" % (name, found.st_size, found.st_mtime_ns))
+    return checksum.hexdigest()

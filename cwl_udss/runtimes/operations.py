@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is done to make a sandbox's view, step by step, as data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class MountTmpfs:
+    """An empty directory in memory."""
+
+    path: str
+
+
+@dataclass(frozen=True)
+class MountBind:
+    """A file or directory of the host."""
+
+    path: str
+    source: str
+    writable: bool
+    is_directory: bool
+
+
+@dataclass(frozen=True)
+class MountFile:
+    """A read-only file with these contents."""
+
+    path: str
+    content: bytes
+
+
+@dataclass(frozen=True)
+class MountSpecial:
+    """One of the file systems that every sandbox has: the path says which."""
+
+    path: str
+
+
+@dataclass(frozen=True)
+class MakeSymlink:
+    """A symbolic link of the image, made again in an opened directory."""
+
+    path: str
+    target: str
+
+
+@dataclass(frozen=True)
+class RemountReadOnly:
+    """No more writing to the tmpfs at this path."""
+
+    path: str
+
+
+Mount = MountTmpfs | MountBind | MountFile | MountSpecial
+Operation = Mount | MakeSymlink | RemountReadOnly
+# Made by the runtime whatever the image has at these names.
+SPECIAL_MOUNTS = ("/dev", "/proc", "/sys")

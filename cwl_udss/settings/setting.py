@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How a setting is set, and what its text may be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cwl_udss.images.formats.names import Compression, ImageFormat
+from cwl_udss.settings.quantities import AMOUNTS
+
+DEFAULT = "default"
+"""Where the value of a setting comes from that nothing sets."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """How one of them is set."""
+
+    name: str
+    help: str
+    default: Callable[[Mapping[str, str], Path], Any]
+    convert: Callable[[str], Any]
+    """Raises ValueError with what would be right."""
+    show: Callable[[Any], str] = str
+    """Writes a value such that `convert` gives it again."""
+    metavar: str = ""
+    is_flag: bool = False
+    """Is given by the option alone."""
+    is_list: bool = False
+    """The option may be repeated."""
+    is_driver: bool = False
+    """Only matters to a driver."""
+    is_batch: bool = False
+    """Only matters where steps are jobs."""
+
+    @property
+    def is_amount(self) -> bool:
+        """Whether a mere number may stand in a file."""
+        return self.convert in AMOUNTS
+
+    @property
+    def option(self) -> str:
+        """As typed."""
+        return f"--udss-{self.name.replace('_', '-')}"
+
+    @property
+    def variable(self) -> str:
+        """In the environment."""
+        return f"CWL_UDSS_{self.name.upper()}"
+
+    @property
+    def attribute(self) -> str:
+        """As argparse has it."""
+        return f"udss_{self.name}"
+
+
+def always(value: Any) -> Callable[[Mapping[str, str], Path], Any]:
+    """Return what gives this default, wherever it is asked for."""
+    return lambda environment, home: value
+
+
+def parse_path(text: str) -> Path:
+    """Return a path, which is relative to the current directory."""
+    return Path(text).absolute()
+
+
+def parse_paths(text: str) -> tuple[Path, ...]:
+    """Return paths, which have colons between them."""
+    return tuple(parse_path(part) for part in text.split(":") if part)
+
+
+def show_paths(paths: tuple[Path, ...]) -> str:
+    """Write paths as they are read."""
+    return ":".join(map(str, paths))
+
+
+def parse_yes_or_no(text: str) -> bool:
+    """Return what a yes or no means. Raises ValueError for anything else."""
+    try:
+        return _WORDS[text.lower()]
+    except KeyError:
+        raise ValueError("it must be yes or no") from None
+
+
+def show_yes_or_no(value: bool) -> str:
+    """Write yes or no."""
+    return "yes" if value else "no"
+
+
+_WORDS = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
+
+
+def one_of(*words: str) -> Callable[[str], str]:
+    """Return what takes one of these words only."""
+
+    def convert(text: str) -> str:
+        if text not in words:
+            raise ValueError(f"it must be {', '.join(words[:-1])} or {words[-1]}")
+        return text
+
+    return convert
+
+
+def parse_format(text: str) -> ImageFormat | None:
+    """Return a format, None for "auto". Raises ValueError."""
+    if text == "auto":
+        return None
+    try:
+        return ImageFormat(text)
+    except ValueError:
+        raise ValueError("it must be auto, directory or squashfs") from None
+
+
+def show_format(value: ImageFormat | None) -> str:
+    """Write a format as it is read."""
+    return "auto" if value is None else value.value
+
+
+def parse_compression(text: str) -> Compression:
+    """Return a compression. Raises ValueError."""
+    try:
+        return Compression(text)
+    except ValueError:
+        raise ValueError("it must be zstd or gzip") from None
+
+
+def show_compression(value: Compression) -> str:
+    """Write a compression as it is read."""
+    return value.value

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What can be set: the values of one run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from cwl_udss.images.formats.names import Compression, ImageFormat
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What can be set; each field is an option `--udss-NAME`, a variable `CWL_UDSS_NAME` and a key
+    of the configuration files."""
+
+    store: Path
+    """Directory of the converted images."""
+    library: tuple[Path, ...]
+    """Other stores, only read, looked into before that."""
+    offline: bool
+    """Never use the network."""
+    format: ImageFormat | None
+    """Of new images; None chooses by the store's filesystem."""
+    compression: Compression
+    keep_layers: bool
+    """Keep the layers that were downloaded."""
+    scratch: Path | None
+    """A directory on this node; None looks for one."""
+    scratch_images: int
+    """How many bytes unpacked images may take there."""
+    bwrap: str | None
+    """The `bwrap` program to use; None looks for one."""
+    trace: Path | None
+    """A file to write where the driver's time goes; None writes none."""
+    batch: str | None
+    """The batch system that runs the steps; None runs them here."""
+    runs: Path
+    """Directory of the runs whose steps are jobs, seen by all nodes."""
+    batch_queue: str | None
+    batch_account: str | None
+    batch_project: str | None
+    batch_options: tuple[str, ...]
+    batch_chunk: str
+    batch_select: bool
+    batch_name: str
+    batch_cores: int | None
+    """Of steps that say nothing; so are `batch_memory` (MiB) and `batch_walltime` (seconds)."""
+    batch_memory: int | None
+    batch_walltime: int | None
+    batch_jobs: int
+    """How many may be in the queue at once."""
+    batch_rate: float
+    """How many may be submitted in a second."""
+    batch_group: int
+    """How many steps go into one job."""
+    pilot: bool
+    """Steps run inside allocations that stay."""
+    pilot_nodes: int
+    """Of an allocation."""
+    pilot_allocations: int
+    """How many at the most."""
+    pilot_cores: int
+    """Of a worker, which runs one step at a time."""
+    retries: int
+    retry_scale: float
+    origins: Mapping[str, str]
+    """Where each value came from, for `cwl-udss doctor`."""

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every setting: its name, what it means, its default. config.py finds their values."""
+
+from __future__ import annotations
+
+from cwl_udss.images.formats.names import Compression
+from cwl_udss.machine.user_directories import user_cache
+from cwl_udss.settings.batch_settings import BATCH_SETTINGS
+from cwl_udss.settings.quantities import parse_size, show_size
+from cwl_udss.settings.setting import (
+    Setting,
+    always,
+    parse_compression,
+    parse_format,
+    parse_path,
+    parse_paths,
+    parse_yes_or_no,
+    show_compression,
+    show_format,
+    show_paths,
+    show_yes_or_no,
+)
+
+_SETTINGS_OF_ALL_RUNS: tuple[Setting, ...] = (
+    Setting(
+        name="store",
+        metavar="DIR",
+        help="keep converted images in DIR (default: ~/.cache/cwl-udss)",
+        default=user_cache,
+        convert=parse_path,
+    ),
+    Setting(
+        name="library",
+        metavar="DIR[:DIR...]",
+        help="use the images of these stores first; they are only read",
+        default=always(()),
+        convert=parse_paths,
+        show=show_paths,
+        is_list=True,
+    ),
+    Setting(
+        name="offline",
+        help="never use the network; say at the start which images are missing",
+        default=always(False),
+        convert=parse_yes_or_no,
+        show=show_yes_or_no,
+        is_flag=True,
+    ),
+    Setting(
+        name="format",
+        metavar="FORMAT",
+        help="keep new images as a `directory` or as one `squashfs` file (default: auto, a file if "
+        "the store is on a network filesystem)",
+        default=always(None),
+        convert=parse_format,
+        show=show_format,
+    ),
+    Setting(
+        name="compression",
+        metavar="NAME",
+        help="compress squashfs files with zstd or gzip (default: zstd; gzip is for old readers)",
+        default=always(Compression.ZSTD),
+        convert=parse_compression,
+        show=show_compression,
+    ),
+    Setting(
+        name="keep_layers",
+        help="keep downloaded layers in the store, so that images which share some need less",
+        default=always(False),
+        convert=parse_yes_or_no,
+        show=show_yes_or_no,
+        is_flag=True,
+    ),
+    Setting(
+        name="scratch",
+        metavar="DIR",
+        help="a directory on this node for images in use and for the steps' own directories "
+        "(default: the first of $TMPDIR, $PBS_JOBFS, $SLURM_TMPDIR, /tmp that is local)",
+        default=always(None),
+        convert=parse_path,
+    ),
+    Setting(
+        name="scratch_images",
+        metavar="SIZE",
+        help="let images that had to be unpacked take SIZE there at most (default: 20G)",
+        default=always(20 << 30),
+        convert=parse_size,
+        show=show_size,
+    ),
+    Setting(
+        name="bwrap",
+        metavar="PROGRAM",
+        help="make sandboxes with this bwrap (default: the one on PATH if it works here, else the "
+        "one that was installed with cwl-udss)",
+        default=always(None),
+        convert=str,
+    ),
+    Setting(
+        name="trace",
+        metavar="FILE",
+        help="write where the driver's time goes, for https://ui.perfetto.dev",
+        default=always(None),
+        convert=parse_path,
+        is_driver=True,
+    ),
+)
+
+SETTINGS = (*_SETTINGS_OF_ALL_RUNS, *BATCH_SETTINGS)

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Steps that are to end before their time: in good order, and nothing half done."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Iterator
+from types import FrameType
+
+
+class Terminated(BaseException):
+    """The batch system, or a person, wants this to end."""
+
+
+class Termination:
+    """What SIGTERM does to a job: it ends what a step is at, and no other step begins. What must
+    not be half done is finished; a batch system that means it sends SIGKILL later."""
+
+    def __init__(self) -> None:
+        self.has_come = False
+        self._is_raised = False
+
+    @contextlib.contextmanager
+    def handled(self) -> Iterator[None]:
+        """Have the signal do that, and no harm elsewhere."""
+        before = signal.signal(signal.SIGTERM, self._handle)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
+    @contextlib.contextmanager
+    def raised(self) -> Iterator[None]:
+        """Have it raise Terminated in this block, once."""
+        self._is_raised = True
+        try:
+            if self.has_come:
+                raise Terminated
+            yield
+        finally:
+            self._is_raised = False
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        self.has_come = True
+        if self._is_raised:
+            self._is_raised = False
+            raise Terminated

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The steps of a job, one after the other, and what SIGTERM does to them at each moment."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from cwl_udss.steps.spec import NodeSettings, StepEnding, StepSpec, read_result, to_json
+
+JOB = """
+import sys
+from cwl_udss import cli
+sys.argv = ["cwl-udss", "step", "--job", *sys.argv[1:]]
+cli.main()
+"""
+# A signal that comes while what the first step has made is being put in its place.
+SIGNALLED_AT_THE_END = """
+import os, signal
+from cwl_udss.files import copies
+move = copies.move
+def move_when_signalled(*arguments):
+    os.kill(os.getpid(), signal.SIGTERM)
+    return move(*arguments)
+copies.move = move_when_signalled
+"""
+# A signal that comes as soon as somebody has begun a step, before there is anything to be ended.
+SIGNALLED_AT_THE_BEGINNING = """
+import os, signal
+link = os.link
+def link_and_be_signalled(*arguments, **more):
+    link(*arguments, **more)
+    os.kill(os.getpid(), signal.SIGTERM)
+os.link = link_and_be_signalled
+"""
+
+
+def step(run: Path, name: str, root: Path, script: str) -> Path:
+    """Write down a step that runs a script."""
+    directory = run / "steps" / name
+    (directory / "staged").mkdir(parents=True)
+    (run / "ended").mkdir(exist_ok=True)
+    spec = StepSpec(
+        name=name,
+        image=str(root),
+        command=("sh", "-c", script),
+        environment={"PATH": "/bin"},
+        output_directory="/out",
+        binds=(),
+        directories=(),
+        network=False,
+        shared_memory_bytes=None,
+        stdin=None,
+        stdout=None,
+        stderr=None,
+        time_limit=None,
+        needed_bytes=0,
+        settings=NodeSettings(
+            store=str(run / "store"), library=(), scratch=None, scratch_images=0, bwrap=None
+        ),
+    )
+    (directory / "spec.json").write_bytes(to_json(spec))
+    return directory
+
+
+def start(*steps: Path, circumstances: str = "") -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", circumstances + JOB, *map(str, steps)],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for(path: Path) -> None:
+    give_up = time.monotonic() + 30
+    while not path.exists():
+        assert time.monotonic() < give_up
+        time.sleep(0.01)
+
+
+def test_one_after_the_other(busybox_root: Path, tmp_path: Path) -> None:
+    steps = [
+        step(tmp_path, f"s{code}", busybox_root, f"touch made{code}; exit {code}")
+        for code in (0, 3)
+    ]
+    job = start(*steps)
+    _, said = job.communicate(timeout=60)
+    assert job.returncode == 3, said
+    results = [read_result(each) for each in steps]
+    assert [list(result.outputs) for result in results] == [["made0"], ["made3"]]
+
+
+def test_told_to_end_while_outputs_are_put_in_place(busybox_root: Path, tmp_path: Path) -> None:
+    """The step has ended, and well; the next one is not begun, and can be run by another job."""
+    first, second = (step(tmp_path, name, busybox_root, f"touch {name}") for name in ("a", "b"))
+    job = start(first, second, circumstances=SIGNALLED_AT_THE_END)
+    _, said = job.communicate(timeout=60)
+    assert job.returncode == 128 + signal.SIGTERM, said
+    assert read_result(first).ending is StepEnding.EXITED
+    assert (first / "outputs/a").exists()
+    assert not (second / "started.json").exists()
+
+
+def test_a_tool_that_was_told_to_end_has_not_failed(busybox_root: Path, tmp_path: Path) -> None:
+    """Who ends a job signals the tool's processes, too, and those may be faster than we are."""
+    failed = step(tmp_path, "a", busybox_root, "exit 1")
+    job = start(failed, circumstances=SIGNALLED_AT_THE_END)
+    _, said = job.communicate(timeout=60)
+    assert job.returncode == 1, said
+    assert read_result(failed).ending is StepEnding.TERMINATED
+
+
+@pytest.mark.parametrize("circumstances", ["", SIGNALLED_AT_THE_BEGINNING])
+def test_a_step_that_is_ended_has_a_result(
+    busybox_root: Path, tmp_path: Path, circumstances: str
+) -> None:
+    first, second = (
+        step(tmp_path, name, busybox_root, "echo begun; sleep 77") for name in ("a", "b")
+    )
+    job = start(first, second, circumstances=circumstances)
+    if not circumstances:
+        wait_for(first / "stdout")
+        job.terminate()
+    _, said = job.communicate(timeout=60)
+    assert job.returncode == 128 + signal.SIGTERM, said
+    assert read_result(first).ending is StepEnding.TERMINATED
+    assert "Traceback" not in said
+    assert not (second / "started.json").exists()
+    assert not list(tmp_path.glob("steps/a/work"))
