@@ -21,6 +21,7 @@ from cwl_udss.engine.startup.pure import prefer_python_modules
 from cwl_udss.engine.startup.start import given_options, quick_imports
 from cwl_udss.errors import UdssError
 from cwl_udss.filesystems.system_words import system_words
+from cwl_udss.machine.standard_streams import open_standard_streams, whole_output
 from cwl_udss.machine.user_directories import home_directory
 from cwl_udss.machine.waiting import ended_by_signals
 from cwl_udss.settings.config import add_options, load_settings
@@ -37,7 +38,7 @@ def cwltool() -> NoReturn:
     # are several, which argparse refuses.
     is_ours = "--udss" in given_options(arguments, os.environ)
     if is_ours:
-        _complete()
+        _begin()
     try:
         prefer_python_modules("cwltool")
         # cwltool may only be imported after the line above.
@@ -45,13 +46,17 @@ def cwltool() -> NoReturn:
             from cwl_udss.engine import driver
     except UdssError as error:
         sys.exit(f"cwltool: {error}")
-    sys.exit(driver.run(arguments))
+    if not is_ours:
+        sys.exit(driver.run(arguments))
+    with whole_output("cwltool"):
+        sys.exit(driver.run(arguments))
 
 
 def main() -> NoReturn:
     """Be the `cwl-udss` command."""
-    _complete()
-    sys.exit(run(sys.argv[1:]))
+    _begin()
+    with whole_output("cwl-udss"):
+        sys.exit(run(sys.argv[1:]))
 
 
 def run(arguments: list[str]) -> int:
@@ -67,17 +72,10 @@ def run(arguments: list[str]) -> int:
         return _run_command(command, options)
 
 
-def _complete() -> None:
+def _begin() -> None:
     """Have what every process is to have, and whoever has started this one may not have given it:
     three standard streams, and word of the ends of its children."""
-    for number, name in enumerate(("stdin", "stdout", "stderr")):
-        try:
-            os.fstat(number)
-        except OSError:
-            # Else the next file that is opened becomes it: the lowest free number is taken.
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
-            mode = "w" if number else "r"
-            setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))
+    open_standard_streams()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # where it is ignored nobody can wait: wait(2)
 
 
@@ -85,14 +83,11 @@ def _run_command(
     command: Callable[[argparse.Namespace, Settings], int], options: argparse.Namespace
 ) -> int:
     try:
-        code = command(options, load_settings(vars(options), os.environ, home_directory()))
-        sys.stdout.flush()
-        return code
+        return command(options, load_settings(vars(options), os.environ, home_directory()))
     except UdssError as error:
         print(f"cwl-udss: {error}", file=sys.stderr)
         return _EXIT_FAILURE
-    except BrokenPipeError:  # whoever read our output has had enough: `cwl-udss doctor | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # whoever read our output has had enough
         return _EXIT_FAILURE
     except OSError as error:
         print(f"cwl-udss: {system_words(error)}", file=sys.stderr)

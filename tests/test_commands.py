@@ -317,8 +317,7 @@ def test_what_cannot_be_exported_or_imported(run_command: Command, tmp_path: Pat
         (("export", ".", "busybox:1.36"), ". is a directory: name a file in it"),
         (
             ("export", "none/bundle", "busybox:1.36"),
-            "the images cannot be written: none/bundle: No such file or directory: "
-            "name another place",
+            "there is no directory none: name another place",
         ),
         (
             ("export", "bundle", "./root"),
@@ -496,3 +495,108 @@ def test_a_machine_without_user_namespaces(environment: dict[str, str], tmp_path
     assert "no sandbox can be made" in line
     assert "ask for `sysctl" in line
     assert "Traceback" not in done.stderr
+
+
+REDIRECTIONS = {"input": "<&-", "output": ">&-", "messages": "2>&-", "all": "<&- >&- 2>&-"}
+
+
+@pytest.mark.parametrize("closed", REDIRECTIONS)
+def test_standard_streams_may_be_closed(run_command: Command, tmp_path: Path, closed: str) -> None:
+    """As daemons leave them: what is opened next would be taken for them."""
+    command = f"cwl-udss run {DEBIAN} sh -c 'cat; echo said; echo x >file' {REDIRECTIONS[closed]}"
+    done = run_command("/bin/sh", "-c", command)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ("" if closed in ("output", "all") else "said\n")
+    assert (tmp_path / "file").read_text() == "x\n"
+    done = run_command("/bin/sh", "-c", f"cwl-udss images list {REDIRECTIONS[closed]}")
+    assert done.returncode == 0
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "command", ["cwl-udss images list", "cwl-udss --help", "cwltool --udss --version"]
+)
+def test_output_that_cannot_be_written(run_command: Command, command: str) -> None:
+    run_command("cwl-udss", "images", "pull", DEBIAN)
+    done = run_command("/bin/sh", "-c", f"{command} >/dev/full")
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"{command.split()[0]}: standard output")
+    assert done.stderr.endswith(": No space left on device\n")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_output_that_is_not_in_utf_8(run_command: Command) -> None:
+    done = run_command("cwltool", "--udss", "missing.cwl", PYTHONIOENCODING="latin-1")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("run", "is no image reference"),
+        ("images pull", "is no image reference"),
+        ("images rm", r"there is no image '\udcff' in the store"),
+    ],
+)
+def test_an_image_whose_name_is_no_text(run_command: Command, command: str, said: str) -> None:
+    done = run_command("cwl-udss", *command.split(), os.fsdecode(b"\xff"))
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_reader_that_leaves(run_command: Command) -> None:
+    done = run_command("/bin/bash", "-c", "cwl-udss --help | exec true; exit $PIPESTATUS")
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        ("missing/file", "there is no directory missing: name another place"),
+        (".", ". is a directory: name a file in it"),
+        ("read-only/file", "the images cannot be written: read-only/"),
+    ],
+)
+def test_exporting_to_where_nothing_can_be_written(
+    run_command: Command, tmp_path: Path, target: str, said: str
+) -> None:
+    (tmp_path / "read-only").mkdir(mode=0o555)
+    run_command("cwl-udss", "images", "pull", DEBIAN)
+    done = run_command("cwl-udss", "images", "export", target, DEBIAN)
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert "the store" not in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir() if path.suffix == ".tar") == []
+
+
+def test_options_of_ours_without_udss(run_command: Command) -> None:
+    """Steps would be run by Docker, or on this machine, and nobody would be told."""
+    for option in (["--udss-store", "x"], ["--udss-offline"], ["--udss-detach"]):
+        done = run_command("cwltool", *option, "missing.cwl")
+        assert done.returncode == 2
+        assert done.stderr == f"cwltool: {option[0]} is for runs with --udss: add that\n"
+
+
+def test_a_root_filesystem_needs_no_pull(run_command: Command) -> None:
+    assert run_command("cwl-udss", "images", "pull", "/").stdout == "- /\n"
+
+
+def test_doctor_names_a_library_that_is_not_there(run_command: Command) -> None:
+    done = run_command("cwl-udss", "doctor", "--udss-library", "/missing")
+    assert "library:" in done.stdout
+    assert "/missing has no images, and is passed over" in done.stdout
+
+
+def test_a_bubblewrap_that_is_none(run_command: Command, tmp_path: Path) -> None:
+    (tmp_path / "fails").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "fails").chmod(0o755)
+    for name, said in (
+        ("missing", "missing cannot be executed: No such file or directory"),
+        ("fails", "fails --help fails: is it bubblewrap?"),
+    ):
+        done = run_command("cwl-udss", "run", "--udss-bwrap", tmp_path / name, DEBIAN, "true")
+        assert done.returncode == 1
+        assert f"{tmp_path}/{said}" in done.stderr
+        assert "--udss-bwrap" in done.stderr

@@ -105,6 +105,33 @@ OF_DOCUMENTS: dict[str, tuple[Any, Any, str]] = {
     "a document that runs itself": (step(run="document.cwl"), {}, "document.cwl"),
     "a step that is not there": (step(run="missing.cwl"), {}, "missing.cwl"),
     "an import that is not there": (tool(arguments=[{"$include": "lost.txt"}]), {}, "lost.txt"),
+    "a document that is a list": ("[1, 2]", {}, "document.cwl is no CWL document, which is a map"),
+    "a document that is a text": ("secret", {}, "document.cwl is no CWL document, which is a map"),
+    "a standard input that is no input": (
+        tool(stdin="missing"),
+        {},
+        "missing is to be its standard input, but is none of its inputs",
+    ),
+    "a file without a name": (
+        tool(requirements={"InitialWorkDirRequirement": {"listing": [{"entry": "text"}]}}),
+        {},
+        "an entry of InitialWorkDirRequirement's listing has no entryname",
+    ),
+    "a variable without a name": (
+        tool(requirements={"EnvVarRequirement": {"envDef": {"A=B": "x"}}}),
+        {},
+        "'A=B' is no name of an environment variable",
+    ),
+    "an argument with a NUL": (
+        tool(arguments=["a\0b"]),
+        {},
+        r"there is a NUL character in 'a\x00b': remove it",
+    ),
+    "an argument that is too long": (
+        tool(inputs={"a": {"type": "string", "inputBinding": {}}}),
+        {"a": "x" * 140_000},
+        "xxx'… has 140000 bytes, and a program takes",
+    ),
     "an image without a name": (tool(hints={"DockerRequirement": {}}), {}, "names no image"),
     "memory that is no number": (
         tool(requirements={"ResourceRequirement": {"ramMin": "$('x')"}, **JAVASCRIPT}),
@@ -167,6 +194,15 @@ def test_mistakes_in_documents(run_command: Command, files: Path, mistake: str) 
     assert "Unhandled" not in done.stderr
     assert "please report" not in done.stderr
     assert said in plain(done.stderr)
+
+
+def test_a_server_that_is_not_there(run_command: Command, tmp_path: Path) -> None:
+    """Our own sentence says all; nothing of what it was made from is added."""
+    write(tmp_path / "tool.cwl", given("File"))
+    done = run_command("cwltool", "--udss", "tool.cwl", "-a", "http://127.0.0.1:1/file")
+    assert done.returncode == 1
+    assert "file cannot be downloaded" in done.stderr
+    assert plain(done.stderr).endswith("look at the URL and the network")
 
 
 # Options, variables of the environment, and what is said.

@@ -102,8 +102,20 @@ def examine(settings: Settings, environment: Mapping[str, str], home: Path) -> I
             yield Finding(subject=subject, text=check())
         except UdssError as error:
             yield Finding(subject=subject, text=str(error), well=False)
+    yield from examine_libraries(settings)
     yield from examine_programs(settings, environment)
     yield from examine_filesystems(settings, environment)
+
+
+def examine_libraries(settings: Settings) -> Iterator[Finding]:
+    """See whether the other stores are there; says nothing of those that are."""
+    for place in settings.library:
+        if not Store(place).images():
+            yield Finding(
+                subject="library",
+                text=f"{place} has no images, and is passed over",
+                advice="is its path right (--udss-library)?",
+            )
 
 
 def examine_programs(settings: Settings, environment: Mapping[str, str]) -> Iterator[Finding]:

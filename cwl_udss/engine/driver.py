@@ -32,6 +32,7 @@ from cwl_udss.engine.options import (
     cwltool_version_text,
     documents_of,
     extended_parser,
+    options_of_ours,
     refusal,
     refuse_needless_options,
     when_to_pull,
@@ -72,6 +73,9 @@ def run(arguments: list[str]) -> int:
     try:
         options, _ = extended_parser().parse_known_args(given)
         if not options.udss:
+            for name in options_of_ours(options):
+                print(f"cwltool: {name} is for runs with --udss: add that", file=sys.stderr)
+                return USAGE_ERROR
             return int(cwltool.main.run(arguments, versionfunc=cwltool_version_text))
         documents += documents_of(options)
         if not options.debug:

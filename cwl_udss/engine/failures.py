@@ -24,6 +24,10 @@ _LOGGERS_BELOW = ("salad", "cwl_utils")
 # So are these of cwltool's own: executors.py, workflow.py, command_line_tool.py.
 _TOLD_AGAIN = ("Got workflow error", "Unexpected exception", "Unexpected error from fs_access")
 _UNHANDLED = ("Unhandled exception", "Unhandled error")
+# load_tool.py says so with all of the document behind it.
+_NO_MAP = "workflowjobj must be a dict"
+# job.py, of a path that an expression has made, or that is no input's.
+_NO_INPUT = (" missing from pathmapper", " is to be its standard input, but is none of its inputs")
 _OF_PEOPLE = (UdssError, WorkflowException, SchemaSaladException)
 """Their text is for people."""
 _OF_PROGRAMMERS = (
@@ -57,6 +61,10 @@ def plain_words(error: BaseException, documents: Collection[str] = ()) -> str:
         case StopIteration():  # what ruamel.yaml raises then
             names = [path for path in documents if _is_empty(path)]
             return f"{', '.join(names) or 'a document'}: is empty"
+        case ValueError() if _is_no_map(error):
+            return f"{next(iter(documents), 'it')} is no CWL document, which is a map"
+        case KeyError(args=("entryname",)):
+            return "an entry of InitialWorkDirRequirement's listing has no entryname"
         case RecursionError():
             return f"{', '.join(documents)}: a document refers to itself, or is nested too deeply"
     return (
@@ -77,7 +85,7 @@ class _PlainWords(logging.Filter):
         error = record.exc_info[1] if record.exc_info else sys.exc_info()[1]
         if error is None or record.levelno < logging.WARNING:
             return True
-        message = record.getMessage()
+        message = record.getMessage().replace(*_NO_INPUT)
         if record.exc_info and (record.name in _LOGGERS_BELOW or message.startswith(_TOLD_AGAIN)):
             return False
         if message.startswith(_UNHANDLED):
@@ -85,7 +93,7 @@ class _PlainWords(logging.Filter):
         cause = _cause(error)
         if cause is not None:
             words, text = plain_words(cause, self._documents), str(cause)
-            if text and text in message:
+            if text and text in message and words not in message:
                 message = message.replace(text, words)
             elif words not in message and (
                 record.exc_info or not text or isinstance(cause, OSError)
@@ -98,14 +106,20 @@ class _PlainWords(logging.Filter):
 def _cause(error: BaseException) -> BaseException | None:
     """Of an exception and those that it comes from, the first one whose text is not for people."""
     cause: BaseException | None = error
-    while cause is not None:
+    while cause is not None and not isinstance(cause, UdssError):
         is_all = str(cause) == str(error)
-        if isinstance(cause, OSError | UnicodeError | RecursionError) or (
-            is_all and isinstance(cause, _OF_PROGRAMMERS)
+        if (
+            isinstance(cause, OSError | UnicodeError | RecursionError)
+            or (is_all and isinstance(cause, _OF_PROGRAMMERS))
+            or _is_no_map(cause)
         ):
             return cause
         cause = cause.__cause__ or cause.__context__
     return None
+
+
+def _is_no_map(error: BaseException) -> bool:
+    return isinstance(error, ValueError) and str(error).startswith(_NO_MAP)
 
 
 def _is_empty(path: str) -> bool:

@@ -84,6 +84,13 @@ def refusal(options: argparse.Namespace, parser: argparse.ArgumentParser) -> str
     return None
 
 
+def options_of_ours(options: argparse.Namespace) -> list[str]:
+    """Those that are given, but `--udss` itself."""
+    names = {setting.option: setting.attribute for setting in SETTINGS}
+    names |= {f"--udss-{name}": f"udss_{name}" for name in ("resume", "detach")}
+    return [name for name, attribute in names.items() if getattr(options, attribute)]
+
+
 def documents_of(options: argparse.Namespace) -> list[str]:
     """The paths of what a person has written, as the command line has them."""
     paths = (options.workflow, *options.job_order[:1], options.overrides)

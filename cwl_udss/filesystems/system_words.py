@@ -18,9 +18,10 @@ _FULL_BYTES = 1 << 20
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _NOT_ALLOWED = (errno.EACCES, errno.EPERM)
 # What errors that name no file are about: getcwd(3), and write(2).
-_NAMELESS = {errno.ENOENT: "the current directory"} | dict.fromkeys(
-    NO_ROOM, "standard output, or a file that was being written"
-)
+_NAMELESS = {
+    errno.ENOENT: "the current directory",
+    errno.EPIPE: "what was printed is read by nobody any more",
+} | dict.fromkeys(NO_ROOM, "standard output, or a file that was being written")
 
 
 def system_words(error: OSError) -> str:

@@ -54,6 +54,8 @@ def export_images(
         named[image.digest].update(names)
     if os.path.isdir(target):
         raise ImageError(f"{target} is a directory", "name a file in it")
+    if not os.path.isdir(target.parent):  # else it would be found out when all is made
+        raise ImageError(f"there is no directory {target.parent}", "name another place")
     with store.work() as work:
         made = work / "bundle.tar"
         with tarfile.open(made, "x", format=tarfile.PAX_FORMAT) as archive:

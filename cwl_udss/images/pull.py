@@ -93,7 +93,7 @@ class Images:
         for image in stored:
             if len(text) >= SHORTEST_DIGEST and image.digest.startswith(beginning):
                 return image
-        raise ImageError(f"there is no image {text} in the store", "see: cwl-udss images list")
+        raise ImageError(f"there is no image {text!r} in the store", "see: cwl-udss images list")
 
     def references(self, text: str) -> set[str]:
         """Return all full names that a name may stand for; none if it is not one of an image."""
@@ -104,6 +104,7 @@ class Images:
 
     def _pull(self, text: str, when: When) -> StoredImage:
         """Pull an image, or wait until another process or machine has."""
+        reference = parse_reference(text)
 
         def found() -> StoredImage | None:
             self._store.refresh()
@@ -111,7 +112,7 @@ class Images:
 
         lease = self._store.lease(f"{text} {self._platform}")
         with turn(lease, lambda: found() is not None, f"pull the image {text}"):
-            return found() or self._pull_now(parse_reference(text))
+            return found() or self._pull_now(reference)
 
     def _pull_now(self, reference: ImageReference) -> StoredImage:
         from cwl_udss.images.convert import convert_in_turn

@@ -29,7 +29,7 @@ from cwl_udss.runtimes.process import BubblewrapProcess
 from cwl_udss.runtimes.seccomp import seccomp_program
 from cwl_udss.runtimes.streams import Relay
 from cwl_udss.runtimes.trees import Instruction, MountTree, plan_trees, tree_command
-from cwl_udss.runtimes.words import encode_words, memory_file
+from cwl_udss.runtimes.words import check_words, encode_words, memory_file
 from cwl_udss.sandbox import HOST_NAME, Sandbox, Streams
 
 # Which of /proc are read-only in Docker's containers.
@@ -85,6 +85,7 @@ class Bubblewrap:
     ) -> BubblewrapProcess:
         """Start it with streams that are no files of the host's, as subprocess.Popen takes them:
         pipes that the caller, or else the relay, reads and writes."""
+        check_words(sandbox.command, sandbox.environment)
         try:
             operations = plan_mounts(sandbox)
         except OSError as error:

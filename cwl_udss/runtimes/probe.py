@@ -23,6 +23,7 @@ REQUIRED_OPTIONS = frozenset(
 _NAMESPACES = ("--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-net")
 _MOUNTS = ("--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc")
 _PROBE_SECONDS = 20.0
+_ANOTHER = "another one can be named with --udss-bwrap"
 _APPARMOR = Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
 
 
@@ -127,15 +128,17 @@ def _help(path: str) -> str:
         )
     except subprocess.TimeoutExpired as error:
         raise _no_answer(path) from error
-    except (OSError, subprocess.CalledProcessError) as error:
-        raise SandboxError(f"{path} does not run", str(error)) from error
+    except OSError as error:
+        raise SandboxError(f"{path} cannot be executed: {error.strerror}", _ANOTHER) from error
+    except subprocess.CalledProcessError as error:
+        raise SandboxError(f"{path} --help fails: is it bubblewrap?", _ANOTHER) from error
     return completed.stdout.decode(errors="replace")
 
 
 def _no_answer(path: str) -> SandboxError:
     return SandboxError(
         f"{path} has not come to an end in {_PROBE_SECONDS:.0f} s",
-        "is the filesystem there that it is on? another one can be named with --udss-bwrap",
+        f"is the filesystem there that it is on? {_ANOTHER}",
     )
 
 

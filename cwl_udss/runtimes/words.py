@@ -1,15 +1,50 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Lists of words for other programs, by descriptor: as bwrap(1) reads them with `--args`."""
+"""Lists of words for other programs: what the kernel takes of them, and, by descriptor, as bwrap(1)
+reads them with `--args`."""
 
 from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from cwl_udss.errors import SandboxError
 
 _CLOSE_ON_EXEC = 1  # MFD_CLOEXEC
+# execve(2): of one word, with its NUL (MAX_ARG_STRLEN); of all of them, with a pointer for each
+# (bprm_stack_limits() in fs/exec.c: three quarters of 8 MiB, however large the stack may be).
+_LONGEST_WORD = 32 * os.sysconf("SC_PAGE_SIZE")
+_MOST_BYTES = 6 << 20
+_POINTER_BYTES = 8
+_SHOWN = 40
+
+
+def check_words(command: Iterable[str], environment: Mapping[str, str]) -> None:
+    """Raise SandboxError for what execve(2) and setenv(3) refuse without saying which it is."""
+    for name in environment:
+        if not name or "=" in name:
+            raise SandboxError(
+                f"{name!r} is no name of an environment variable", "mend EnvVarRequirement"
+            )
+    total = 0
+    for word in (*command, *(f"{name}={value}" for name, value in environment.items())):
+        size = len(os.fsencode(word)) + 1
+        total += size + _POINTER_BYTES
+        shown = f"{word[:_SHOWN]!r}…" if len(word) > _SHOWN else repr(word)
+        if "\0" in word:
+            raise SandboxError(f"there is a NUL character in {shown}", "remove it")
+        if size > _LONGEST_WORD:
+            raise SandboxError(
+                f"{shown} has {size - 1} bytes, and a program takes arguments and environment "
+                f"variables of {_LONGEST_WORD - 1} at most",
+                "give it a file instead",
+            )
+    most = min(_MOST_BYTES, os.sysconf("SC_ARG_MAX"))
+    if total > most:
+        raise SandboxError(
+            f"the command line and its environment have {total} bytes, and a program takes {most}",
+            "give it its arguments in a file, or allow a larger stack (ulimit -s)",
+        )
 
 
 def encode_words(words: Iterable[str]) -> bytes:

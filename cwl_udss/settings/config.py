@@ -108,12 +108,18 @@ def _files(environment: Mapping[str, str], home: Path, site_file: Path) -> list[
 def _read_file(path: Path, environment: Mapping[str, str], home: Path) -> dict[str, str]:
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path} cannot be read", str(error)) from error
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read", error.strerror or "") from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{path} is not TOML", "it is no text in UTF-8") from error
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path} is not TOML", str(error)) from error
     known = {setting.name: setting for setting in SETTINGS}
-    for key in content:
+    for key, value in content.items():
+        if isinstance(value, dict):
+            raise SettingsError(
+                f"{path} has a table [{key}]", "it holds no tables, only lines `key = value`"
+            )
         if key not in known:
             nearest = difflib.get_close_matches(key, known, n=1, cutoff=0)[0]
             raise SettingsError(f"unknown key {key!r} in {path}", f"did you mean {nearest!r}?")
@@ -147,4 +153,6 @@ def _expanded(text: str, environment: Mapping[str, str], home: Path, path: Path)
         raise SettingsError(f"{path} uses ${error.args[0]}, which is not set", "set it") from error
     except ValueError as error:
         raise SettingsError(f"{text!r} in {path} has a stray $", "write $$") from error
-    return f"{home}{text[1:]}" if text == "~" or text.startswith("~/") else text
+    if text.startswith("~") and text.partition("/")[0] != "~":
+        raise SettingsError(f"{text!r} in {path} begins with ~, but not with ~/", "write the path")
+    return f"{home}{text[1:]}" if text.startswith("~") else text

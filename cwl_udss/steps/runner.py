@@ -42,6 +42,7 @@ from cwl_udss.steps.delivery import list_outputs, put_outputs
 from cwl_udss.steps.spec import (
     OUTPUTS,
     RESULT,
+    SPEC,
     STAGED,
     STDERR,
     STDOUT,
@@ -106,6 +107,10 @@ def run_by_hand(directory: Path, environment: Mapping[str, str]) -> int:
 
     Raises UdssError if it cannot be run here.
     """
+    if not (directory / SPEC).exists():
+        raise UdssError(
+            f"{directory} is no directory of a step", "the run names it, when the step fails"
+        )
     spec = read_spec(directory)
     outputs = next(
         path

@@ -33,7 +33,7 @@ steps:
     in:
       text: texts
     out: [words]
-  report:
+  say:
     run:
       class: CommandLineTool
       requirements:
@@ -57,4 +57,4 @@ steps:
 outputs:
   report:
     type: File
-    outputSource: report/report
+    outputSource: say/report

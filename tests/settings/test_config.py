@@ -139,3 +139,23 @@ def test_amounts_are_shown_as_people_write_them() -> None:
 def test_numbers_of_things() -> None:
     assert [counted(number, "job") for number in (0, 1, 2)] == ["0 jobs", "1 job", "2 jobs"]
     assert counted(2, "process", "processes") == "2 processes"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"[udss]\nstore = 'x'\n", r"has a table \[udss\]: it holds no tables"),
+        (b"store = '~somebody/x'\n", "begins with ~, but not with ~/: write the path"),
+        (b"store = '\xff'\n", "is not TOML: it is no text in UTF-8"),
+    ],
+)
+def test_files_that_say_nothing_possible(home: Path, content: bytes, said: str) -> None:
+    user_file(home).write_bytes(content)
+    with pytest.raises(SettingsError, match=said):
+        load(home)
+
+
+def test_a_file_that_may_not_be_read(home: Path) -> None:
+    user_file(home).touch(mode=0)
+    with pytest.raises(SettingsError, match=r"config\.toml cannot be read: Permission denied$"):
+        load(home)

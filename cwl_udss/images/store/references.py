@@ -32,7 +32,7 @@ class References:
 
     def path(self, name: str, platform: Platform) -> Path:
         """Return where it is kept what a name stands for on a platform."""
-        checksum = hashlib.sha256(f"{name} {platform}".encode()).hexdigest()
+        checksum = hashlib.sha256(f"{name} {platform}".encode(errors="surrogateescape")).hexdigest()
         return self.directory / f"{checksum}.json"
 
     def find(self, name: str, platform: Platform) -> Record | None:
