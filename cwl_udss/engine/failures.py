@@ -104,7 +104,8 @@ class _PlainWords(logging.Filter):
 
 
 def _cause(error: BaseException) -> BaseException | None:
-    """Of an exception and those that it comes from, the first one whose text is not for people."""
+    """Of an exception and those that it comes from, the first one whose text is not for people;
+    None if one of ours comes before it, as that has told all of it."""
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, UdssError):
         is_all = str(cause) == str(error)

@@ -52,6 +52,17 @@ def test_the_text_of_what_a_failure_comes_from_is_replaced(log: pytest.LogCaptur
     assert log.messages == ["Workflow error:\n/nonexistent/file: No such file or directory"]
 
 
+def test_nothing_is_added_to_what_one_of_ours_says(log: pytest.LogCaptureFixture) -> None:
+    try:
+        try:
+            raise UdssError("no answer", "look at the network") from OSError("Max retries exceeded")
+        except UdssError as error:
+            raise WorkflowException(str(error)) from error
+    except WorkflowException as error:
+        logging.getLogger("cwltool").error("Workflow error:\n%s", error)
+    assert log.messages == ["Workflow error:\nno answer: look at the network"]
+
+
 def test_what_is_told_again_is_told_once(log: pytest.LogCaptureFixture) -> None:
     for name, message in (("salad", "failed"), ("cwltool", "Got workflow error")):
         try:

@@ -221,6 +221,9 @@ class BuildRoots:
                 text = line.decode(errors="replace").rstrip()
                 last.append(text)
                 _logger.info("  %s", text)
+        except BaseException:  # a signal's handler raised, maybe between two lines
+            process.kill()
+            raise
         finally:
             output.close()
             result = process.wait()

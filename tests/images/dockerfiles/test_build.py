@@ -7,8 +7,10 @@ import logging
 import os
 import re
 import shutil
+import signal
 import subprocess
 import tarfile
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -272,6 +274,23 @@ def test_processes_end_with_their_run(build: Build) -> None:
     image = build("FROM base\nRUN (sleep 1; echo late > /late) & echo here > /here")
     assert (image.path / "here").exists()
     assert not (image.path / "late").exists()
+
+
+def test_a_signal_ends_a_build(build: Build, store: Store) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 2)
+    began = time.monotonic()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            build("FROM base\nRUN sleep 40")
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert time.monotonic() - began < 20
+    assert list((store.path / "work").iterdir()) == []
 
 
 def _mirror_or_skip() -> None:
