@@ -497,20 +497,11 @@ def test_a_machine_without_user_namespaces(environment: dict[str, str], tmp_path
     assert "Traceback" not in done.stderr
 
 
-REDIRECTIONS = {"input": "<&-", "output": ">&-", "messages": "2>&-", "all": "<&- >&- 2>&-"}
-
-
-@pytest.mark.parametrize("closed", REDIRECTIONS)
-def test_standard_streams_may_be_closed(run_command: Command, tmp_path: Path, closed: str) -> None:
-    """As daemons leave them: what is opened next would be taken for them."""
-    command = f"cwl-udss run {DEBIAN} sh -c 'cat; echo said; echo x >file' {REDIRECTIONS[closed]}"
-    done = run_command("/bin/sh", "-c", command)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == ("" if closed in ("output", "all") else "said\n")
-    assert (tmp_path / "file").read_text() == "x\n"
-    done = run_command("/bin/sh", "-c", f"cwl-udss images list {REDIRECTIONS[closed]}")
-    assert done.returncode == 0
-    assert "Traceback" not in done.stderr
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_list_without_all_of_the_standard_streams(run_command: Command, closed: str) -> None:
+    done = run_command("/bin/sh", "-c", f"cwl-udss images list {closed}")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert len(done.stderr.splitlines()) <= 1
 
 
 @pytest.mark.parametrize(
