@@ -145,6 +145,10 @@ class Bubblewrap:
                 # makes trees may need the caller's, and hands nothing on.
                 env=None if instructions else {},
                 pass_fds=passed,
+                # By /dev/tty a step could read what is typed, and write to the terminal. Jobs have
+                # none, and stay in the session that their batch system knows them by.
+                start_new_session=_has_terminal()
+                and not (relay is not None and relay.hands_on_a_terminal),
             )
         except (OSError, ValueError) as error:  # ValueError: a NUL character in the command
             _close(kept)
@@ -179,6 +183,15 @@ def _check_number(arguments: int) -> None:
         )
 
 
+def _has_terminal() -> bool:
+    """Say whether this process has a controlling terminal: tty(4)."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY))
+    except OSError:
+        return False
+    return True
+
+
 def _enter(process: int | None) -> tuple[str, ...]:
     """The beginning of a command line that enters the user and mount namespaces of a process."""
     if process is None:
@@ -196,7 +209,7 @@ def bubblewrap_arguments(
         # No cgroup namespace: programs (the JVM) find their limits by /proc/self/cgroup in /sys.
         *("--hostname", HOST_NAME),
         # Both this and --unshare-pid: either alone leaves background processes behind.
-        # Not --new-session: PBS accounts for and kills processes by session.
+        # Not --new-session: PBS accounts for and kills processes by session (see launch()).
         "--die-with-parent",
         *("--cap-drop", "ALL"),  # bwrap keeps all capabilities when started as uid 0
         *("--seccomp", seccomp_program()),

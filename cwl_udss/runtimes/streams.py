@@ -51,6 +51,13 @@ class Relay:
         while self._inside:
             os.close(self._inside.pop())
 
+    @property
+    def hands_on_a_terminal(self) -> bool:
+        """Whether the process has a terminal of the caller's."""
+        streams = self._streams
+        given = (streams.stdin, streams.stdout, streams.stderr)
+        return any(number is not None and self._is_handed_on(number) for number in given)
+
     def open_channels(self) -> list[Channel]:
         """Return what there is still to be copied through."""
         return [channel for channel in (self._input, *self._outputs) if channel and channel.is_open]

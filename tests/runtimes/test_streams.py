@@ -311,6 +311,32 @@ def test_a_terminal_is_handed_on_only_to_who_may_have_it(step: Step, descriptor:
     os.close(theirs)
 
 
+AT_A_TERMINAL = """
+import os, pickle, sys
+from cwl_udss.runtimes.probe import find_bubblewrap
+from cwl_udss.sandbox import Streams
+os.open(sys.argv[1], os.O_RDWR)  # of who leads a session it becomes the controlling one
+os.open("/dev/tty", os.O_RDWR)
+runtime, sandbox = find_bubblewrap(None), pickle.load(sys.stdin.buffer)
+sys.exit(runtime.start(sandbox, Streams(stdout=1, stderr=2)).wait().exit_code)
+"""
+
+
+def test_the_callers_terminal_is_out_of_reach(step: Step) -> None:
+    ours, theirs = os.openpty()
+    command = ("sh", "-c", "if echo typed > /dev/tty; then exit 4; fi; exit 3")
+    done = subprocess.run(
+        [sys.executable, "-c", AT_A_TERMINAL, os.ttyname(theirs)],
+        input=pickle.dumps(replace(step.sandbox, command=command)),
+        start_new_session=True,
+        check=False,
+        timeout=60,
+    )
+    os.close(ours)
+    os.close(theirs)
+    assert done.returncode == 3
+
+
 def test_no_descriptor_is_left_open(step: Step) -> None:
     step.run("true")
     before = len(os.listdir("/proc/self/fd"))
