@@ -85,7 +85,7 @@ class BubblewrapProcess:
         self._generations = _OWN_GENERATIONS if around is None else _GENERATIONS_AROUND
         self._watch: Watch | None = None
         self._killed: Ending | None = None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal's handler may kill what this thread waits for
         self._is_unwanted = False
         self._wakener: int | None = None
 
@@ -105,8 +105,8 @@ class BubblewrapProcess:
             self._copy_the_rest()
         finally:
             with self._lock:
-                os.close(self._wakener)
-                self._wakener = None
+                wakener, self._wakener = self._wakener, None
+                os.close(wakener)
             if self._relay is not None:
                 self._relay.close()
         result = replace(self._result(), usage=usage)

@@ -119,7 +119,7 @@ def run_by_hand(directory: Path, environment: Mapping[str, str]) -> int:
     )
     streams = StreamPaths(stdin=spec.stdin, stdout=spec.stdout, stderr=spec.stderr)
     with _work(spec, directory, environment) as work:
-        run = _run(spec, work, streams, environment)
+        run = _run(spec, work, streams, environment, Termination())
         for line in put_outputs(spec, work / OUTPUTS, outputs):
             print(f"removed {line}", file=sys.stderr)
     print(f"{spec.name}: {run.result.ending.value}, exit code {run.result.exit_code}")
@@ -173,7 +173,7 @@ def _result(
     with contextlib.ExitStack() as stack:
         with termination.raised():
             work = stack.enter_context(_work(spec, directory, environment))
-            run = _run(spec, work, streams, environment)
+            run = _run(spec, work, streams, environment, termination)
         removed = put_outputs(spec, work / OUTPUTS, directory / OUTPUTS)
     ending, usage = _ENDINGS[run.result.ending], run.result.usage
     if termination.has_come and ending is StepEnding.EXITED and run.result.exit_code:
@@ -233,7 +233,13 @@ def _work(spec: StepSpec, directory: Path, environment: Mapping[str, str]) -> It
         yield work
 
 
-def _run(spec: StepSpec, work: Path, streams: StreamPaths, environment: Mapping[str, str]) -> _Run:
+def _run(
+    spec: StepSpec,
+    work: Path,
+    streams: StreamPaths,
+    environment: Mapping[str, str],
+    termination: Termination,
+) -> _Run:
     settings = spec.settings
     started, kills = time.time(), memory_kills()
     with contextlib.ExitStack() as stack:
@@ -250,7 +256,7 @@ def _run(spec: StepSpec, work: Path, streams: StreamPaths, environment: Mapping[
         )
         sandbox = _sandbox(spec, _root(spec, store, images), work)
         descriptors = stack.enter_context(streams.opened(work / OUTPUTS))
-        result = runtime.start(sandbox, descriptors).wait(spec.time_limit)
+        result = termination.run(lambda: runtime.start(sandbox, descriptors), spec.time_limit)
         problem = why_not_executed(sandbox, result)
     if result.exit_code > SIGNAL_OFFSET:
         # Who ends a job signals its processes one after the other: our turn may be about to come.

@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
+
+from cwl_udss.sandbox import Ending, Result, SandboxProcess
 
 
 class Terminated(BaseException):
@@ -20,6 +22,7 @@ class Termination:
     def __init__(self) -> None:
         self.has_come = False
         self._is_raised = False
+        self._process: SandboxProcess | None = None
 
     @contextlib.contextmanager
     def handled(self) -> Iterator[None]:
@@ -41,8 +44,25 @@ class Termination:
         finally:
             self._is_raised = False
 
+    def run(self, start: Callable[[], SandboxProcess], time_limit: float | None) -> Result:
+        """Run a sandbox to its end, or to ours. What raised between its start and the wait for it
+        would leave it to nobody, and bubblewrap, killed before it is ready, leaves its child."""
+        before, self._is_raised = self._is_raised, False
+        try:
+            self._process = start()
+            if self.has_come:
+                self._process.kill()
+            result = self._process.wait(time_limit)
+        finally:
+            self._process, self._is_raised = None, before
+        if self.has_come and result.ending is Ending.KILLED:
+            raise Terminated
+        return result
+
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self.has_come = True
-        if self._is_raised:
+        if self._process is not None:
+            self._process.kill()
+        elif self._is_raised:
             self._is_raised = False
             raise Terminated

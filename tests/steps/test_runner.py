@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from mortal import remaining
 
 from cwl_udss.steps.spec import NodeSettings, StepEnding, StepSpec, read_result, to_json
 
@@ -37,6 +38,26 @@ def link_and_be_signalled(*arguments, **more):
     link(*arguments, **more)
     os.kill(os.getpid(), signal.SIGTERM)
 os.link = link_and_be_signalled
+"""
+# A signal that comes when bubblewrap has just been started. There is no result as long as there are
+# processes.
+SIGNALLED_AT_THE_START = """
+import os, signal, sys
+from cwl_udss.runtimes import bwrap
+from cwl_udss.steps import runner
+class BubblewrapProcess(bwrap.BubblewrapProcess):
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        os.kill(os.getpid(), signal.SIGTERM)
+bwrap.BubblewrapProcess = BubblewrapProcess
+publish_file = runner.publish_file
+def publish_when_alone(*arguments):
+    try:
+        os.waitpid(-1, os.WNOHANG)
+        print("a process is left", file=sys.stderr)
+    except ChildProcessError:
+        publish_file(*arguments)
+runner.publish_file = publish_when_alone
 """
 
 
@@ -115,13 +136,12 @@ def test_a_tool_that_was_told_to_end_has_not_failed(busybox_root: Path, tmp_path
     assert read_result(failed).ending is StepEnding.TERMINATED
 
 
-@pytest.mark.parametrize("circumstances", ["", SIGNALLED_AT_THE_BEGINNING])
+@pytest.mark.parametrize("circumstances", ["", SIGNALLED_AT_THE_BEGINNING, SIGNALLED_AT_THE_START])
 def test_a_step_that_is_ended_has_a_result(
     busybox_root: Path, tmp_path: Path, circumstances: str
 ) -> None:
-    first, second = (
-        step(tmp_path, name, busybox_root, "echo begun; sleep 77") for name in ("a", "b")
-    )
+    script = f"echo begun; sleep 77; : {tmp_path}"
+    first, second = (step(tmp_path, name, busybox_root, script) for name in ("a", "b"))
     job = start(first, second, circumstances=circumstances)
     if not circumstances:
         wait_for(first / "stdout")
@@ -132,3 +152,4 @@ def test_a_step_that_is_ended_has_a_result(
     assert "Traceback" not in said
     assert not (second / "started.json").exists()
     assert not list(tmp_path.glob("steps/a/work"))
+    assert remaining(str(tmp_path)) == []
