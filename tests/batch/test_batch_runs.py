@@ -162,18 +162,28 @@ def test_a_directory_is_on_a_node_what_it_was_on_another(runs: Runs) -> None:
     empty = {"class": "Directory", "basename": "empty", "listing": []}
     given = {"class": "Directory", "basename": "given", "listing": [empty]}
     whole = {"type": "Directory", "outputBinding": {"glob": "."}}
+    overlay = {"listing": ["$(inputs.d)", {"entryname": "d/sub/new", "entry": "new"}]}
+    overlaid = {"seen": "stdout", "d": {"type": "Directory", "outputBinding": {"glob": "d"}}}
+    lay = reader(
+        "cat d/sub/new d/sibling d/inner/up",
+        requirements={"InitialWorkDirRequirement": overlay},
+        stdout="overlay",
+        outputs=overlaid,
+    )
     steps = {
         "make": (INDEX, {"ref": "ref"}),
         "use": (reader(LOOK), {"d": "make/d"}),
         "literal": (reader("ls -A $1", stdout="literal.txt"), {"d": "given"}),
         "whole": (tool(r"echo x > $(printf '\377')", outputs={"d": whole}), {}),
         "latin": (reader(r"cat $1/$(printf '\377'); echo $1", stdout="latin"), {"d": "whole/d"}),
+        "lay": (lay, {"d": "make/d"}),
     }
-    names = {"seen": "use", "literal": "literal", "latin": "latin"}
+    names = {"seen": "use", "literal": "literal", "latin": "latin", "overlay": "lay"}
     document = workflow(
         {"ref": "File", "given": "Directory"},
         steps,
-        {name: f"{step}/seen" for name, step in names.items()} | {"index": "make/d"},
+        {name: f"{step}/seen" for name, step in names.items()}
+        | {"index": "make/d", "laid": "lay/d"},
         **dict.fromkeys(names, "File"),
     )
     job = {"ref": {"class": "File", "path": "ref.fa"}, "given": given}
@@ -184,7 +194,12 @@ def test_a_directory_is_on_a_node_what_it_was_on_another(runs: Runs) -> None:
     assert seen((out / "seen.txt").read_text()) == INDEX_SEEN
     assert (out / "literal.txt").read_text() == "empty\n"
     assert (out / "latin").read_text() == "x\n/var/lib/cwl/stg0/cwl\n"
-    assert {name: (out / "d" / name).read_text().strip() for name in INDEX_SEEN} == INDEX_SEEN
+    assert (out / "overlay").read_text() == "newsibling\nindex\n"
+    outputs = json.loads(done.stdout)
+    for output in ("index", "laid"):
+        place = Path(outputs[output]["path"])
+        assert {name: (place / name).read_text().strip() for name in INDEX_SEEN} == INDEX_SEEN
+        assert (place / "sub/new").exists() == (output == "laid")
     assert not any((out / "d" / name).is_symlink() for name in ("ref.fa", "sibling", "gone"))
     assert "removed /var/spool/cwl/d/gone: a link that leads nowhere" in done.stderr
 
