@@ -88,6 +88,8 @@ NOWHERE = """
 for place in /tmp /dev/shm; do
     mount --bind $place $place
     mount -o remount,bind,noexec,nosuid,nodev $place
+    # What the machine's root has there is not of the root of this namespace.
+    [ ! -d $place/cwl-udss-0 ] || mount -t tmpfs -o noexec,mode=0700 none $place/cwl-udss-0
 done
 unset CWL_UDSS_SCRATCH TMPDIR PBS_JOBFS SLURM_TMPDIR
 """

@@ -44,7 +44,9 @@ def silent() -> Iterator[str]:
 
 @pytest.fixture
 def cwltool(run_command: Command, tmp_path: Path) -> Any:
-    """Run it; return the exit code and the log. The cache of documents is the test's own."""
+    """Run it; return the exit code and the log. The cache of documents is the test's own, and the
+    image is there."""
+    run_command("cwl-udss", "images", "pull", BUSYBOX["DockerRequirement"]["dockerPull"])
 
     def run(*arguments: str) -> tuple[int, str]:
         options = ("--udss", "--disable-color", "--timestamps")

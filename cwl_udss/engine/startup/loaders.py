@@ -125,6 +125,7 @@ class _SaladLog(logging.Filter):
                 "others; formats are compared by their names only"
             )
             record.args = (without_password(url),)
+            record.exc_info = None  # what has failed is said
             url = ""
         is_news = url not in self._warned
         self._warned.add(url)
@@ -138,7 +139,8 @@ def use_late_loaders(*, offline: bool) -> None:
     salad = logging.getLogger("salad")
     for earlier in [f for f in salad.filters if isinstance(f, _SaladLog)]:
         salad.removeFilter(earlier)
-    salad.addFilter(_SaladLog())
+    # Before the one for plain words (failures.py), which leaves no arguments.
+    salad.filters.insert(0, _SaladLog())
     for name, module in list(sys.modules.items()):
         names = vars(module)
         if name.startswith("cwltool.") and names.get("Loader") is ref_resolver.Loader:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import stat
 from collections.abc import Iterator
 from functools import cached_property
@@ -54,7 +55,8 @@ class Place:
         try:
             yield
         except OSError as error:
-            where = place_words(error.errno, Path(error.filename or self.path))
+            # Names of images are bytes, and may be those that this is of.
+            where = place_words(error.errno, Path(os.fsdecode(error.filename or self.path)))
             raise StoreError(
                 f"the store {self.path} cannot be used: {error.strerror or error}"
                 f"{where and f' ({where})'}",
