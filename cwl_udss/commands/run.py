@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an image's configuration makes of a command, and `cwl-udss run`, which runs one."""
+"""`cwl-udss run`: one command in an image, in the current directory."""
 
 from __future__ import annotations
 

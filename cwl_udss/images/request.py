@@ -14,13 +14,12 @@ from typing import Any
 from urllib.parse import urljoin
 
 from cwl_udss.errors import ImageError, InvalidReference
-from cwl_udss.images.formats.names import ImageFormat
 from cwl_udss.images.locations import DOTS, file_stamp, is_path, local_path, no_file
-from cwl_udss.images.manifests.manifest import ImageConfig, Platform, this_platform
+from cwl_udss.images.manifests.manifest import this_platform
 from cwl_udss.images.node.node import NodeImages
 from cwl_udss.images.pull import Images, When
 from cwl_udss.images.reference import parse_reference
-from cwl_udss.images.store.image import StoredImage
+from cwl_udss.images.store.image import StoredImage, directory_image
 from cwl_udss.images.store.store import Store
 from cwl_udss.runtimes.bwrap import Bubblewrap
 
@@ -200,25 +199,3 @@ class RequestedImages:
             image = convert_in_turn(source, self._store)
         self._store.remember(name, self._platform, image.digest, stamp)
         return image
-
-
-def directory_image(path: Path, platform: Platform) -> StoredImage:
-    """A root filesystem that somebody has unpacked; it is used where it is."""
-    config = ImageConfig(
-        platform=platform,
-        environment=(),
-        entrypoint=(),
-        command=(),
-        working_directory="",
-        user="",
-        diff_ids=(),
-    )
-    return StoredImage(
-        digest="",
-        format=ImageFormat.DIRECTORY,
-        path=path.absolute(),
-        config=config,
-        size=0,
-        entries=0,
-        content="",
-    )

@@ -141,8 +141,9 @@ class BubblewrapProcess:
         """Wait until there is something to be read, copied or done, and do the former two."""
         words = [words for words in (self._words, self._around) if words and not words.have_ended]
         channels = [] if self._relay is None else self._relay.open_channels()
+        assert self._wakener is not None
         poll = select.poll()
-        poll.register(self._wakener or 0, select.POLLIN)
+        poll.register(self._wakener, select.POLLIN)
         for reader in words:
             poll.register(reader.descriptor, select.POLLIN)
         for channel in channels:

@@ -23,7 +23,7 @@ from cwl_udss.files.scratch import free_bytes, local_directories, run_directory
 from cwl_udss.filesystems.system_words import system_words
 from cwl_udss.images.manifests.manifest import this_platform
 from cwl_udss.images.node.node import NodeImages
-from cwl_udss.images.request import directory_image
+from cwl_udss.images.store.image import directory_image
 from cwl_udss.images.store.store import Store
 from cwl_udss.machine.resources import memory_kills
 from cwl_udss.runtimes.probe import find_bubblewrap

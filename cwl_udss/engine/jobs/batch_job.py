@@ -20,7 +20,6 @@ from cwl_udss.batch.run_directory import read_end
 from cwl_udss.batch.wishes import HINT, Said, make_wish
 from cwl_udss.engine.jobs.job import SandboxedJob
 from cwl_udss.engine.jobs.reporting import report_end, report_removed
-from cwl_udss.engine.jobs.streams import StreamPaths
 from cwl_udss.errors import UdssError
 from cwl_udss.images.store.image import StoredImage
 from cwl_udss.sandbox import TEMPORARY_DIRECTORY, RootFilesystem
@@ -29,6 +28,7 @@ from cwl_udss.steps.cache import StepCache
 from cwl_udss.steps.key import Contents, Unidentified, step_key
 from cwl_udss.steps.shared import Steps
 from cwl_udss.steps.spec import STDERR, STDOUT, NodeSettings, StepEnding, StepSpec
+from cwl_udss.steps.streams import StreamPaths
 
 _logger = logging.getLogger(__name__)
 

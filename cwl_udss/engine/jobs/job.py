@@ -32,7 +32,6 @@ from cwl_udss.engine.jobs.reporting import (
     report_not_executed,
     report_removed,
 )
-from cwl_udss.engine.jobs.streams import StreamPaths
 from cwl_udss.engine.jobs.volumes import JobWithBinds
 from cwl_udss.engine.jobs.wishes import check_wishes, shared_memory_bytes
 from cwl_udss.errors import UdssError
@@ -47,6 +46,7 @@ from cwl_udss.steps.cache import StepCache
 from cwl_udss.steps.key import Contents, Step
 from cwl_udss.steps.reuse import StepReuse
 from cwl_udss.steps.shared import Steps
+from cwl_udss.steps.streams import StreamPaths
 from cwl_udss.surroundings.identity import identity_files
 from cwl_udss.surroundings.outputs import View, confine, restore_access
 from cwl_udss.surroundings.programs import why_not_executed
@@ -194,7 +194,7 @@ class SandboxedJob(JobWithBinds):
         """Run the tool's command line in the sandbox; return its exit code."""
         assert self._sandbox is not None
         kills = memory_kills()
-        with streams.opened() as descriptors:
+        with streams.opened(Path(self.outdir)) as descriptors:
             try:
                 result = self._steps.run(
                     self.name, self._sandbox, descriptors, time_limit=self.timelimit or None

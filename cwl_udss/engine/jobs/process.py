@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, MutableMapping
 from typing import Any, Protocol
 
-from cwl_udss.engine.jobs.streams import StreamPaths
+from cwl_udss.steps.streams import StreamPaths
 
 
 class RunningJob(Protocol):
@@ -67,7 +68,8 @@ def start_tool(
             stdin=stdin_path,
             stdout=stdout_path,
             stderr=stderr_path,
-            default_stdout=default_stdout,
-            default_stderr=default_stderr,
+            # To the log, as with cwltool.
+            default_stdout=default_stdout or sys.stderr,
+            default_stderr=default_stderr or sys.stderr,
         )
     )

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from cwl_udss.errors import StoreError
 from cwl_udss.images.formats.names import ImageFormat
-from cwl_udss.images.manifests.manifest import ImageConfig, parse_config
+from cwl_udss.images.manifests.manifest import ImageConfig, Platform, parse_config
 
 ROOT_NAMES = {ImageFormat.DIRECTORY: "rootfs", ImageFormat.SQUASHFS: "rootfs.squashfs"}
 """What a root filesystem is called in its image's directory."""
@@ -78,3 +78,25 @@ def names_in(directory: Path) -> list[str]:
     with contextlib.suppress(FileNotFoundError):
         return os.listdir(directory)
     return []
+
+
+def directory_image(path: Path, platform: Platform) -> StoredImage:
+    """A root filesystem that somebody has unpacked; it is used where it is."""
+    config = ImageConfig(
+        platform=platform,
+        environment=(),
+        entrypoint=(),
+        command=(),
+        working_directory="",
+        user="",
+        diff_ids=(),
+    )
+    return StoredImage(
+        digest="",
+        format=ImageFormat.DIRECTORY,
+        path=path.absolute(),
+        config=config,
+        size=0,
+        entries=0,
+        content="",
+    )
