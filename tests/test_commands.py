@@ -499,8 +499,9 @@ def test_a_machine_without_user_namespaces(environment: dict[str, str], tmp_path
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_a_list_without_all_of_the_standard_streams(run_command: Command, closed: str) -> None:
+    whole = run_command("cwl-udss", "images", "list").stdout
     done = run_command("/bin/sh", "-c", f"cwl-udss images list {closed}")
-    assert (done.returncode, done.stdout) == (0, "")
+    assert (done.returncode, done.stdout) == (0, "" if " >&-" in f" {closed}" else whole)
     assert len(done.stderr.splitlines()) <= 1
 
 

@@ -49,6 +49,16 @@ def test_steps_run_in_an_allocation(runs: Runs) -> None:
         wait_until(lambda: not runs.cluster.jobs())
 
 
+def test_a_temporary_directory_whose_name_is_too_long_for_sockets(
+    cluster: Cluster, environment: dict[str, str], tmp_path: Path
+) -> None:
+    temporary = tmp_path / ("t" * 100)
+    temporary.mkdir()
+    runs = Runs(cluster, {**environment, "TMPDIR": str(temporary)}, tmp_path)
+    done = runs.run(*PILOT, *runs.scatter("echo $0", 2))
+    assert done.returncode == 0, done.stderr
+
+
 def test_an_allocation_of_several_nodes(runs: Runs) -> None:
     """On PBS that needs an mpiexec."""
     if runs.cluster.name != "slurm":

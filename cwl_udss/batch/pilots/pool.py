@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from cwl_udss.batch.pilots.capacity import Capacity
+from cwl_udss.batch.pilots.worker import step_environment
 from cwl_udss.batch.run_directory import Entry, last_line
 from cwl_udss.batch.systems.system import BatchError
 from cwl_udss.machine.waiting import told
@@ -30,7 +31,7 @@ _END_SECONDS = 0.5
 
 def run_in_worker(directory: str) -> None:
     """Run a step in a worker of Parsl's."""
-    run_once(Path(directory), os.environ)
+    run_once(Path(directory), step_environment(os.environ))
 
 
 class Pool:

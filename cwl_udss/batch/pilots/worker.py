@@ -10,10 +10,17 @@ from __future__ import annotations
 import os
 import socket
 import sys
+from collections.abc import Mapping
 
 from cwl_udss.machine.resources import available_resources
 
 _POOL = "parsl.executors.high_throughput.process_worker_pool"
+
+_OWN_TMPDIR = "CWL_UDSS_PILOT_TMPDIR"
+"""Keeps the node's TMPDIR for the steps, where the pool has another."""
+# The pool's processes talk by a socket in there, whose name must fit into an address (unix(7)):
+# multiprocessing's util.get_temp_dir() and connection.arbitrary_address().
+_LONGEST_TMPDIR = 107 - len("/pymp-12345678/listener-12345678")
 
 
 def main() -> None:
@@ -28,7 +35,25 @@ def main() -> None:
     os.environ["PARSL_CORES"] = str(has)  # it counts those of the machine
     sizes = (f"--max_workers_per_node={workers}", f"--cores_per_worker={cores}")
     command = [sys.executable, "-m", _POOL, *sizes, *sys.argv[3:]]
-    os.execv(command[0], command)  # noqa: S606 - the job's process is the pool's
+    # The job's process is the pool's.
+    os.execve(command[0], command, pool_environment(os.environ))  # noqa: S606
+
+
+def pool_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return what the pool is started with: a TMPDIR that is not too long for it."""
+    own = environment.get("TMPDIR", "")
+    if len(os.fsencode(own)) <= _LONGEST_TMPDIR:
+        return dict(environment)
+    return {**environment, "TMPDIR": "/tmp", _OWN_TMPDIR: own}  # noqa: S108 - there is always one
+
+
+def step_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return what a step is run with: the environment that the pool's has been made of."""
+    own = environment.get(_OWN_TMPDIR)
+    if own is None:
+        return dict(environment)
+    rest = {name: value for name, value in environment.items() if name != _OWN_TMPDIR}
+    return {**rest, "TMPDIR": own}
 
 
 if __name__ == "__main__":

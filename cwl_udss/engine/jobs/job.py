@@ -194,7 +194,8 @@ class SandboxedJob(JobWithBinds):
         """Run the tool's command line in the sandbox; return its exit code."""
         assert self._sandbox is not None
         kills = memory_kills()
-        with streams.opened(Path(self.outdir)) as descriptors:
+        # cwltool's paths; those below --log-dir begin where the person is.
+        with streams.opened(Path()) as descriptors:
             try:
                 result = self._steps.run(
                     self.name, self._sandbox, descriptors, time_limit=self.timelimit or None
