@@ -8,18 +8,18 @@ import os
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin
 
 from cwl_udss.errors import ImageError, InvalidReference
-from cwl_udss.images.locations import DOTS, file_stamp, is_path, local_path, no_file
+from cwl_udss.images.locations import file_stamp, is_path, local_path, no_file
 from cwl_udss.images.manifests.manifest import this_platform
 from cwl_udss.images.node.node import NodeImages
 from cwl_udss.images.pull import Images, When
 from cwl_udss.images.reference import parse_reference
-from cwl_udss.images.store.image import StoredImage, directory_image
+from cwl_udss.images.store.image import StoredImage
 from cwl_udss.images.store.store import Store
 from cwl_udss.runtimes.bwrap import Bubblewrap
 
@@ -97,8 +97,21 @@ class RequestedImages:
         """Return the image, made if need be. Raises ImageError, StoreError or SandboxError."""
         with self._locks[request]:
             if request not in self._gotten:
-                self._gotten[request] = self._get(request)
+                self._gotten[request] = self._with_environment(self._get(request), request.name)
             return self._gotten[request]
+
+    def _with_environment(self, image: StoredImage, name: str) -> StoredImage:
+        """An image with the environment that its scripts make, which are run once for ever."""
+        if not image.config.has_scripts:
+            return image
+        environment = self._store.environments.find(image)
+        if environment is None:
+            from cwl_udss.images.in_place.scripts import scripted_environment
+
+            environment = scripted_environment(name, self._node.root(image), self._runtime)
+            with self._store.work() as work:
+                self._store.environments.keep(image, environment, work)
+        return replace(image, config=replace(image.config, environment=environment))
 
     def _get(self, request: ImageRequest) -> StoredImage:
         if request.pull:
@@ -150,16 +163,16 @@ class RequestedImages:
         if image is not None:
             return image
         # A bare word is a name, even where a file is called so.
-        is_location = "/" in name or name in DOTS
+        is_location = "/" in name or is_path(name)
         path = local_path(name, request.base) if is_location else None
         if path is None or not os.path.exists(path):
             return self._known(name)
         if path.is_dir():
-            from cwl_udss.images.sources.archives import check_root_directory, is_image_directory
+            from cwl_udss.images.in_place.found import found_directory
+            from cwl_udss.images.sources.archives import is_image_directory
 
             if not is_image_directory(path):
-                check_root_directory(path)
-                return directory_image(path, self._platform)
+                return found_directory(path)
         return self._from_file("any", name, request.base)
 
     def _known(self, name: str) -> StoredImage:
@@ -179,6 +192,12 @@ class RequestedImages:
             raise ImageError(
                 f"the image {location} cannot be read: {error.strerror}", "look at its path"
             ) from error
+        if path is not None and path.is_file():
+            from cwl_udss.images.in_place.found import found_file
+
+            found = found_file(path, location, self._platform)
+            if found is not None:
+                return found
         stamp = " ".join((kind, *facts))
         if path is not None or self._when is not When.ALWAYS:
             image = self._store.find(name, self._platform, stamp)

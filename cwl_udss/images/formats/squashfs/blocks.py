@@ -42,9 +42,11 @@ DAMAGE = (zlib.error, zstd.ZstdError, struct.error, ValueError, IndexError, EOFE
 class Image:
     """The blocks and tables of an image. Its methods raise DAMAGE and OSError."""
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: BinaryIO, offset: int = 0) -> None:
+        """The image begins at an offset in the stream."""
         self._stream = stream
-        self._size = stream.seek(0, os.SEEK_END)
+        self._offset = offset
+        self._size = stream.seek(0, os.SEEK_END) - offset
         fields = struct.unpack("<5I6H8Q", self.bytes_at(0, SUPERBLOCK_BYTES))
         magic, _, _, self.block_bytes, fragments, self._compressor, *_ = fields
         root, _, _, attributes, self._inodes, self._directories, fragment_table, _ = fields[11:]
@@ -116,7 +118,7 @@ class Image:
             raise ValueError
         if start + size > self._size:
             raise EOFError
-        self._stream.seek(start)
+        self._stream.seek(self._offset + start)
         return self._stream.read(size)
 
     def _data(self, start: int, size: int, length: int) -> bytes:

@@ -30,13 +30,15 @@ from cwl_udss.images.trees.tree import Directory, Node, RegularFile, SymbolicLin
 _LONGEST_LINK = 4095
 
 
-def read_squashfs(path: Path) -> tuple[Tree, Iterator[tuple[RegularFile, Iterator[bytes]]]]:
-    """Return an image's tree, and its files with their contents, which are read then. Raises
-    OSError, and InvalidImage if the file is damaged, or no SquashFS file that we could have made.
-    """
+def read_squashfs(
+    path: Path, offset: int = 0
+) -> tuple[Tree, Iterator[tuple[RegularFile, Iterator[bytes]]]]:
+    """Return the tree of an image that begins at an offset in a file, and its files with their
+    contents, which are read then. Raises OSError, and InvalidImage if the file is damaged, or no
+    SquashFS file that we could have made."""
     with path.open("rb") as stream, _explained(path):
-        tree, files = _TreeReader(Image(stream)).read()
-    return tree, _contents(path, files)
+        tree, files = _TreeReader(Image(stream, offset)).read()
+    return tree, _contents(path, offset, files)
 
 
 class _File(NamedTuple):
@@ -54,9 +56,11 @@ class _File(NamedTuple):
         return self.fragment, self.start
 
 
-def _contents(path: Path, files: list[_File]) -> Iterator[tuple[RegularFile, Iterator[bytes]]]:
+def _contents(
+    path: Path, offset: int, files: list[_File]
+) -> Iterator[tuple[RegularFile, Iterator[bytes]]]:
     with path.open("rb") as stream:
-        image = Image(stream)
+        image = Image(stream, offset)
         for file in files:
             yield file.node, _content(path, image, file)
 
