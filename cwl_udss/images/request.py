@@ -8,18 +8,18 @@ import os
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin
 
 from cwl_udss.errors import ImageError, InvalidReference
-from cwl_udss.images.locations import DOTS, file_stamp, is_path, local_path, no_file
+from cwl_udss.images.locations import file_stamp, is_path, local_path, no_file
 from cwl_udss.images.manifests.manifest import this_platform
 from cwl_udss.images.node.node import NodeImages
 from cwl_udss.images.pull import Images, When
 from cwl_udss.images.reference import parse_reference
-from cwl_udss.images.store.image import StoredImage, directory_image
+from cwl_udss.images.store.image import StoredImage
 from cwl_udss.images.store.store import Store
 from cwl_udss.runtimes.bwrap import Bubblewrap
 
@@ -97,8 +97,21 @@ class RequestedImages:
         """Return the image, made if need be. Raises ImageError, StoreError or SandboxError."""
         with self._locks[request]:
             if request not in self._gotten:
-                self._gotten[request] = self._get(request)
+                self._gotten[request] = self._with_own_words(self._get(request), request.name)
             return self._gotten[request]
+
+    def _with_own_words(self, image: StoredImage, name: str) -> StoredImage:
+        """An image with what it says of itself in files of its own, for which one looks once."""
+        if not image.config.has_own_words:
+            return image
+        from cwl_udss.images.in_place.own_words import own_words, with_own_words
+
+        words = self._store.own_words.find(image)
+        if words is None:
+            words = own_words(name, self._node.root(image), self._runtime)
+            with self._store.work() as work:
+                self._store.own_words.keep(image, words, work)
+        return replace(image, config=with_own_words(image.config, words))
 
     def _get(self, request: ImageRequest) -> StoredImage:
         if request.pull:
@@ -150,16 +163,10 @@ class RequestedImages:
         if image is not None:
             return image
         # A bare word is a name, even where a file is called so.
-        is_location = "/" in name or name in DOTS
+        is_location = "/" in name or is_path(name)
         path = local_path(name, request.base) if is_location else None
         if path is None or not os.path.exists(path):
             return self._known(name)
-        if path.is_dir():
-            from cwl_udss.images.sources.archives import check_root_directory, is_image_directory
-
-            if not is_image_directory(path):
-                check_root_directory(path)
-                return directory_image(path, self._platform)
         return self._from_file("any", name, request.base)
 
     def _known(self, name: str) -> StoredImage:
@@ -171,6 +178,13 @@ class RequestedImages:
     def _from_file(self, kind: str, location: str, base: Path) -> StoredImage:
         """An image in a file or at a URL; neither is read again while it is the same."""
         path = local_path(location, base)
+        # A directory that is to be loaded is an image, and no root filesystem.
+        if path is not None and (kind == "any" or os.path.isfile(path)):
+            from cwl_udss.images.in_place.found import found_image
+
+            found = found_image(path, location, self._platform)
+            if found is not None:
+                return found
         name = location if path is None else os.path.realpath(path)
         try:
             # What is at a URL now nobody knows without asking: as with a tag, what was there holds.

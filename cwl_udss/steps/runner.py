@@ -21,9 +21,7 @@ from cwl_udss.errors import SandboxError, UdssError
 from cwl_udss.files import copies
 from cwl_udss.files.scratch import free_bytes, local_directories, run_directory
 from cwl_udss.filesystems.system_words import system_words
-from cwl_udss.images.manifests.manifest import this_platform
 from cwl_udss.images.node.node import NodeImages
-from cwl_udss.images.store.image import directory_image
 from cwl_udss.images.store.store import Store
 from cwl_udss.machine.resources import memory_kills
 from cwl_udss.runtimes.probe import find_bubblewrap
@@ -267,10 +265,10 @@ def _run(
 
 
 def _root(spec: StepSpec, store: Store, images: NodeImages) -> RootFilesystem:
-    if spec.image.startswith("/"):
-        return images.root(directory_image(Path(spec.image), this_platform()))
+    if spec.image.path:
+        return images.root(spec.image.in_place())
     store.refresh()
-    image = store.find_digest(spec.image)
+    image = store.find_digest(spec.image.digest)
     if image is None:
         raise SandboxError(
             f"the image of {spec.name} is not in the store {store.path} as this node sees it",

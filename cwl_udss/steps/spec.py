@@ -21,6 +21,7 @@ from typing import Any
 
 from cwl_udss.errors import UdssError
 from cwl_udss.sandbox import Bind
+from cwl_udss.steps.image import StepImage
 
 SPEC = "spec.json"
 JOB = "job.json"
@@ -55,8 +56,7 @@ class StepSpec:
 
     name: str
     """For people: cwltool's name of the job."""
-    image: str
-    """The digest of an image in the store, else the path of a root filesystem."""
+    image: StepImage
     command: tuple[str, ...]
     environment: Mapping[str, str]
     output_directory: str
@@ -151,6 +151,7 @@ def read_spec(directory: Path) -> StepSpec:
         return StepSpec(
             **{
                 **facts,
+                "image": StepImage(**facts["image"]),
                 "command": tuple(facts["command"]),
                 "directories": tuple(facts["directories"]),
                 "binds": tuple(Bind(**bind) for bind in facts["binds"]),

@@ -33,6 +33,7 @@ from cwl_udss.images.manifests.manifest import this_platform
 from cwl_udss.images.store.store import Store
 from cwl_udss.machine import waiting
 from cwl_udss.machine.waiting import Telling, told, told_each
+from cwl_udss.steps.image import StepImage
 from cwl_udss.steps.spec import NodeSettings, StepEnding, StepResult, StepSpec
 
 IMAGE = "docker.io/library/busybox:1.36"
@@ -474,7 +475,7 @@ def test_a_file_from_another_node_is_waited_for(
 def spec() -> StepSpec:
     return StepSpec(
         name="step",
-        image="image",
+        image=StepImage(digest="image"),
         command=("true",),
         environment={},
         output_directory="/out",

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from mortal import remaining
 
+from cwl_udss.steps.image import StepImage
 from cwl_udss.steps.spec import NodeSettings, StepEnding, StepSpec, read_result, to_json
 
 JOB = """
@@ -68,7 +69,7 @@ def step(run: Path, name: str, root: Path, script: str) -> Path:
     (run / "ended").mkdir(exist_ok=True)
     spec = StepSpec(
         name=name,
-        image=str(root),
+        image=StepImage(digest="", path=str(root), format="directory"),
         command=("sh", "-c", script),
         environment={"PATH": "/bin"},
         output_directory="/out",

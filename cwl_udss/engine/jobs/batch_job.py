@@ -25,6 +25,7 @@ from cwl_udss.images.store.image import StoredImage
 from cwl_udss.sandbox import TEMPORARY_DIRECTORY, RootFilesystem
 from cwl_udss.settings.settings import Settings
 from cwl_udss.steps.cache import StepCache
+from cwl_udss.steps.image import step_image
 from cwl_udss.steps.key import Contents, Unidentified, step_key
 from cwl_udss.steps.shared import Steps
 from cwl_udss.steps.spec import STDERR, STDOUT, NodeSettings, StepEnding, StepSpec
@@ -104,7 +105,7 @@ class BatchJob(SandboxedJob):
         settings = self._batch.settings
         return StepSpec(
             name=self.name,
-            image=self._image.digest or str(self._image.path),
+            image=step_image(self._image),
             command=self._sandbox.command,
             environment=self._sandbox.environment,
             output_directory=self.builder.outdir,
@@ -135,7 +136,7 @@ class BatchJob(SandboxedJob):
     def _key(self) -> str | None:
         """What finds the step again in a later run."""
         assert self._image is not None
-        if self.inplace_update or not self._image.digest:
+        if self.inplace_update or not self._image.identity:
             return None
         try:
             return step_key(self._step(), self._batch.contents).value

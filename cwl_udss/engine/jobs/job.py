@@ -119,7 +119,7 @@ class SandboxedJob(JobWithBinds):
         if reuse is not None and not self.builder.do_eval(reuse["enableReuse"]):
             return False
         reason = ""
-        if not self._image.digest:
+        if not self._image.identity:
             reason = "its image is a directory, which may have changed"
         elif context.secret_store is not None and context.secret_store.has_secret(self.joborder):
             reason = "it is given a secret"
@@ -252,7 +252,7 @@ class SandboxedJob(JobWithBinds):
         assert self._sandbox is not None
         return Step(
             sandbox=self._sandbox,
-            image=self._image.digest,
+            image=self._image.identity,
             stdin=self.stdin,
             stdout=self.stdout,
             stderr=self.stderr,

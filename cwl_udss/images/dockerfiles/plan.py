@@ -98,7 +98,7 @@ class Planner:
         environment = dict(entry.partition("=")[::2] for entry in image.config.environment)
         return State(
             root=self._node.directory(image),
-            key=image.digest,
+            key=image.identity,
             environment={"PATH": DEFAULT_PATH, **environment},
             directory=image.config.working_directory or "/",
             user=image.config.user,
@@ -206,7 +206,7 @@ class Planner:
         if name.lower() in self._stages:
             return self._stages[name.lower()]
         image = self._image(line, name)
-        return State(root=self._node.directory(image), key=image.digest)
+        return State(root=self._node.directory(image), key=image.identity)
 
     def _change(
         self,

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cwl_udss.images.node.mount_holder import INFORMATION
+from cwl_udss.images.store.image import StoredImage
 
 MOUNTER = "squashfuse_ll"
 # Where Apptainer keeps the one that it brings, beside the directory of its command.
@@ -31,11 +32,11 @@ def find_mounter(environment: Mapping[str, str]) -> str | None:
     return found or next((other for other in others if other), None)
 
 
-def mount_command(bwrap: str, mounter: str, image: Path, place: Path) -> list[str]:
+def mount_command(bwrap: str, mounter: str, image: StoredImage, place: Path) -> list[str]:
     """Mount in namespaces of its own. bwrap makes them, which may be the only program that is
     allowed to (AppArmor on Ubuntu); without the PID namespace squashfuse would stay."""
     return [
         *(bwrap, "--unshare-user", "--unshare-pid", "--die-with-parent", "--dev-bind", "/", "/"),
         *("--cap-add", "CAP_SYS_ADMIN", "--info-fd", INFORMATION, "--"),
-        *(mounter, "-f", str(image), str(place / "root")),
+        *(mounter, "-f", "-o", f"offset={image.offset}", str(image.path), str(place / "root")),
     ]

@@ -25,7 +25,9 @@ from pathlib import Path
 from cwl_udss.errors import StoreError
 from cwl_udss.files.scratch import batch_job, local_directories, node_directory
 from cwl_udss.filesystems.leases import living, presence, presence_name
+from cwl_udss.filesystems.system_words import system_words
 from cwl_udss.images.formats.names import ImageFormat
+from cwl_udss.images.locations import file_stamp
 from cwl_udss.images.node.mount_holder import MOUNT_SECONDS, connect
 from cwl_udss.images.node.mounter import MOUNTER, find_mounter, mount_command
 from cwl_udss.images.store.image import StoredImage
@@ -118,15 +120,14 @@ class NodeImages:
         return f"mounted by {mounter}"
 
     def _root(self, image: StoredImage) -> RootFilesystem:
-        if image.digest:  # else it is not of the store
+        if image.is_stored:
             self._held.enter_context(self._store.use(image))
-        if not image.path.exists():
-            raise StoreError(f"{image.path} has been removed just now", "try again")
+        _check_there(image)
         if image.format is ImageFormat.SQUASHFS:
             return self._mounted(image) or RootFilesystem(path=self._unpacked(image))
         if not forbids_programs(image.path):
             return RootFilesystem(path=image.path)
-        if not image.digest:
+        if not image.is_stored:
             raise StoreError(
                 f"programs in {image.path} cannot be executed: its filesystem is mounted noexec",
                 "copy it to another one, or make a tar of it and name that",
@@ -144,7 +145,7 @@ class NodeImages:
             return None
         # A batch system ends all processes of a job with it, and so the mount for the others.
         own = batch_job(self._environment) or "node"
-        place = self._directory / "mounts" / own / image.path.parent.name
+        place = self._directory / "mounts" / own / image.name
         if not place.exists():
             self._remove_old_mounts()
         (place / "root").mkdir(parents=True, exist_ok=True)
@@ -152,7 +153,7 @@ class NodeImages:
             held = connect(place / "socket")
             if held is None:
                 request = {
-                    "command": mount_command(self._runtime().path, mounter, image.path, place),
+                    "command": mount_command(self._runtime().path, mounter, image, place),
                     "mount": str(place / "root"),
                     "socket": str(place / "socket"),
                 }
@@ -193,7 +194,7 @@ class NodeImages:
         from cwl_udss.images.node.unpacking import unpack  # most runs unpack nothing
 
         directory = self.unpacked_directory
-        place = directory / "unpacked" / image.path.parent.name
+        place = directory / "unpacked" / image.name
         place.mkdir(parents=True, exist_ok=True)
         self._held.enter_context(presence(place / presence_name()))
         with _alone(place / "start"):
@@ -225,6 +226,20 @@ class NodeImages:
                 with work_directory(directory / "work") as work:
                     (place / "root").rename(work / "removed")
                 sizes[place] = 0
+
+
+def _check_there(image: StoredImage) -> None:
+    """Raise StoreError if an image is gone, or is not what was found."""
+    try:
+        stamp = file_stamp(image.path) if image.stamp else image.stamp
+    except FileNotFoundError as error:
+        raise StoreError(f"{image.path} has been removed just now", "try again") from error
+    except OSError as error:
+        raise StoreError(f"{image.path} cannot be read: {system_words(error)}") from error
+    if stamp != image.stamp:
+        raise StoreError(f"{image.path} has changed since the run began with it", "try again")
+    if not image.path.exists():
+        raise StoreError(f"{image.path} has been removed just now", "try again")
 
 
 def forbids_programs(path: Path) -> bool:

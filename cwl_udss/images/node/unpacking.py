@@ -23,26 +23,30 @@ _logger = logging.getLogger(__name__)
 
 def unpack(image: StoredImage, work: Path, environment: Mapping[str, str]) -> None:
     """Make the directory work/root of an image."""
-    if image.format is ImageFormat.SQUASHFS and _unsquash(image.path, work / "root", environment):
+    if image.format is ImageFormat.SQUASHFS and _unsquash(image, work / "root", environment):
         return
-    read = read_directory if image.format is ImageFormat.DIRECTORY else read_squashfs
     with contextlib.closing(DirectorySink(work / "root", work / "contents")) as sink:
-        write_tree(*read(image.path), sink)
+        if image.format is ImageFormat.DIRECTORY:
+            write_tree(*read_directory(image.path), sink)
+        else:
+            write_tree(*read_squashfs(image.path, image.offset), sink)
 
 
-def _unsquash(image: Path, destination: Path, environment: Mapping[str, str]) -> bool:
+def _unsquash(image: StoredImage, destination: Path, environment: Mapping[str, str]) -> bool:
     """Let squashfs-tools do it, which are faster, if they are there. Says whether they have."""
     program = shutil.which("unsquashfs", path=environment.get("PATH"))
     if program is None:
         return False
+    where = ("-offset", str(image.offset)) if image.offset else ()  # old ones do not know it
+    options = ("-no-progress", "-quiet", "-user-xattrs", *where, "-dest", destination)
     done = subprocess.run(
-        [program, "-no-progress", "-quiet", "-user-xattrs", "-dest", destination, image],
+        [program, *options, image.path],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         check=False,
     )
     if done.returncode != 0:
         lines = done.stderr.decode(errors="replace").strip().splitlines()
-        _logger.warning("%s cannot unpack %s: %s", program, image, lines[-1] if lines else "")
+        _logger.warning("%s cannot unpack %s: %s", program, image.path, lines[-1] if lines else "")
         remove_tree(destination)
     return done.returncode == 0

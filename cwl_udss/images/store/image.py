@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import Any, cast
 
 from cwl_udss.errors import StoreError
 from cwl_udss.images.formats.names import ImageFormat
-from cwl_udss.images.manifests.manifest import ImageConfig, Platform, parse_config
+from cwl_udss.images.manifests.manifest import ImageConfig, parse_config
 
 ROOT_NAMES = {ImageFormat.DIRECTORY: "rootfs", ImageFormat.SQUASHFS: "rootfs.squashfs"}
 """What a root filesystem is called in its image's directory."""
@@ -23,10 +24,15 @@ class StoredImage:
     """An image that is there."""
 
     digest: str
-    """Of the platform's manifest, "sha256:…"."""
+    """Of the platform's manifest, "sha256:…"; "" if nothing proves one."""
     format: ImageFormat
     path: Path
-    """The root filesystem: a directory, or a SquashFS file."""
+    """The root filesystem: a directory, or a file with SquashFS in it."""
+    offset: int = 0
+    """Where in that file SquashFS begins."""
+    stamp: str | None = None
+    """What is used where it is, and is none of the store's, has one: what tells it from what may be
+    there later, "" of a directory. See locations.file_stamp()."""
     config: ImageConfig
     size: int
     """Bytes that it takes."""
@@ -37,6 +43,23 @@ class StoredImage:
     """What it was asked for as; only set by Store.images()."""
     last_used: float | None = None
     """When a run last began to use it, in seconds since 1970; only set by Store.images()."""
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether it is an image of a store."""
+        return self.stamp is None
+
+    @property
+    def name(self) -> str:
+        """What it is called in directories that hold something of each image."""
+        if self.stamp is None:
+            return self.path.parent.name
+        return hashlib.sha256(f"{self.path}\0{self.stamp}".encode()).hexdigest()
+
+    @property
+    def identity(self) -> str:
+        """What is another if the image is; "" if nothing tells."""
+        return self.digest or (f"{self.path} {self.stamp}" if self.stamp else "")
 
 
 def uses_of(image: StoredImage) -> Path:
@@ -80,23 +103,25 @@ def names_in(directory: Path) -> list[str]:
     return []
 
 
-def directory_image(path: Path, platform: Platform) -> StoredImage:
-    """A root filesystem that somebody has unpacked; it is used where it is."""
-    config = ImageConfig(
-        platform=platform,
-        environment=(),
-        entrypoint=(),
-        command=(),
-        working_directory="",
-        user="",
-        diff_ids=(),
-    )
+def image_in_place(
+    path: Path,
+    format: ImageFormat,
+    *,
+    stamp: str,
+    offset: int = 0,
+    size: int = 0,
+    config: bytes = b"{}",
+    digest: str = "",
+) -> StoredImage:
+    """Return an image that is used where it is, with its configuration."""
     return StoredImage(
-        digest="",
-        format=ImageFormat.DIRECTORY,
+        digest=digest,
+        format=format,
         path=path.absolute(),
-        config=config,
-        size=0,
+        offset=offset,
+        stamp=stamp,
+        config=parse_config(config),
+        size=size,
         entries=0,
         content="",
     )

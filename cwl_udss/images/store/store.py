@@ -7,6 +7,7 @@
     store/uses/SHA256-RECIPE/     who uses an image: presences; its time says when that began
     store/layers/SHA256           layers as they were downloaded, if they are to be kept
     store/builds/KEY/             what an instruction of a Dockerfile has changed
+    store/own-words/NAME.json     what an image says of itself in files of its own
     store/leases/                 whose turn it is to get an image
     store/quarantine/             images that were found damaged
     store/work/                   what is being made, by a directory per process
@@ -32,7 +33,14 @@ from cwl_udss.filesystems.leases import list_presences, living, presence, presen
 from cwl_udss.images.formats.names import Compression, ImageFormat
 from cwl_udss.images.manifests.manifest import Platform, is_digest
 from cwl_udss.images.reference import ImageReference
-from cwl_udss.images.store.image import StoredImage, load_image, names_in, time_of, uses_of
+from cwl_udss.images.store.image import (
+    StoredImage,
+    load_image,
+    names_in,
+    time_of,
+    uses_of,
+)
+from cwl_udss.images.store.own_words import OwnWords
 from cwl_udss.images.store.place import Place
 from cwl_udss.images.store.references import Record, References
 from cwl_udss.images.store.removal import check_removable
@@ -67,6 +75,7 @@ class Store:
         SquashFS."""
         self.path = path
         self._place = Place(path)
+        self.own_words = OwnWords(self._place)
         self.compression = compression
         self.keeps_layers = keeps_layers
         self._libraries = tuple(Store(library) for library in libraries)
@@ -161,8 +170,12 @@ class Store:
         with contextlib.ExitStack() as stack:
             # Where it is only read nobody can be told, and another's uses cannot be in the way.
             with contextlib.suppress(OSError):
-                stack.enter_context(self._presence(image))
-                remove_dead(uses_of(image))
+                directory = uses_of(image)
+                if directory.parent.parent == self.path:
+                    self._place.own("uses")
+                    self._place.own(f"uses/{directory.name}")
+                stack.enter_context(presence(directory / presence_name()))
+                remove_dead(directory)
             yield
 
     def users(self, image: StoredImage, patience: float) -> set[Path]:
@@ -281,13 +294,6 @@ class Store:
             place = self._place.own("quarantine") / f"{image.path.parent.name}.{presence_name()}"
             image.path.parent.rename(place)
             return place
-
-    def _presence(self, image: StoredImage) -> contextlib.AbstractContextManager[None]:
-        directory = uses_of(image)
-        if directory.parent.parent == self.path:
-            self._place.own("uses")
-            self._place.own(f"uses/{directory.name}")
-        return presence(directory / presence_name())
 
     def _image_path(self, digest: str) -> Path:
         return self._images / f"{digest.partition(':')[2]}-{RECIPE}"

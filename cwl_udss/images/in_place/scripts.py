@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The environment that shell scripts in an image make: Apptainer's, of a definition file.
+
+They are run once, in a sandbox with nothing of the caller's, as `apptainer exec --cleanenv` runs
+them each time (apptainer's internal/pkg/runtime/engine/singularity, "action scripts").
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+
+from cwl_udss.errors import ImageError
+from cwl_udss.images.manifests.command import DEFAULT_PATH
+from cwl_udss.runtimes.bwrap import Bubblewrap
+from cwl_udss.sandbox import Ending, RootFilesystem, Sandbox, Streams
+
+SCRIPTS = ".singularity.d/env"
+_SECONDS = 60.0
+# A shell's own variables, and those with which Apptainer speaks to scripts.
+_LEFT_OUT = ("PWD", "OLDPWD", "SHLVL", "_")
+_LEFT_OUT_PREFIXES = ("SINGULARITY_", "APPTAINER_")
+_COMMAND = f"""
+for script in /{SCRIPTS}/*.sh; do
+    if [ -r "$script" ]; then . "$script"; fi
+done
+exec cat /proc/self/environ
+"""
+
+
+def scripted_environment(
+    name: str, root: RootFilesystem, runtime: Callable[[], Bubblewrap]
+) -> tuple[str, ...]:
+    """Return what the scripts of a root filesystem export, entries `NAME=value`. `name` is for
+    messages. Raises ImageError if they fail."""
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as messages:
+        sandbox = Sandbox(
+            root=root,
+            command=("/bin/sh", "-c", _COMMAND),
+            environment={"PATH": DEFAULT_PATH},
+            working_directory="/",
+        )
+        streams = Streams(stdout=output.fileno(), stderr=messages.fileno())
+        result = runtime().start(sandbox, streams).wait(_SECONDS)
+        output.seek(0)
+        messages.seek(0)
+        if result.ending is not Ending.EXITED or result.exit_code != 0:
+            lines = messages.read().decode("utf-8", "replace").strip().splitlines()
+            raise ImageError(
+                f"the scripts that set the environment of {name} (/{SCRIPTS}) fail: "
+                f"{lines[-1] if lines else f'exit code {result.exit_code}'}",
+                "have the image mended",
+            )
+        entries = output.read().decode("utf-8", "surrogateescape").split("\0")
+    return tuple(entry for entry in entries if "=" in entry and not _is_left_out(entry))
+
+
+def _is_left_out(entry: str) -> bool:
+    name = entry.partition("=")[0]
+    return name in _LEFT_OUT or name.startswith(_LEFT_OUT_PREFIXES)

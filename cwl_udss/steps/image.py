@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which image a step is run in, as plain data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from cwl_udss.images.formats.names import ImageFormat
+from cwl_udss.images.store.image import StoredImage, image_in_place
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepImage:
+    """An image of the store, by its digest; or one that is used where it is (see StoredImage)."""
+
+    digest: str
+    path: str = ""
+    """Empty if it is the store's; then only the digest counts."""
+    format: str = ""
+    stamp: str = ""
+    offset: int = 0
+    size: int = 0
+
+    def in_place(self) -> StoredImage:
+        """Return the image that has a path, with nothing of its configuration."""
+        return image_in_place(
+            Path(self.path),
+            ImageFormat(self.format),
+            stamp=self.stamp,
+            offset=self.offset,
+            size=self.size,
+        )
+
+
+def step_image(image: StoredImage) -> StepImage:
+    """Return what a step's description says of an image."""
+    if image.stamp is None:
+        return StepImage(digest=image.digest)
+    return StepImage(
+        digest=image.digest,
+        path=str(image.path),
+        format=image.format.value,
+        stamp=image.stamp,
+        offset=image.offset,
+        size=image.size,
+    )
