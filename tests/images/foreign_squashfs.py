@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -74,15 +75,15 @@ def text(size: int) -> bytes:
 
 def make_tree(root: Path) -> Path:
     """A tree with what a reader could trip over."""
-    for name in ("sizes", "many", "empty", "modes", "attributes", "names", "links", "deep"):
+    for name in ("sizes", "many", "empty", "modes", "attributes", "names", "links", "deep", "to"):
         (root / name).mkdir(parents=True)
     for size in (0, 1, 4095, 4096, 4097, 8192, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK, 2_500_000):
         for what in (text, noise, bytes):
             (root / f"sizes/{what.__name__}{size}").write_bytes(what(size))
     shutil.copy(root / "sizes/noise131073", root / "sizes/the same again")
     shutil.copy(sys.executable, root / "program")  # what xz' filters are for
-    for number in range(7000):
-        (root / f"many/{number:05}-{'x' * (number % 90)}").write_bytes(b"%d" % (number % 50))
+    for number in range(1500):
+        (root / f"many/{number:05}-{'x' * 60}").write_bytes(b"%d" % (number % 50))
     for mode in (0o400, 0o444, 0o644, 0o666, 0o777, 0o4755):
         (root / f"modes/{mode:o}").write_bytes(b"")
         (root / f"modes/{mode:o}").chmod(mode)
@@ -97,6 +98,14 @@ def make_tree(root: Path) -> Path:
         Path(os.fsdecode(os.fsencode(root / "names") + b"/" + bytes_name)).write_bytes(bytes_name)
     (root / "links/dangling").symlink_to("../nowhere")
     (root / "links/long").symlink_to("a/" * 2000)
+    for name, target in {
+        "relative": "../sizes/text1",
+        "absolute": "/sizes/text1",
+        "the root's parent": "../../../../sizes/text1",
+        "a directory": "/sizes/",
+        "round": "round",
+    }.items():
+        (root / "to" / name).symlink_to(target)
     os.link(root / "sizes/text131073", root / "links/hard")
     os.link(root / "links/dangling", root / "links/hard link to a link", follow_symlinks=False)
     deep = root / "deep"
@@ -155,13 +164,12 @@ def tar2sqfs(tree: Path, image: Path, options: list[str]) -> None:
     assert done.returncode == 0
 
 
-def _with_attributes(tree: Path):  # type: ignore[no-untyped-def]
+def _with_attributes(tree: Path) -> Callable[[tarfile.TarInfo], tarfile.TarInfo]:
     def add(member: tarfile.TarInfo) -> tarfile.TarInfo:
         path = tree / member.name
-        if not member.issym() and not member.islnk():
-            for name in os.listxattr(path, follow_symlinks=False):
-                value = os.getxattr(path, name, follow_symlinks=False)
-                member.pax_headers[f"SCHILY.xattr.{name}"] = value.decode()
+        for name in os.listxattr(path, follow_symlinks=False):
+            value = os.getxattr(path, name, follow_symlinks=False)
+            member.pax_headers[f"SCHILY.xattr.{name}"] = value.decode()
         return member
 
     return add
