@@ -90,7 +90,7 @@ def test_tar2sqfs_packs_the_same(workshop: Workshop, compression: str, tmp_path:
 
 def test_tar2sqfs_makes_blocks_larger_by_lz4(workshop: Workshop) -> None:
     image = squashfs_files.tar2sqfs(workshop, "lz4")
-    refused = workshop.sid.run("unsquashfs", "-list", image, check=False)
+    refused = workshop.sid.run("unsquashfs", "-ls", image, check=False)
     assert "failed to read id table block" in refused.stderr
 
 
