@@ -109,7 +109,7 @@ def examine(settings: Settings, environment: Mapping[str, str], home: Path) -> I
 
 def examine_libraries(settings: Settings) -> Iterator[Finding]:
     """See whether the other stores are there; says nothing of those that are."""
-    for place in settings.library:
+    for place in settings.other_stores:
         if not Store(place).images():
             yield Finding(
                 subject="library",
@@ -122,7 +122,7 @@ def examine_programs(settings: Settings, environment: Mapping[str, str]) -> Iter
     """See whether programs of images can be executed where the images are; says nothing of places
     where they can."""
     store = open_store(settings)
-    for place in (settings.store, *settings.library):
+    for place in (settings.store, *settings.other_stores):
         try:
             is_concerned = look_at(place).forbids_programs and (
                 store.format is ImageFormat.DIRECTORY

@@ -29,7 +29,7 @@ def open_store(settings: Settings) -> Store:
     """Return the store that the settings name."""
     return Store(
         settings.store,
-        libraries=settings.library,
+        libraries=settings.other_stores,
         format=settings.format,
         compression=settings.compression,
         keeps_layers=settings.keep_layers,

@@ -79,8 +79,8 @@ def nextflow(text: str, _: Platform) -> Iterator[str]:
 
 
 def nf_core(text: str, platform: Platform) -> Iterator[str]:
-    """By nf-core pipelines download (container_fetcher.py, "get_container_filename"), which cuts off
-    registries, and makes links by the whole names."""
+    """By nf-core pipelines download (container_fetcher.py, "get_container_filename"), which cuts
+    registries off, and makes links by the whole names."""
     names = list(nextflow(text, platform))
     for name in names:
         for registry in map(_dashed, _NF_CORE_REGISTRIES):
