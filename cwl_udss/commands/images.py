@@ -170,11 +170,12 @@ def _carried(
             names = images.references(request.pull) & set(image.references) or {request.pull}
         else:
             image, names = steps.image(request), set()
-        if not image.digest:
+        if not image.is_stored:
             raise UdssError(f"{image.path} is used where it is", "carry it as any other directory")
         yield image, names | ({request.image_id} - {""})
     for name, image in steps.pulled().items():
-        yield image, {name}
+        if image.is_stored:  # else it is in a library, and carried by whoever carries that
+            yield image, {name}
 
 
 def _import(options: argparse.Namespace, settings: Settings) -> int:

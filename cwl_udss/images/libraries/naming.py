@@ -46,6 +46,8 @@ class Naming:
     """Paths below the directory, the best first."""
     kind: Kind = Kind.SIF
     proof: Proof = Proof.NAME
+    mark: str = ""
+    """What a directory has in it that is an image."""
     is_filled_by_others: bool = False
     """Nobody but its program may put anything there."""
 
@@ -76,6 +78,7 @@ _ALL = (
     Naming(
         name="sandboxes",
         program="cwltool (directories)",
+        mark=".singularity.d",
         rule=rules.sandboxes,
         kind=Kind.DIRECTORY,
     ),

@@ -33,7 +33,7 @@ class LibraryPlace:
     """A name of NAMINGS, or STORE."""
 
     @property
-    def rule(self) -> Naming:
+    def convention(self) -> Naming:
         """How images are named there; of stores there is none."""
         return NAMINGS[self.naming]
 

@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is at a path of a library, and which image that is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from cwl_udss.errors import ImageError
+from cwl_udss.images.in_place.found import found_directory, found_file
+from cwl_udss.images.libraries.naming import Kind, Naming
+from cwl_udss.images.libraries.proof import proved_digest
+from cwl_udss.images.manifests.manifest import Platform
+from cwl_udss.images.reference import ImageReference
+from cwl_udss.images.store.image import StoredImage
+
+
+def look(
+    path: Path, convention: Naming, reference: ImageReference | None, platform: Platform
+) -> StoredImage | None:
+    """Return the image at a path, with a digest if one is proved; None if there is none, or an
+    archive that has to be read first. Raises ImageError, and OSError."""
+    if convention.kind is Kind.ARCHIVE:
+        return None
+    # What a link leads to now is what the run uses.
+    path = path.resolve(strict=True)
+    if path.is_dir():
+        if not (path / convention.mark).exists():
+            return None
+        image = found_directory(path)
+    else:
+        # Whoever opens a pipe waits for another.
+        file = found_file(path, str(path), platform) if path.is_file() else None
+        if file is None:
+            raise ImageError(f"{path} is neither a SIF image nor a SquashFS file")
+        image = file
+    return replace(image, digest=proved_digest(convention.proof, image, reference))

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What says of an image that somebody else has made which one it is: a digest, or only its name."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from cwl_udss.errors import ImageError, InvalidReference
+from cwl_udss.images.formats.names import ImageFormat
+from cwl_udss.images.libraries.naming import Proof
+from cwl_udss.images.manifests.manifest import is_digest
+from cwl_udss.images.reference import DOCKER_HUB, ImageReference, parse_reference
+from cwl_udss.images.store.image import StoredImage
+
+LABELS = ".singularity.d/labels.json"
+# Apptainer since 1.5 (its CHANGELOG): what the image was pulled by, and that one's digest.
+_SOURCE_NAME = "org.opencontainers.image.base.name"
+_SOURCE_DIGEST = "org.opencontainers.image.base.digest"
+_LARGEST_LABELS = 1 << 20
+# DUCC's directories: .flat/HH/DIGEST, by the digest of the configuration, whose beginning is HH.
+_FLAT = re.compile(r"/\.flat/([0-9a-f]{2})/(\1[0-9a-f]{62})")
+
+
+def proved_digest(proof: Proof, image: StoredImage, reference: ImageReference | None) -> str:
+    """Return the digest of an image that was found under the name of a reference, "" if nothing
+    proves one."""
+    asked = reference.digest if reference is not None else None
+    if proof is Proof.ADDRESS and asked:
+        return asked
+    if proof is Proof.LINK:
+        flat = _FLAT.search(os.path.realpath(image.path))
+        if flat is not None:
+            return f"sha256:{flat[2]}"
+    return labelled_digest(_labels(image), reference) if reference is not None else ""
+
+
+def labelled_digest(labels: Mapping[str, object], reference: ImageReference) -> str:
+    """Return the digest that labels name for what a reference names. An image may have taken over
+    the labels of the one that it was built on, which say the same of that."""
+    name, digest = labels.get(_SOURCE_NAME), labels.get(_SOURCE_DIGEST)
+    if not isinstance(name, str) or not isinstance(digest, str) or not is_digest(digest):
+        return ""
+    with contextlib.suppress(InvalidReference):
+        source = _whole(parse_reference(name))
+        asked = _whole(reference)
+        same_version = asked.tag is None or source.tag in (None, asked.tag)
+        if source.name == asked.name and same_version:
+            return digest
+    return ""
+
+
+def _whole(reference: ImageReference) -> ImageReference:
+    return reference.on(reference.registry or DOCKER_HUB)
+
+
+def _labels(image: StoredImage) -> Mapping[str, object]:
+    """The labels that Apptainer has put into an image; none if they cannot be read."""
+    document = None
+    with contextlib.suppress(OSError, ImageError):
+        document = _read(image)
+    with contextlib.suppress(ValueError, RecursionError):
+        labels = json.loads(document or b"{}")
+        if isinstance(labels, dict):
+            return labels
+    return {}
+
+
+def _read(image: StoredImage) -> bytes | None:
+    if image.format is ImageFormat.DIRECTORY:
+        path = image.path / LABELS
+        return path.read_bytes() if _is_small(path) else None
+    return None
+
+
+def _is_small(path: Path) -> bool:
+    """Whether it is a document, in the image itself: its links may lead to anything here."""
+    return (
+        os.path.realpath(path).startswith(f"{os.path.realpath(path.parent.parent)}/")
+        and path.is_file()
+        and path.stat().st_size <= _LARGEST_LABELS
+    )
