@@ -97,21 +97,21 @@ class RequestedImages:
         """Return the image, made if need be. Raises ImageError, StoreError or SandboxError."""
         with self._locks[request]:
             if request not in self._gotten:
-                self._gotten[request] = self._with_environment(self._get(request), request.name)
+                self._gotten[request] = self._with_own_words(self._get(request), request.name)
             return self._gotten[request]
 
-    def _with_environment(self, image: StoredImage, name: str) -> StoredImage:
-        """An image with the environment that its scripts make, which are run once for ever."""
-        if not image.config.has_scripts:
+    def _with_own_words(self, image: StoredImage, name: str) -> StoredImage:
+        """An image with what it says of itself in files of its own, for which one looks once."""
+        if not image.config.has_own_words:
             return image
-        environment = self._store.environments.find(image)
-        if environment is None:
-            from cwl_udss.images.in_place.scripts import scripted_environment
+        from cwl_udss.images.in_place.own_words import own_words, with_own_words
 
-            environment = scripted_environment(name, self._node.root(image), self._runtime)
+        words = self._store.own_words.find(image)
+        if words is None:
+            words = own_words(name, self._node.root(image), self._runtime)
             with self._store.work() as work:
-                self._store.environments.keep(image, environment, work)
-        return replace(image, config=replace(image.config, environment=environment))
+                self._store.own_words.keep(image, words, work)
+        return replace(image, config=with_own_words(image.config, words))
 
     def _get(self, request: ImageRequest) -> StoredImage:
         if request.pull:

@@ -7,11 +7,9 @@ Only what is needed to say what a file is, and whether it is for this machine, i
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from cwl_udss.errors import ImageError
+from cwl_udss.errors import ImageError, InvalidImage
 from cwl_udss.filesystems.system_words import system_words
 from cwl_udss.images.formats.names import ImageFormat
 from cwl_udss.images.formats.sif.configuration import sif_configuration
@@ -20,7 +18,7 @@ from cwl_udss.images.formats.sif.reader import read_sif
 from cwl_udss.images.formats.squashfs.format import MAGIC as SQUASHFS_MAGIC
 from cwl_udss.images.locations import file_stamp
 from cwl_udss.images.manifests.manifest import (
-    SCRIPTS,
+    OWN_WORDS,
     Platform,
     check_platform,
     parse_config,
@@ -30,6 +28,17 @@ from cwl_udss.images.store.image import StoredImage, image_in_place
 
 _BEGINNING = 4096
 _SQUASHFS = SQUASHFS_MAGIC.to_bytes(4, "little")
+
+
+def found_image(path: Path, name: str, platform: Platform) -> StoredImage:
+    """Return the image that is at a path, to be used where it is. `name` is for messages. Raises
+    ImageError, also for what has to be read as an archive."""
+    if path.is_dir():
+        return found_directory(path)
+    image = found_file(path, name, platform)
+    if image is None:
+        raise InvalidImage(f"{name} is neither a SIF nor a SquashFS file", "look at its path")
+    return image
 
 
 def found_file(path: Path, name: str, platform: Platform) -> StoredImage | None:
@@ -47,7 +56,7 @@ def found_file(path: Path, name: str, platform: Platform) -> StoredImage | None:
         config, offset, size = sif_configuration(sif), sif.root.offset, sif.root.size
         _check_platform(config, name, platform)
     elif (start := _squashfs_offset(beginning)) is not None:
-        config, offset, size = _configuration({SCRIPTS: True}), start, status.st_size - start
+        config, offset, size = _configuration(), start, status.st_size - start
     else:
         return None
     return image_in_place(
@@ -59,9 +68,7 @@ def found_directory(path: Path) -> StoredImage:
     """Return the image that a directory with a root filesystem is. Raises ImageError if it is
     something else."""
     check_root_directory(path)
-    has_scripts = (path / ".singularity.d/env").is_dir()
-    config = _configuration({SCRIPTS: has_scripts})
-    return image_in_place(path, ImageFormat.DIRECTORY, stamp="", config=config)
+    return image_in_place(path, ImageFormat.DIRECTORY, stamp="", config=_configuration())
 
 
 def _check_platform(config: bytes, name: str, platform: Platform) -> None:
@@ -71,8 +78,8 @@ def _check_platform(config: bytes, name: str, platform: Platform) -> None:
         raise ImageError(f"{name}: {error.problem}", error.advice) from error
 
 
-def _configuration(facts: Mapping[str, Any]) -> bytes:
-    return json.dumps({"os": "linux", **facts}).encode()
+def _configuration() -> bytes:
+    return json.dumps({"os": "linux", OWN_WORDS: True}).encode()
 
 
 def _squashfs_offset(beginning: bytes) -> int | None:

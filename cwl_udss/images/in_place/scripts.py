@@ -15,13 +15,13 @@ from cwl_udss.images.manifests.command import DEFAULT_PATH
 from cwl_udss.runtimes.bwrap import Bubblewrap
 from cwl_udss.sandbox import Ending, RootFilesystem, Sandbox, Streams
 
-SCRIPTS_DIRECTORY = ".singularity.d/env"
+SCRIPTS = ".singularity.d/env"
 _SECONDS = 60.0
 # A shell's own variables, and those with which Apptainer speaks to scripts.
 _LEFT_OUT = ("PWD", "OLDPWD", "SHLVL", "_")
 _LEFT_OUT_PREFIXES = ("SINGULARITY_", "APPTAINER_")
 _COMMAND = f"""
-for script in /{SCRIPTS_DIRECTORY}/*.sh; do
+for script in /{SCRIPTS}/*.sh; do
     if [ -r "$script" ]; then . "$script"; fi
 done
 exec cat /proc/self/environ
@@ -31,10 +31,8 @@ exec cat /proc/self/environ
 def scripted_environment(
     name: str, root: RootFilesystem, runtime: Callable[[], Bubblewrap]
 ) -> tuple[str, ...]:
-    """Return what the scripts of a root filesystem export, entries `NAME=value`; nothing if it has
-    none. Raises ImageError if they fail."""
-    if not (root.here / SCRIPTS_DIRECTORY).is_dir():
-        return ()
+    """Return what the scripts of a root filesystem export, entries `NAME=value`. `name` is for
+    messages. Raises ImageError if they fail."""
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as messages:
         sandbox = Sandbox(
             root=root,
@@ -49,7 +47,7 @@ def scripted_environment(
         if result.ending is not Ending.EXITED or result.exit_code != 0:
             lines = messages.read().decode("utf-8", "replace").strip().splitlines()
             raise ImageError(
-                f"the scripts that set the environment of {name} (/{SCRIPTS_DIRECTORY}) fail: "
+                f"the scripts that set the environment of {name} (/{SCRIPTS}) fail: "
                 f"{lines[-1] if lines else f'exit code {result.exit_code}'}",
                 "have the image mended",
             )

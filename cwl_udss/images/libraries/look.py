@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from cwl_udss.errors import ImageError
-from cwl_udss.images.in_place.found import found_directory, found_file
+from cwl_udss.images.in_place.found import found_image
 from cwl_udss.images.libraries.naming import Kind, Naming
 from cwl_udss.images.libraries.proof import proved_digest
 from cwl_udss.images.manifests.manifest import Platform
@@ -24,14 +24,9 @@ def look(
         return None
     # What a link leads to now is what the run uses.
     path = path.resolve(strict=True)
-    if path.is_dir():
-        if not (path / convention.mark).exists():
-            return None
-        image = found_directory(path)
-    else:
-        # Whoever opens a pipe waits for another.
-        file = found_file(path, str(path), platform) if path.is_file() else None
-        if file is None:
-            raise ImageError(f"{path} is neither a SIF image nor a SquashFS file")
-        image = file
+    if not path.is_dir() and not path.is_file():  # whoever opens a pipe waits for another
+        raise ImageError(f"{path} is no file", "remove it")
+    if path.is_dir() and not (path / convention.mark).exists():
+        return None
+    image = found_image(path, str(path), platform)
     return replace(image, digest=proved_digest(convention.proof, image, reference))

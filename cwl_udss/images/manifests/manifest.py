@@ -44,8 +44,8 @@ _FOREIGN = (".foreign.", ".nondistributable.")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 # What artifacts have that need none (image-spec manifest.md, "Guidance for an Empty Descriptor").
 _NO_CONFIG = "application/vnd.oci.empty.v1+json"
-SCRIPTS = "io.github.cwl-udss.scripts"
-"""A key of our own in the configuration of an image whose environment shell scripts make."""
+OWN_WORDS = "io.github.cwl-udss.own-words"
+"""A key of our own in the configuration of an image that may say more in files of its own."""
 _UNKNOWN = "unknown"  # buildkit's platform for entries that are no images
 _ATTESTATION = "vnd.docker.reference.type"  # buildkit, docs/attestations/attestation-storage.md
 _RUNNABLE = "name an image that Docker could run"
@@ -138,8 +138,8 @@ class ImageConfig:
     user: str
     diff_ids: tuple[str, ...]
     """Digests of the uncompressed layers."""
-    has_scripts: bool = False
-    """Whether the environment is what shell scripts in the image make of it (Apptainer's)."""
+    has_own_words: bool = False
+    """Whether the image may say more in files of its own (see in_place/own_words.py)."""
 
 
 def this_platform() -> Platform:
@@ -222,7 +222,7 @@ def parse_config(document: bytes) -> ImageConfig:
         working_directory=text(process, "WorkingDir"),
         user=text(process, "User"),
         diff_ids=texts(file_system, "diff_ids"),
-        has_scripts=content.get(SCRIPTS) is True,
+        has_own_words=content.get(OWN_WORDS) is True,
     )
 
 

@@ -7,7 +7,7 @@
     store/uses/SHA256-RECIPE/     who uses an image: presences; its time says when that began
     store/layers/SHA256           layers as they were downloaded, if they are to be kept
     store/builds/KEY/             what an instruction of a Dockerfile has changed
-    store/environments/NAME.json  what an image's scripts have set
+    store/own-words/NAME.json     what an image says of itself in files of its own
     store/leases/                 whose turn it is to get an image
     store/quarantine/             images that were found damaged
     store/work/                   what is being made, by a directory per process
@@ -33,7 +33,6 @@ from cwl_udss.filesystems.leases import list_presences, living, presence, presen
 from cwl_udss.images.formats.names import Compression, ImageFormat
 from cwl_udss.images.manifests.manifest import Platform, is_digest
 from cwl_udss.images.reference import ImageReference
-from cwl_udss.images.store.environments import Environments
 from cwl_udss.images.store.image import (
     StoredImage,
     load_image,
@@ -41,6 +40,7 @@ from cwl_udss.images.store.image import (
     time_of,
     uses_of,
 )
+from cwl_udss.images.store.own_words import OwnWords
 from cwl_udss.images.store.place import Place
 from cwl_udss.images.store.references import Record, References
 from cwl_udss.images.store.removal import check_removable
@@ -75,7 +75,7 @@ class Store:
         SquashFS."""
         self.path = path
         self._place = Place(path)
-        self.environments = Environments(self._place)
+        self.own_words = OwnWords(self._place)
         self.compression = compression
         self.keeps_layers = keeps_layers
         self._libraries = tuple(Store(library) for library in libraries)

@@ -14,27 +14,26 @@ from typing import Any
 from cwl_udss.errors import InvalidImage
 from cwl_udss.images.formats.sif.layout import ObjectKind
 from cwl_udss.images.formats.sif.reader import Sif
-from cwl_udss.images.manifests.manifest import SCRIPTS
+from cwl_udss.images.manifests.manifest import OWN_WORDS
 
 _CONFIG_NAME = "oci-config.json"
 # The file that `pull` makes up has none.
 _SECTION = re.compile(rb"^\s*%\w", re.MULTILINE)
-_RUNSCRIPT = ("/bin/sh", "/.singularity.d/runscript")
 
 
 def sif_configuration(sif: Sif) -> bytes:
     """Return the configuration of a SIF file's image, a document as registries have them. Raises
     ImageError."""
     process = _docker_configuration(sif)
-    has_scripts = process is None or any(
+    has_own_words = process is None or any(
         _SECTION.search(sif.read(found)) for found in sif.of_kind(ObjectKind.DEFINITION)
     )
     document = {
         "os": "linux",
         "architecture": sif.architecture,
-        "config": {"Cmd": _RUNSCRIPT} if process is None else process,
+        "config": process or {},
         "rootfs": {"type": "layers", "diff_ids": []},
-        SCRIPTS: has_scripts,
+        OWN_WORDS: has_own_words,
     }
     return json.dumps(document).encode()
 
