@@ -7,6 +7,8 @@ import argparse
 import re
 from pathlib import Path
 
+from cwl_udss.images.libraries.naming import Naming
+from cwl_udss.images.libraries.place import parse_naming
 from cwl_udss.machine.quantities import parse_size
 from cwl_udss.settings.config import add_options
 
@@ -85,9 +87,36 @@ def add_images(
         "Put the images of a file that `export` has written into the store, with their names.",
     )
     importing.add_argument("file", metavar="FILE", type=Path)
+    _add_link(actions)
     for action in actions.choices.values():
         add_options(action)
     return parser
+
+
+def _add_link(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    link = actions.add_parser(
+        "link",
+        help="give images under the names by which other programs look for them",
+        description="Write images of the store to DIR as files for Apptainer (SIF) or enroot, by "
+        "the names under which cwltool, Nextflow and others look for them. What is there stays.",
+    )
+    link.add_argument("directory", metavar="DIR", type=Path)
+    link.add_argument("names", metavar="IMAGE", nargs="*", help=f"{_NAME} (default: all)")
+    link.add_argument(
+        "--naming",
+        metavar="NAMING",
+        type=_naming,
+        required=True,
+        help="whose names: cwltool, nextflow, snakemake, miniwdl, …; see docs/libraries.md",
+    )
+    link.add_argument("--force", action="store_true", help="replace what has such a name")
+
+
+def _naming(text: str) -> Naming:
+    try:
+        return parse_naming(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _size(text: str) -> int:

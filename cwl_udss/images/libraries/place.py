@@ -46,15 +46,26 @@ def parse_place(text: str) -> LibraryPlace:
     naming, colon, path = text.partition(":")
     if not colon or "/" in naming:
         naming, path = STORE, text
-    if naming != STORE and naming not in NAMINGS:
-        nearest = difflib.get_close_matches(naming, NAMINGS, n=1, cutoff=0)[0]
-        raise ValueError(
-            f"{naming!r} is no way to name images, did you mean {nearest!r}? "
-            f"There are {', '.join(NAMINGS)}; a directory of that name is ./{text}"
-        )
+    if naming != STORE:
+        try:
+            parse_naming(naming)
+        except ValueError as error:
+            raise ValueError(f"{error}; a directory of that name is ./{text}") from error
     if not path:
         raise ValueError(f"write {naming}:DIR")
     # No shell does so behind a colon.
     if path.startswith("~/"):
         return LibraryPlace(naming=naming, path=Path(path).expanduser().absolute())
     return LibraryPlace(naming=naming, path=Path(path).absolute())
+
+
+def parse_naming(text: str) -> Naming:
+    """Return the rule with a name. Raises ValueError with the nearest, and all."""
+    try:
+        return NAMINGS[text]
+    except KeyError:
+        nearest = difflib.get_close_matches(text, NAMINGS, n=1, cutoff=0)[0]
+        raise ValueError(
+            f"{text!r} is no way to name images, did you mean {nearest!r}? "
+            f"There are {', '.join(NAMINGS)}"
+        ) from None

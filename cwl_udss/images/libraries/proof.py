@@ -7,11 +7,12 @@ import contextlib
 import json
 import os
 import re
+import stat
 from collections.abc import Mapping
-from pathlib import Path
 
 from cwl_udss.errors import ImageError, InvalidReference
 from cwl_udss.images.formats.names import ImageFormat
+from cwl_udss.images.in_place.own_words import is_inside
 from cwl_udss.images.libraries.naming import Proof
 from cwl_udss.images.manifests.manifest import is_digest
 from cwl_udss.images.reference import DOCKER_HUB, ImageReference, parse_reference
@@ -19,8 +20,8 @@ from cwl_udss.images.store.image import StoredImage
 
 LABELS = ".singularity.d/labels.json"
 # Apptainer since 1.5 (its CHANGELOG): what the image was pulled by, and that one's digest.
-_SOURCE_NAME = "org.opencontainers.image.base.name"
-_SOURCE_DIGEST = "org.opencontainers.image.base.digest"
+SOURCE_NAME = "org.opencontainers.image.base.name"
+SOURCE_DIGEST = "org.opencontainers.image.base.digest"
 _LARGEST_LABELS = 1 << 20
 # DUCC's directories: .flat/HH/DIGEST, by the digest of the configuration, whose beginning is HH.
 _FLAT = re.compile(r"/\.flat/([0-9a-f]{2})/(\1[0-9a-f]{62})")
@@ -42,7 +43,7 @@ def proved_digest(proof: Proof, image: StoredImage, reference: ImageReference | 
 def labelled_digest(labels: Mapping[str, object], reference: ImageReference) -> str:
     """Return the digest that labels name for what a reference names. An image may have taken over
     the labels of the one that it was built on, which say the same of that."""
-    name, digest = labels.get(_SOURCE_NAME), labels.get(_SOURCE_DIGEST)
+    name, digest = labels.get(SOURCE_NAME), labels.get(SOURCE_DIGEST)
     if not isinstance(name, str) or not isinstance(digest, str) or not is_digest(digest):
         return ""
     with contextlib.suppress(InvalidReference):
@@ -73,14 +74,6 @@ def _labels(image: StoredImage) -> Mapping[str, object]:
 def _read(image: StoredImage) -> bytes | None:
     if image.format is ImageFormat.DIRECTORY:
         path = image.path / LABELS
-        return path.read_bytes() if _is_small(path) else None
+        is_document = is_inside(image.path, LABELS, stat.S_ISREG)
+        return path.read_bytes()[:_LARGEST_LABELS] if is_document else None
     return None
-
-
-def _is_small(path: Path) -> bool:
-    """Whether it is a document, in the image itself: its links may lead to anything here."""
-    return (
-        os.path.realpath(path).startswith(f"{os.path.realpath(path.parent.parent)}/")
-        and path.is_file()
-        and path.stat().st_size <= _LARGEST_LABELS
-    )
