@@ -10,14 +10,16 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 
 from rich.filesize import decimal
 
 from cwl_udss.engine.startup.pure import prefer_python_modules
 from cwl_udss.errors import UdssError
 from cwl_udss.images.bundle import export_images, import_images
+from cwl_udss.images.in_place.found import found_image
 from cwl_udss.images.layers.file_kinds import DOCUMENT, LONGEST_BEGINNING, identify
-from cwl_udss.images.locations import file_name, is_path
+from cwl_udss.images.locations import file_name, is_path, local_path
 from cwl_udss.images.maintenance import prune, remove_named, verify
 from cwl_udss.images.manifests.manifest import this_platform
 from cwl_udss.images.pull import Images, When
@@ -106,10 +108,19 @@ def _list(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def _inspect(options: argparse.Namespace, settings: Settings) -> int:
-    image = _images(settings).stored(file_name(options.name))
+    image = _in_place(options.name, settings) or _images(settings).stored(file_name(options.name))
     facts = {**asdict(image), "format": image.format.value, "path": str(image.path)}
     print(json.dumps(facts, indent=2))
     return 0
+
+
+def _in_place(name: str, settings: Settings) -> StoredImage | None:
+    """An image at a path that is used where it is; None if it would be in the store."""
+    path = local_path(name, Path()) if is_path(name) else None
+    if path is None or not os.path.exists(path) or not found_image(path, name, this_platform()):
+        return None
+    with Steps(settings, os.environ, home_directory(), When.NEVER) as steps:
+        return steps.image(ImageRequest(image_id=str(path)))
 
 
 def _remove(options: argparse.Namespace, settings: Settings) -> int:

@@ -167,12 +167,6 @@ class RequestedImages:
         path = local_path(name, request.base) if is_location else None
         if path is None or not os.path.exists(path):
             return self._known(name)
-        if path.is_dir():
-            from cwl_udss.images.in_place.found import found_directory
-            from cwl_udss.images.sources.archives import is_image_directory
-
-            if not is_image_directory(path):
-                return found_directory(path)
         return self._from_file("any", name, request.base)
 
     def _known(self, name: str) -> StoredImage:
@@ -184,6 +178,13 @@ class RequestedImages:
     def _from_file(self, kind: str, location: str, base: Path) -> StoredImage:
         """An image in a file or at a URL; neither is read again while it is the same."""
         path = local_path(location, base)
+        # A directory that is to be loaded is an image, and no root filesystem.
+        if path is not None and (kind == "any" or os.path.isfile(path)):
+            from cwl_udss.images.in_place.found import found_image
+
+            found = found_image(path, location, self._platform)
+            if found is not None:
+                return found
         name = location if path is None else os.path.realpath(path)
         try:
             # What is at a URL now nobody knows without asking: as with a tag, what was there holds.
@@ -192,12 +193,6 @@ class RequestedImages:
             raise ImageError(
                 f"the image {location} cannot be read: {error.strerror}", "look at its path"
             ) from error
-        if path is not None and path.is_file():
-            from cwl_udss.images.in_place.found import found_file
-
-            found = found_file(path, location, self._platform)
-            if found is not None:
-                return found
         stamp = " ".join((kind, *facts))
         if path is not None or self._when is not When.ALWAYS:
             image = self._store.find(name, self._platform, stamp)

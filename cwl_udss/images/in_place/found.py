@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from cwl_udss.errors import ImageError, InvalidImage
+from cwl_udss.errors import ImageError
 from cwl_udss.filesystems.system_words import system_words
 from cwl_udss.images.formats.names import ImageFormat
 from cwl_udss.images.formats.sif.configuration import sif_configuration
@@ -23,28 +23,20 @@ from cwl_udss.images.manifests.manifest import (
     check_platform,
     parse_config,
 )
-from cwl_udss.images.sources.archives import check_root_directory
+from cwl_udss.images.sources.archives import check_root_directory, is_image_directory
 from cwl_udss.images.store.image import StoredImage, image_in_place
 
 _BEGINNING = 4096
+_CONFIGURATION = json.dumps({"os": "linux", OWN_WORDS: True}).encode()
 _SQUASHFS = SQUASHFS_MAGIC.to_bytes(4, "little")
 
 
-def found_image(path: Path, name: str, platform: Platform) -> StoredImage:
-    """Return the image that is at a path, to be used where it is. `name` is for messages. Raises
-    ImageError, also for what has to be read as an archive."""
-    if path.is_dir():
-        return found_directory(path)
-    image = found_file(path, name, platform)
-    if image is None:
-        raise InvalidImage(f"{name} is neither a SIF nor a SquashFS file", "look at its path")
-    return image
-
-
-def found_file(path: Path, name: str, platform: Platform) -> StoredImage | None:
-    """Return the image that a file is, to be used where it is; None if it has to be read as an
-    archive. `name` is for messages. Raises ImageError."""
+def found_image(path: Path, name: str, platform: Platform) -> StoredImage | None:
+    """Return the image that is at a path, to be used where it is; None if that is an archive, or
+    what else has to be read first. `name` is for messages. Raises ImageError."""
     try:
+        if path.is_dir():
+            return None if is_image_directory(path) else _directory(path)
         with path.open("rb") as stream:
             beginning = stream.read(_BEGINNING)
         status, stamp = path.stat(), file_stamp(path)
@@ -56,7 +48,7 @@ def found_file(path: Path, name: str, platform: Platform) -> StoredImage | None:
         config, offset, size = sif_configuration(sif), sif.root.offset, sif.root.size
         _check_platform(config, name, platform)
     elif (start := _squashfs_offset(beginning)) is not None:
-        config, offset, size = _configuration(), start, status.st_size - start
+        config, offset, size = _CONFIGURATION, start, status.st_size - start
     else:
         return None
     return image_in_place(
@@ -64,11 +56,9 @@ def found_file(path: Path, name: str, platform: Platform) -> StoredImage | None:
     )
 
 
-def found_directory(path: Path) -> StoredImage:
-    """Return the image that a directory with a root filesystem is. Raises ImageError if it is
-    something else."""
+def _directory(path: Path) -> StoredImage:
     check_root_directory(path)
-    return image_in_place(path, ImageFormat.DIRECTORY, stamp="", config=_configuration())
+    return image_in_place(path, ImageFormat.DIRECTORY, stamp="", config=_CONFIGURATION)
 
 
 def _check_platform(config: bytes, name: str, platform: Platform) -> None:
@@ -76,10 +66,6 @@ def _check_platform(config: bytes, name: str, platform: Platform) -> None:
         check_platform(parse_config(config), platform)
     except ImageError as error:
         raise ImageError(f"{name}: {error.problem}", error.advice) from error
-
-
-def _configuration() -> bytes:
-    return json.dumps({"os": "linux", OWN_WORDS: True}).encode()
 
 
 def _squashfs_offset(beginning: bytes) -> int | None:

@@ -41,10 +41,13 @@ _DISK = "mount it, or unpack it with `7z x`, and make a tar of what is in it"
 _NO_IMAGE = "an image is a tar, an OCI layout or a directory"
 _DOWNLOADED = "it is what came instead of the image: look at where it was downloaded from"
 
-_APPTAINER_BUILD = "apptainer build --sandbox DIRECTORY FILE"
-_SIF = FileKind("a SIF image (Apptainer's)", _to_directory(_APPTAINER_BUILD))
-_SINGULARITY_2 = FileKind("an image of Singularity 2", _to_directory(_APPTAINER_BUILD))
-_SQUASHFS = FileKind("a SquashFS file", _to_directory("unsquashfs -d DIRECTORY FILE"))
+_AS_IT_IS = "name it by its path, as it is"
+_SIF = FileKind("a SIF image (Apptainer's)", _AS_IT_IS)
+_SINGULARITY_2 = FileKind("an image of Singularity 2", _AS_IT_IS)
+_SINGULARITY_2_EXT = FileKind(
+    "an image of Singularity 2 with ext3", "have it made anew: apptainer build NEW.sif FILE"
+)
+_SQUASHFS = FileKind("a SquashFS file", _AS_IT_IS)
 _EROFS = FileKind("an EROFS filesystem", _to_directory("fsck.erofs --extract=DIRECTORY FILE"))
 _EXT = FileKind(
     "an ext2, ext3 or ext4 filesystem",
@@ -53,7 +56,9 @@ _EXT = FileKind(
 _WEB_PAGE = FileKind("a web page", _DOWNLOADED)
 DOCUMENT = FileKind("a CWL document", "name the image, or run it with cwltool --udss")
 _DOCKERFILE = FileKind("a Dockerfile", "give its text as dockerFile, which builds the image")
-_DEFINITION = FileKind("a definition file (Apptainer's)", _to_directory(_APPTAINER_BUILD))
+_DEFINITION = FileKind(
+    "a definition file (Apptainer's)", "build it, and name the result: apptainer build X.sif FILE"
+)
 _ENCRYPTED = FileKind("an encrypted file", "decrypt it first")
 _SCRIPT = FileKind("a script", _NO_IMAGE)
 _JSON = FileKind("JSON", _NO_IMAGE)
@@ -123,7 +128,7 @@ _KINDS: tuple[tuple[int, bytes, FileKind], ...] = (
 )
 
 # What Singularity 2 wrote after a line to launch it.
-_LAUNCHED = ((0, b"hsqs"), (1080, b"\x53\xef"))
+_LAUNCHED = ((0, b"hsqs", _SINGULARITY_2), (1080, b"\x53\xef", _SINGULARITY_2_EXT))
 
 _TEXTS: tuple[tuple[re.Pattern[str], FileKind], ...] = (
     (re.compile(r"\A\s*<(!doctype|html|head|body|\?xml)", re.IGNORECASE), _WEB_PAGE),
@@ -145,8 +150,9 @@ def identify(beginning: bytes) -> FileKind | None:
             return kind
     if beginning.startswith(b"#!"):
         launched = beginning.partition(b"\n")[2]
-        if any(launched.startswith(magic, offset) for offset, magic in _LAUNCHED):
-            return _SINGULARITY_2
+        for offset, magic, kind in _LAUNCHED:
+            if launched.startswith(magic, offset):
+                return kind
     packing = compression_name(beginning)
     if packing:
         return FileKind(f"packed with {packing}", _unpacked(f"{packing} -d FILE"), is_packed=True)

@@ -38,7 +38,7 @@ LAUNCH = b"#!/usr/bin/env run-singularity\n"
         (SIF, "a SIF image (Apptainer's)"),
         (b"hsqs", "a SquashFS file"),
         (LAUNCH + b"hsqs", "an image of Singularity 2"),
-        (LAUNCH + at(1080, b"\x53\xef"), "an image of Singularity 2"),
+        (LAUNCH + at(1080, b"\x53\xef"), "an image of Singularity 2 with ext3"),
         (at(1080, b"\x53\xef"), "an ext2, ext3 or ext4 filesystem"),
         (at(1024, b"\xe2\xe1\xf5\xe0"), "an EROFS filesystem"),
         (at(32769, b"CD001"), "an ISO 9660 filesystem"),
@@ -106,7 +106,6 @@ def make_file(tmp_path: Path, *command: str | Path) -> None:
 @pytest.mark.parametrize(
     ("command", "name"),
     [
-        (("mksquashfs", "root", "image"), "a SquashFS file"),
         (("mke2fs", "-q", "-d", "root", "image", "1M"), "ext2, ext3 or ext4"),
         (("mke2fs", "-q", "-t", "ext4", "-d", "root", "image", "8M"), "ext2, ext3 or ext4"),
         (("mkfs.erofs", "image", "root"), "an EROFS filesystem"),
