@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from cwl_udss.images.libraries.naming import Naming
@@ -26,7 +27,11 @@ def add_images(
         description="The store of converted images, shared by all your runs.",
     )
     actions = parser.add_subparsers(
-        title="commands", metavar="COMMAND", dest="images", required=True
+        title="commands",
+        metavar="COMMAND",
+        dest="images",
+        required=True,
+        parser_class=_InAnyOrder,
     )
 
     def add(name: str, help: str, description: str) -> argparse.ArgumentParser:
@@ -93,7 +98,25 @@ def add_images(
     return parser
 
 
-def _add_link(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+class _InAnyOrder(argparse.ArgumentParser):
+    """Takes names before and after options, which argparse does for no command of another."""
+
+    _is_within = False
+
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Parse as argparse's parse_known_intermixed_args, which calls this one again."""
+        if self._is_within:
+            return super().parse_known_args(args, namespace)
+        self._is_within = True
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._is_within = False
+
+
+def _add_link(actions: argparse._SubParsersAction[_InAnyOrder]) -> None:
     link = actions.add_parser(
         "link",
         help="give images under the names by which other programs look for them",

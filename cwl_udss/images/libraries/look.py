@@ -29,4 +29,6 @@ def look(
     if path.is_dir() and not (path / convention.mark).exists():
         return None
     image = found_image(path, str(path), platform)
+    if image is None:
+        raise ImageError(f"{path} is an archive, or no image", "give it as dockerLoad")
     return replace(image, digest=proved_digest(convention.proof, image, reference))
