@@ -48,8 +48,10 @@ def known_places(
     environment: Mapping[str, str], home: Path, cvmfs: Path = _CVMFS
 ) -> tuple[KnownPlace, ...]:
     """Return where images may be, those that prove most first, each place once."""
-    found = {known.place: known for known in reversed([*_known(environment, home, cvmfs)])}
-    return tuple(reversed(found.values()))
+    found: dict[LibraryPlace, KnownPlace] = {}
+    for known in _known(environment, home, cvmfs):
+        found.setdefault(known.place, known)
+    return tuple(found.values())
 
 
 def _known(environment: Mapping[str, str], home: Path, cvmfs: Path) -> Iterator[KnownPlace]:

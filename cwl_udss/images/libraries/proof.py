@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 from cwl_udss.errors import ImageError, InvalidReference
 from cwl_udss.images.formats.names import ImageFormat
+from cwl_udss.images.formats.squashfs.lookup import read_file
 from cwl_udss.images.in_place.own_words import is_inside
 from cwl_udss.images.libraries.naming import Proof
 from cwl_udss.images.manifests.manifest import is_digest
@@ -76,4 +77,4 @@ def _read(image: StoredImage) -> bytes | None:
         path = image.path / LABELS
         is_document = is_inside(image.path, LABELS, stat.S_ISREG)
         return path.read_bytes()[:_LARGEST_LABELS] if is_document else None
-    return None
+    return read_file(image.path, LABELS, image.offset)
