@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 
 from cwl_udss.errors import InvalidImage
 from cwl_udss.images.layers.members import Kind, LayerIndex, Member
+from cwl_udss.images.trees.modes import directory_mode, file_mode
 from cwl_udss.images.trees.tree import Directory, Node, RegularFile, SymbolicLink, Tree
 
 _WHITEOUT = b".wh."
@@ -25,9 +26,6 @@ LONGEST_NAME = 255
 # What a sandbox mounts something on, so that no mount point has to be made later.
 _MOUNT_DIRECTORIES = (b"dev", b"proc", b"sys", b"tmp", b"var/lib/cwl", b"var/spool/cwl", b"etc")
 _MOUNT_FILES = (b"passwd", b"group", b"hosts", b"resolv.conf")
-
-# One object for each: there are many files, and few modes.
-_FILE_MODES = tuple(mode & 0o775 | 0o400 for mode in range(0o1000))
 
 # Stands for any special file while layers are merged: it replaces and is replaced, linked to and
 # whited out as others are.
@@ -47,9 +45,7 @@ def merge_layers(layers: Sequence[LayerIndex]) -> Tree:
 def regular_file(member: Member, layer: int) -> RegularFile:
     """What a member becomes in the tree, if it is a regular file."""
     return RegularFile(
-        # Readable by the owner; nothing in an image can run with another's rights, and nobody else
-        # may write to what others run.
-        mode=_FILE_MODES[member.mode & 0o777],
+        mode=file_mode(member.mode),
         mtime=member.mtime,
         size=member.size,
         layer=layer,
@@ -146,8 +142,7 @@ class _Merger:
 
     def _update(self, node: Node, member: Member) -> None:
         assert isinstance(node, Directory)
-        # The owner must be able to read, change and delete what is in it.
-        node.mode = member.mode & 0o1775 | 0o700
+        node.mode = directory_mode(member.mode)
         node.mtime = member.mtime
         node.attributes = kept_attributes(member.attributes)
 

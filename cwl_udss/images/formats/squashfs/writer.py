@@ -28,6 +28,7 @@ from cwl_udss.images.formats.names import Compression
 from cwl_udss.images.formats.squashfs.data import DataWriter
 from cwl_udss.images.formats.squashfs.format import (
     ABSENT_TABLE,
+    LARGEST_TREE,
     SUPERBLOCK_BYTES,
     Superblock,
     attribute_table_header,
@@ -57,8 +58,6 @@ _BLOCK_BYTES = 1 << _BLOCK_LOG
 _PADDING = 4096  # mksquashfs does so, as a block device may have blocks of this size
 _BUFFER_BYTES = 1 << 20  # shared file systems like large writes
 _MOST_THREADS = 4  # the thread that reads cannot keep more of them busy
-# A file's list of blocks is as long for holes as for data: no honest image has so many.
-_LARGEST_TREE = 1 << 40
 _LEVEL = 1
 
 
@@ -147,7 +146,7 @@ class SquashfsSink:
             return
         with self._lock:
             self._size += file.size
-            if self._size > _LARGEST_TREE:
+            if self._size > LARGEST_TREE:
                 raise InvalidImage(
                     "an image has files larger than any disk", "it may be meant to harm"
                 )
