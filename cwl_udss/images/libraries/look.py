@@ -9,7 +9,7 @@ from pathlib import Path
 from cwl_udss.errors import ImageError
 from cwl_udss.images.in_place.found import found_image
 from cwl_udss.images.libraries.naming import Kind, Naming
-from cwl_udss.images.libraries.proof import proved_digest
+from cwl_udss.images.libraries.proof import labels_of, proved_digest
 from cwl_udss.images.manifests.manifest import Platform
 from cwl_udss.images.reference import ImageReference
 from cwl_udss.images.store.image import StoredImage
@@ -31,4 +31,5 @@ def look(
     image = found_image(path, str(path), platform)
     if image is None:
         raise ImageError(f"{path} is an archive, or no image", "give it as dockerLoad")
-    return replace(image, digest=proved_digest(convention.proof, image, reference))
+    labels = labels_of(image)
+    return replace(image, digest=proved_digest(convention.proof, path, labels, reference))
