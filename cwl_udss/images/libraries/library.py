@@ -31,6 +31,7 @@ _logger = logging.getLogger(__name__)
 _Answer = TypeVar("_Answer")
 
 PATIENCE_SECONDS = 10.0
+NOT_THERE = "is not there"
 _ABSENT = (errno.ENOENT, errno.ENOTDIR)
 # What says something of the one file; all else is of the filesystem: EIO, ESTALE, ENOTCONN, …
 _OF_ONE_NAME = (errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG)
@@ -82,18 +83,30 @@ class Library:
                 if self._is_usable is None:
                     self._is_usable = self._is_there()
                 return self._find(paths, reference, platform) if self._is_usable else None
-            except _Silent:
-                problem = f"does not answer within {self._patience:.0f} s"
-            except OSError as error:
-                problem = f"cannot be read: {error.strerror or error}"
+            except (_Silent, OSError) as error:
+                problem = self._words(error)
             self._is_usable = False
             _logger.warning("the library %s %s, and is passed over", self.place, problem)
             return None
 
+    def problem(self) -> str:
+        """Return why it cannot be used, "" if it can."""
+        with self._lock:
+            self._latest = time.monotonic() + self._patience
+            try:
+                return "" if self._ask(partial(_status, self.place.path)) else NOT_THERE
+            except (_Silent, OSError) as error:
+                return self._words(error)
+
+    def _words(self, error: Exception) -> str:
+        if isinstance(error, OSError):
+            return f"cannot be read: {error.strerror or error}"
+        return f"does not answer within {self._patience:.0f} s"
+
     def _is_there(self) -> bool:
-        status = self._ask(lambda: _status(self.place.path))
+        status = self._ask(partial(_status, self.place.path))
         if status is None and not self._is_known:
-            _logger.warning("the library %s is not there, and is passed over", self.place)
+            _logger.warning("the library %s %s, and is passed over", self.place, NOT_THERE)
         return status is not None
 
     def _find(
