@@ -8,7 +8,6 @@ import functools
 import platform
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -16,6 +15,8 @@ from rich.filesize import decimal
 
 import cwl_udss
 from cwl_udss.batch.examination import examine_node
+from cwl_udss.commands.findings import Finding
+from cwl_udss.commands.libraries import examine_libraries
 from cwl_udss.engine.batch_run import batch_client
 from cwl_udss.engine.startup.installation import Command, installed_command, other_command
 from cwl_udss.errors import StoreError, UdssError
@@ -39,22 +40,6 @@ _FEW_BYTES = 2 << 30
 _FEW_INODES = 20_000
 _STATES = ("FAIL", "note", "ok")
 _KEPT_AS = {ImageFormat.DIRECTORY: "directories", ImageFormat.SQUASHFS: "single SquashFS files"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finding:
-    """The outcome of one check."""
-
-    subject: str
-    text: str
-    well: bool = True
-    advice: str = ""
-    """What could be better, though all works."""
-
-    @property
-    def state(self) -> str:
-        """How it stands, in a word."""
-        return "FAIL" if not self.well else "note" if self.advice else "ok"
 
 
 def print_examination(settings: Settings, environment: Mapping[str, str], home: Path) -> int:
@@ -102,27 +87,16 @@ def examine(settings: Settings, environment: Mapping[str, str], home: Path) -> I
             yield Finding(subject=subject, text=check())
         except UdssError as error:
             yield Finding(subject=subject, text=str(error), well=False)
-    yield from examine_libraries(settings)
+    yield from examine_libraries(settings, environment, home)
     yield from examine_programs(settings, environment)
     yield from examine_filesystems(settings, environment)
-
-
-def examine_libraries(settings: Settings) -> Iterator[Finding]:
-    """See whether the other stores are there; says nothing of those that are."""
-    for place in settings.library:
-        if not Store(place).images():
-            yield Finding(
-                subject="library",
-                text=f"{place} has no images, and is passed over",
-                advice="is its path right (--udss-library)?",
-            )
 
 
 def examine_programs(settings: Settings, environment: Mapping[str, str]) -> Iterator[Finding]:
     """See whether programs of images can be executed where the images are; says nothing of places
     where they can."""
     store = open_store(settings)
-    for place in (settings.store, *settings.library):
+    for place in (settings.store, *settings.other_stores):
         try:
             is_concerned = look_at(place).forbids_programs and (
                 store.format is ImageFormat.DIRECTORY

@@ -22,6 +22,11 @@ class StepImage:
     offset: int = 0
     size: int = 0
 
+    @property
+    def described(self) -> str:
+        """For records: by digest, if anything proves one."""
+        return self.digest or f"{self.path}, by name only"
+
     def in_place(self) -> StoredImage:
         """Return the image that has a path, with nothing of its configuration."""
         return image_in_place(

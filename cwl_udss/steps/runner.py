@@ -189,6 +189,7 @@ def _result(
         outputs=list_outputs(directory / OUTPUTS),
         removed=tuple(removed),
         problem=f"{started.node}: {run.problem}" if run.problem else "",
+        image=spec.image.described,
     )
 
 

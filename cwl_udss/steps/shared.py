@@ -10,6 +10,8 @@ from functools import cached_property
 from pathlib import Path
 
 from cwl_udss.errors import ImageError
+from cwl_udss.images.libraries.known import known_places
+from cwl_udss.images.libraries.libraries import Libraries
 from cwl_udss.images.node.node import NodeImages
 from cwl_udss.images.pull import Images, When
 from cwl_udss.images.request import ImageRequest, RequestedImages
@@ -29,7 +31,7 @@ def open_store(settings: Settings) -> Store:
     """Return the store that the settings name."""
     return Store(
         settings.store,
-        libraries=settings.library,
+        libraries=settings.other_stores,
         format=settings.format,
         compression=settings.compression,
         keeps_layers=settings.keep_layers,
@@ -76,7 +78,10 @@ class Steps:
 
     @cached_property
     def _images(self) -> Images:
-        return Images(self._store, self._environment, self._home)
+        settings = self._settings
+        known = known_places(self._environment, self._home) if settings.known_libraries else ()
+        libraries = Libraries(settings.library, known, settings.library_trust, self._store)
+        return Images(self._store, self._environment, self._home, libraries)
 
     @cached_property
     def _requested(self) -> RequestedImages:

@@ -113,6 +113,8 @@ class StepResult:
     """What was taken out of it (see outputs.confine)."""
     problem: str = ""
     """Why it was refused, or its program not executed; with the node's name."""
+    image: str = ""
+    """Which one it ran in, for people (see StepImage.described)."""
 
 
 @dataclass(frozen=True, kw_only=True)

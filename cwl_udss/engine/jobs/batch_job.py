@@ -120,7 +120,7 @@ class BatchJob(SandboxedJob):
             needed_bytes=sum(int(resources[size]) for size in ("tmpdirSize", "outdirSize")) << 20,
             settings=NodeSettings(
                 store=str(settings.store),
-                library=tuple(map(str, settings.library)),
+                library=tuple(map(str, settings.other_stores)),
                 scratch=None if settings.scratch is None else str(settings.scratch),
                 scratch_images=settings.scratch_images,
                 bwrap=settings.bwrap,

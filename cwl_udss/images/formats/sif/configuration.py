@@ -15,7 +15,7 @@ from cwl_udss.images.formats.sif.layout import ObjectKind
 from cwl_udss.images.formats.sif.reader import Sif
 from cwl_udss.images.manifests.manifest import OWN_WORDS
 
-_CONFIG_NAME = "oci-config.json"
+CONFIG_NAME = "oci-config.json"
 # Nothing else is in what `pull` makes up.
 _HEADERS = (b"bootstrap", b"from", b"registry", b"namespace")
 _PULLED_FROM = (b"docker", b"oci")
@@ -48,11 +48,11 @@ def _is_pulled(definition: bytes) -> bool:
 
 def _docker_configuration(sif: Sif) -> dict[str, Any] | None:
     for found in sif.of_kind(ObjectKind.JSON):
-        if found.name == _CONFIG_NAME:
+        if found.name == CONFIG_NAME:
             try:
                 process = json.loads(sif.read(found))
             except (ValueError, RecursionError) as error:
-                raise InvalidImage(f"{sif.name}: {_CONFIG_NAME} is no JSON") from error
+                raise InvalidImage(f"{sif.name}: {CONFIG_NAME} is no JSON") from error
             if isinstance(process, dict):
                 return process
     return None
