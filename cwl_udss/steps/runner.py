@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cwl_udss.errors import SandboxError, UdssError
+from cwl_udss.errors import SandboxError, StreamError, UdssError
 from cwl_udss.files import copies
 from cwl_udss.files.scratch import free_bytes, local_directories, run_directory
 from cwl_udss.filesystems.system_words import system_words
@@ -33,6 +33,7 @@ from cwl_udss.sandbox import (
     Result,
     RootFilesystem,
     Sandbox,
+    Usage,
 )
 from cwl_udss.staging import publish_file, work_directory
 from cwl_udss.steps.beginning import begin
@@ -143,12 +144,14 @@ def _run_once(
         return None
     try:
         result = _result(directory, started, environment, termination)
+    except StreamError as error:
+        result = _ended_early(started, StepEnding.NOT_KEPT, problem=str(error))
     except UdssError as error:
-        result = _ended_early(started, StepEnding.REFUSED, str(error))
+        result = _ended_early(started, StepEnding.REFUSED, problem=str(error))
     except OSError as error:
-        result = _ended_early(started, StepEnding.REFUSED, system_words(error))
-    except Terminated:
-        result = _ended_early(started, StepEnding.TERMINATED, "")
+        result = _ended_early(started, StepEnding.REFUSED, problem=system_words(error))
+    except Terminated as error:
+        result = _ended_early(started, StepEnding.TERMINATED, error.usage)
     with work_directory(directory / "work") as work:
         publish_file(directory / RESULT, to_json(result), work)
         publish_file(directory.parent.parent / "ended" / directory.name, b"", work)
@@ -172,8 +175,12 @@ def _result(
         with termination.raised():
             work = stack.enter_context(_work(spec, directory, environment))
             run = _run(spec, work, streams, environment, termination)
-        removed = put_outputs(spec, work / OUTPUTS, directory / OUTPUTS)
-    ending, usage = _ENDINGS[run.result.ending], run.result.usage
+        ending, usage = _ENDINGS[run.result.ending], run.result.usage
+        try:
+            removed = put_outputs(spec, work / OUTPUTS, directory / OUTPUTS)
+        except OSError as error:
+            problem = f"what it has left: {system_words(error)}"
+            return _ended_early(started, StepEnding.NOT_KEPT, usage, problem)
     if termination.has_come and ending is StepEnding.EXITED and run.result.exit_code:
         ending = StepEnding.TERMINATED  # it was told to end, too, and has obeyed
     if run.memory_kills and run.result.exit_code == _KILLED:
@@ -193,15 +200,17 @@ def _result(
     )
 
 
-def _ended_early(started: Started, ending: StepEnding, problem: str) -> StepResult:
+def _ended_early(
+    started: Started, ending: StepEnding, usage: Usage | None = None, problem: str = ""
+) -> StepResult:
     return StepResult(
         ending=ending,
-        exit_code=_EXIT_FAILURE if ending is StepEnding.REFUSED else _EXIT_TERMINATED,
+        exit_code=_EXIT_TERMINATED if ending is StepEnding.TERMINATED else _EXIT_FAILURE,
         node=started.node,
         started=started.time,
         ended=time.time(),
-        processor_seconds=None,
-        memory_bytes=None,
+        processor_seconds=usage.processor_seconds if usage else None,
+        memory_bytes=usage.memory_bytes if usage else None,
         outputs={},
         problem=f"{started.node}: {problem}" if problem else "",
     )

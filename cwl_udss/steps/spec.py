@@ -90,6 +90,8 @@ class StepEnding(enum.Enum):
     """The kernel has killed a process for the memory limit of the job's control group."""
     REFUSED = "refused"
     """The node could not run it; `problem` says why."""
+    NOT_KEPT = "not kept"
+    """It has run, but what it read, said or left could not be passed on; `problem` says why."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +114,7 @@ class StepResult:
     removed: tuple[str, ...] = ()
     """What was taken out of it (see outputs.confine)."""
     problem: str = ""
-    """Why it was refused, or its program not executed; with the node's name."""
+    """Why it was refused, not kept, or its program not executed; with the node's name."""
     image: str = ""
     """Which one it ran in, for people (see StepImage.described)."""
 
