@@ -15,7 +15,7 @@ import pytest
 from commands import COMMANDS, Command
 
 from cwl_udss.commands.doctor import Finding, describe
-from cwl_udss.runtimes.probe import bundled_bubblewrap
+from cwl_udss.runtimes.bubblewrap.probe import bundled_bubblewrap
 
 DEBIAN = "docker.io/library/debian:stable-slim"
 

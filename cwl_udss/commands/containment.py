@@ -28,7 +28,7 @@ from cwl_udss.containment_suite.surroundings import problems, surroundings
 from cwl_udss.files.scratch import temporary_directory
 from cwl_udss.images.pull import Images
 from cwl_udss.machine.resources import available_resources
-from cwl_udss.runtimes.probe import find_bubblewrap
+from cwl_udss.runtimes.bubblewrap.probe import find_bubblewrap
 from cwl_udss.settings.settings import Settings
 from cwl_udss.steps.shared import open_store
 

@@ -28,7 +28,7 @@ from cwl_udss.images.sources.registry.registries import load_registries
 from cwl_udss.images.store.store import Store
 from cwl_udss.machine.quantities import counted
 from cwl_udss.machine.resources import available_resources
-from cwl_udss.runtimes.probe import find_bubblewrap
+from cwl_udss.runtimes.bubblewrap.probe import find_bubblewrap
 from cwl_udss.settings.setting import DEFAULT
 from cwl_udss.settings.settings import Settings
 from cwl_udss.settings.table import SETTINGS

@@ -21,7 +21,7 @@ from cwl_udss.images.pull import Images, When
 from cwl_udss.images.reference import parse_reference
 from cwl_udss.images.store.image import StoredImage
 from cwl_udss.images.store.store import Store
-from cwl_udss.runtimes.bwrap import Bubblewrap
+from cwl_udss.runtimes.bubblewrap.bwrap import Bubblewrap
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -60,7 +60,7 @@ class Words:
             self.read()
 
 
-class BubblewrapProcess:
+class RuntimeProcess:
     """A command running in its sandbox (see sandbox.SandboxProcess).
 
     All is done by the thread that waits, so that nothing has to be shared with others; they wake

@@ -16,8 +16,8 @@ from cwl_udss.images.request import ImageRequest, RequestedImages
 from cwl_udss.images.store.image import StoredImage
 from cwl_udss.images.store.store import Store
 from cwl_udss.report.trace import traced
-from cwl_udss.runtimes.bwrap import Bubblewrap
-from cwl_udss.runtimes.probe import find_bubblewrap
+from cwl_udss.runtimes.bubblewrap.bwrap import Bubblewrap
+from cwl_udss.runtimes.bubblewrap.probe import find_bubblewrap
 from cwl_udss.sandbox import Result, RootFilesystem, Sandbox, SandboxProcess, Streams
 from cwl_udss.settings.settings import Settings
 from cwl_udss.steps.made import MadeDirectories

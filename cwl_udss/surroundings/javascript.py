@@ -25,7 +25,7 @@ from cwl_utils.sandboxjs import NodeJSEngine
 
 from cwl_udss.errors import SandboxError, UdssError
 from cwl_udss.machine.waiting import told
-from cwl_udss.runtimes.bwrap import Bubblewrap
+from cwl_udss.runtimes.bubblewrap.bwrap import Bubblewrap
 from cwl_udss.sandbox import Bind, RootFilesystem, Sandbox
 
 # What a dynamically linked program needs to start.

@@ -46,11 +46,11 @@ SIGNALLED_AT_THE_START = """
 import os, signal, sys
 from cwl_udss.runtimes import bwrap
 from cwl_udss.steps import runner
-class BubblewrapProcess(bwrap.BubblewrapProcess):
+class RuntimeProcess(bwrap.RuntimeProcess):
     def __init__(self, *arguments):
         super().__init__(*arguments)
         os.kill(os.getpid(), signal.SIGTERM)
-bwrap.BubblewrapProcess = BubblewrapProcess
+bwrap.RuntimeProcess = RuntimeProcess
 publish_file = runner.publish_file
 def publish_when_alone(*arguments):
     try:

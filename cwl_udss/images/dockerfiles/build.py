@@ -29,7 +29,7 @@ from cwl_udss.images.store.image import StoredImage
 from cwl_udss.images.store.store import Store
 from cwl_udss.images.trees.contents import write_tree
 from cwl_udss.images.trees.snapshot import read_directory
-from cwl_udss.runtimes.bwrap import Bubblewrap
+from cwl_udss.runtimes.bubblewrap.bwrap import Bubblewrap
 
 _logger = logging.getLogger(__name__)
 

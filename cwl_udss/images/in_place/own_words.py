@@ -15,7 +15,7 @@ from typing import Any
 from cwl_udss.images.in_place.scripts import SCRIPTS, scripted_environment
 from cwl_udss.images.manifests.documents import text, texts
 from cwl_udss.images.manifests.manifest import ImageConfig
-from cwl_udss.runtimes.bwrap import Bubblewrap
+from cwl_udss.runtimes.bubblewrap.bwrap import Bubblewrap
 from cwl_udss.sandbox import RootFilesystem
 
 _LARGEST_FILE = 1 << 20

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from cwl_udss.errors import ImageError
 from cwl_udss.images.manifests.command import DEFAULT_PATH
-from cwl_udss.runtimes.bwrap import Bubblewrap
+from cwl_udss.runtimes.bubblewrap.bwrap import Bubblewrap
 from cwl_udss.sandbox import Ending, RootFilesystem, Sandbox, Streams
 
 SCRIPTS = ".singularity.d/env"

@@ -33,7 +33,7 @@ from cwl_udss.images.node.mounter import MOUNTER, find_mounter, mount_command
 from cwl_udss.images.store.image import StoredImage
 from cwl_udss.images.store.store import Store
 from cwl_udss.machine.waiting import told
-from cwl_udss.runtimes.bwrap import Bubblewrap
+from cwl_udss.runtimes.bubblewrap.bwrap import Bubblewrap
 from cwl_udss.sandbox import RootFilesystem
 from cwl_udss.staging import publish_directory, remove_tree, work_directory
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from cwl_udss.errors import SandboxError
 from cwl_udss.runtimes.accounting import adopt_orphans
+from cwl_udss.runtimes.bubblewrap.trees import Instruction, MountTree, plan_trees, tree_command
 from cwl_udss.runtimes.mounts import plan_mounts
 from cwl_udss.runtimes.operations import (
     MakeSymlink,
@@ -25,10 +26,9 @@ from cwl_udss.runtimes.operations import (
     Operation,
     RemountReadOnly,
 )
-from cwl_udss.runtimes.process import BubblewrapProcess
+from cwl_udss.runtimes.process import RuntimeProcess
 from cwl_udss.runtimes.seccomp import seccomp_program
 from cwl_udss.runtimes.streams import Relay
-from cwl_udss.runtimes.trees import Instruction, MountTree, plan_trees, tree_command
 from cwl_udss.runtimes.words import check_words, encode_words, memory_file
 from cwl_udss.sandbox import HOST_NAME, Sandbox, Streams
 
@@ -54,7 +54,7 @@ class Bubblewrap:
         """For the log and `cwl-udss doctor`."""
         return f"{self.version} ({self.path})"
 
-    def start(self, sandbox: Sandbox, streams: Streams) -> BubblewrapProcess:
+    def start(self, sandbox: Sandbox, streams: Streams) -> RuntimeProcess:
         """Start the sandbox's command (see sandbox.Runtime)."""
         try:
             relay = Relay(streams)
@@ -82,7 +82,7 @@ class Bubblewrap:
         stdout: int,
         stderr: int,
         relay: Relay | None = None,
-    ) -> BubblewrapProcess:
+    ) -> RuntimeProcess:
         """Start it with streams that are no files of the host's, as subprocess.Popen takes them:
         pipes that the caller, or else the relay, reads and writes."""
         check_words(sandbox.command, sandbox.environment)
@@ -114,7 +114,7 @@ class Bubblewrap:
         relay: Relay | None = None,
         inside: int | None = None,
         instructions: tuple[Instruction, ...] = (),
-    ) -> BubblewrapProcess:
+    ) -> RuntimeProcess:
         """Start a command with bwrap's arguments, in the namespaces of the process `inside`, after
         following the instructions for trees. Raises SandboxError if that cannot be done."""
         kept: list[int] = []
@@ -158,7 +158,7 @@ class Bubblewrap:
             raise
         finally:
             _close(passed)
-        return BubblewrapProcess(process, relay, *kept)
+        return RuntimeProcess(process, relay, *kept)
 
 
 def _pipe(kept: list[int], passed: list[int], flags: int = os.O_WRONLY) -> str:
