@@ -83,7 +83,13 @@ def step(run: Path, name: str, root: Path, script: str) -> Path:
         time_limit=None,
         needed_bytes=0,
         settings=NodeSettings(
-            store=str(run / "store"), library=(), scratch=None, scratch_images=0, bwrap=None
+            store=str(run / "store"),
+            library=(),
+            scratch=None,
+            scratch_images=0,
+            runtime="auto",
+            accept=(),
+            bwrap=None,
         ),
     )
     (directory / "spec.json").write_bytes(to_json(spec))
