@@ -16,7 +16,7 @@ from commands import COMMANDS, Command
 
 from cwl_udss.commands.doctor import describe
 from cwl_udss.commands.findings import Finding
-from cwl_udss.runtimes.probe import bundled_bubblewrap
+from cwl_udss.runtimes.bubblewrap.probe import bundled_bubblewrap
 
 DEBIAN = "docker.io/library/debian:stable-slim"
 

@@ -24,7 +24,7 @@ from cwl_udss.filesystems.system_words import system_words
 from cwl_udss.images.node.node import NodeImages
 from cwl_udss.images.store.store import Store
 from cwl_udss.machine.resources import memory_kills
-from cwl_udss.runtimes.probe import find_bubblewrap
+from cwl_udss.runtimes.choice import RuntimeFinder
 from cwl_udss.sandbox import (
     SIGNAL_OFFSET,
     TEMPORARY_DIRECTORY,
@@ -249,15 +249,19 @@ def _run(
     termination: Termination,
 ) -> _Run:
     settings = spec.settings
+    scratch = Path(settings.scratch) if settings.scratch else None
     started, kills = time.time(), memory_kills()
     with contextlib.ExitStack() as stack:
-        runtime = find_bubblewrap(settings.bwrap, environment.get("PATH"))
+        finder = RuntimeFinder(
+            settings.runtime, settings.accept, settings.bwrap, scratch, environment
+        )
+        runtime = finder.find()
         store = Store(Path(settings.store), libraries=tuple(map(Path, settings.library)))
         images = stack.enter_context(
             NodeImages(
                 store,
                 lambda: runtime,
-                scratch=Path(settings.scratch) if settings.scratch else None,
+                scratch=scratch,
                 scratch_bytes=settings.scratch_images,
                 environment=environment,
             )

@@ -47,6 +47,8 @@ class NodeSettings:
     library: tuple[str, ...]
     scratch: str | None
     scratch_images: int
+    runtime: str
+    accept: tuple[str, ...]
     bwrap: str | None
 
 
@@ -160,7 +162,11 @@ def read_spec(directory: Path) -> StepSpec:
                 "directories": tuple(facts["directories"]),
                 "binds": tuple(Bind(**bind) for bind in facts["binds"]),
                 "settings": NodeSettings(
-                    **{**facts["settings"], "library": tuple(facts["settings"]["library"])}
+                    **{
+                        **facts["settings"],
+                        "library": tuple(facts["settings"]["library"]),
+                        "accept": tuple(facts["settings"]["accept"]),
+                    }
                 ),
             }
         )

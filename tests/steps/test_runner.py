@@ -56,11 +56,11 @@ SIGNALLED_AT_THE_START = """
 import os, signal, sys
 from cwl_udss.runtimes import bwrap
 from cwl_udss.steps import runner
-class BubblewrapProcess(bwrap.BubblewrapProcess):
+class RuntimeProcess(bwrap.RuntimeProcess):
     def __init__(self, *arguments):
         super().__init__(*arguments)
         os.kill(os.getpid(), signal.SIGTERM)
-bwrap.BubblewrapProcess = BubblewrapProcess
+bwrap.RuntimeProcess = RuntimeProcess
 publish_file = runner.publish_file
 def publish_when_alone(*arguments):
     try:
@@ -93,7 +93,13 @@ def step(run: Path, name: str, root: Path, script: str, **more: Any) -> Path:
         time_limit=None,
         needed_bytes=0,
         settings=NodeSettings(
-            store=str(run / "store"), library=(), scratch=None, scratch_images=0, bwrap=None
+            store=str(run / "store"),
+            library=(),
+            scratch=None,
+            scratch_images=0,
+            runtime="auto",
+            accept=(),
+            bwrap=None,
         ),
     )
     (directory / "spec.json").write_bytes(to_json(replace(spec, **more)))
