@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cwl_udss.errors import SandboxError, StreamError, UdssError
+from cwl_udss.errors import StreamError, UdssError
 from cwl_udss.files import copies
 from cwl_udss.files.scratch import free_bytes, local_directories, run_directory
 from cwl_udss.filesystems.system_words import system_words
@@ -38,6 +38,7 @@ from cwl_udss.sandbox import (
 from cwl_udss.staging import publish_file, work_directory
 from cwl_udss.steps.beginning import begin
 from cwl_udss.steps.delivery import list_outputs, put_outputs
+from cwl_udss.steps.image import step_root
 from cwl_udss.steps.spec import (
     OUTPUTS,
     RESULT,
@@ -266,7 +267,7 @@ def _run(
                 environment=environment,
             )
         )
-        sandbox = _sandbox(spec, _root(spec, store, images), work)
+        sandbox = _sandbox(spec, step_root(spec.image, store, images), work)
         descriptors = stack.enter_context(streams.opened(work / OUTPUTS))
         result = termination.run(lambda: runtime.start(sandbox, descriptors), spec.time_limit)
         problem = why_not_executed(sandbox, result)
@@ -276,19 +277,6 @@ def _run(
     return _Run(
         result=result, started=started, memory_kills=memory_kills() - kills, problem=problem
     )
-
-
-def _root(spec: StepSpec, store: Store, images: NodeImages) -> RootFilesystem:
-    if spec.image.path:
-        return images.root(spec.image.in_place())
-    store.refresh()
-    image = store.find_digest(spec.image.digest)
-    if image is None:
-        raise SandboxError(
-            f"the image of {spec.name} is not in the store {store.path} as this node sees it",
-            "name a store on a filesystem that all nodes share, with --udss-store",
-        )
-    return images.root(image)
 
 
 def _sandbox(spec: StepSpec, root: RootFilesystem, work: Path) -> Sandbox:
