@@ -17,6 +17,12 @@ LABEL org.example.label="of the image"
 ENTRYPOINT ["/bin/echo", "the entry point"]
 CMD ["two words", "last"]
 """
+# In one go, as the storage is in memory, where it is quick.
+BUILD = """\
+ch-image import "$1" base
+ch-image build --tag built "$2"
+ch-convert -i ch-image -o dir built "$3"
+"""
 
 
 def charliecloud_directory(workshop: Workshop) -> Path:
@@ -35,10 +41,8 @@ def charliecloud_directory(workshop: Workshop) -> Path:
         archive = work / "base.tar.gz"
         source = workshop.unpacked()
         subprocess.run(["tar", "-czf", archive, "-C", source, "."], check=True)
-        own = {"CH_IMAGE_STORAGE": str(root.parent / "storage"), "CH_IMAGE_CACHE": "disabled"}
-        workshop.sid.run("ch-image", "import", archive, "base", env=own)
-        workshop.sid.run("ch-image", "build", "--tag", "built", work, env=own)
-        workshop.sid.run("ch-convert", "-i", "ch-image", "-o", "dir", "built", root, env=own)
+        own = {"CH_IMAGE_STORAGE": "/var/tmp/storage", "CH_IMAGE_CACHE": "disabled"}
+        workshop.sid.run("sh", "-ec", BUILD, "sh", archive, work, root, env=own)
 
     return workshop.keep("charliecloud", make)
 

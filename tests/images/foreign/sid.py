@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -30,8 +31,6 @@ PACKAGES = (
     # What there is on every Debian machine, and packages do not say that they need it.
     *("base-files", "bash", "coreutils", "dash", "diffutils", "findutils", "grep", "gzip"),
     *("hostname", "libc-bin", "login", "mount", "passwd", "perl-base", "sed", "tar", "util-linux"),
-    # For cwltool.
-    *("nodejs", "python3-minimal"),
 )
 # What the packages' scripts would make. fakeroot is a link of update-alternatives; Apptainer shows
 # its containers the host's /etc/localtime and /etc/hosts, and fails where there are none. Over the
@@ -45,6 +44,7 @@ FILES = {
 }
 LINKS = {"usr/bin/fakeroot": "fakeroot-tcp", "usr/bin/faked": "faked-tcp"}
 HOME = "/home/user"
+PATH = "/usr/sbin:/usr/bin"
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Sid:
         """
         with open(stdin or os.devnull, "rb") as read:
             done = subprocess.run(
-                [self.bwrap, *self._sandbox(), "--chdir", cwd or HOME, *_variables(env), *command],
+                [*self._enter(), "--clearenv", "--chdir", cwd or HOME, *_variables(env), *command],
                 stdin=read,
                 capture_output=True,
                 encoding="utf-8",
@@ -83,25 +83,33 @@ class Sid:
         assert not check or done.returncode == 0, said
         return done
 
-    def _sandbox(self) -> list[str | Path]:
+    def write_script(self, path: Path, program: str) -> None:
+        """Write a script that runs a program, in the environment and the working directory of its
+        caller: for those who look for it in their PATH."""
+        enter = shlex.join(map(str, [*self._enter(), "--setenv", "PATH", PATH, program]))
+        path.write_text(f'#!/bin/sh\nexec {enter} "$@"\n')
+        path.chmod(0o755)
+
+    def _enter(self) -> list[str | Path]:
         # By pivot_root(2), as bwrap does it: Apptainer refuses to work in a chroot. The root is one
         # mount: of one for /usr alone Apptainer would not find its own files (proc(5): the path of
         # /proc/self/exe begins at its mount in another mount namespace).
-        shown: list[str | Path] = ["--bind", self.root, "/", "--tmpfs", "/tmp", "--tmpfs", "/run"]
-        shown += ["--tmpfs", "/var/tmp", "--tmpfs", HOME]
+        shown: list[str | Path] = ["--bind", self.root, "/"]
+        for directory in ("/tmp", "/run", "/var/tmp", HOME):
+            shown += ["--tmpfs", directory]
         for name in ("/etc/passwd", "/etc/group"):
             shown += ["--ro-bind", name, name]
         # This machine's, not new ones: what Apptainer makes of them it makes by itself.
         shown += ["--dev-bind", "/dev", "/dev", "--bind", "/proc", "/proc"]
         shown += ["--ro-bind", "/sys", "/sys"]
-        for directory in self.shared:
-            shown += ["--bind", directory, directory]
+        for shared in self.shared:
+            shown += ["--bind", shared, shared]
         # Where they are mounted has been made by now, so that nothing else need be written.
-        return [*shown, "--remount-ro", "/", "--die-with-parent", "--clearenv"]
+        return [self.bwrap, *shown, "--remount-ro", "/", "--die-with-parent"]
 
 
 def _variables(env: Mapping[str, str] | None) -> list[str]:
-    every = {"HOME": HOME, "PATH": "/usr/sbin:/usr/bin", "TMPDIR": tempfile.gettempdir()}
+    every = {"HOME": HOME, "PATH": PATH, "TMPDIR": tempfile.gettempdir()}
     return [word for item in {**every, **(env or {})}.items() for word in ("--setenv", *item)]
 
 
