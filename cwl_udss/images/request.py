@@ -119,7 +119,7 @@ class RequestedImages:
 
         words = self._store.own_words.find(image)
         if words is None:
-            words = own_words(name, self._node.root(image), self._runtime)
+            words = own_words(name, self._node.root(image), image.config, self._runtime)
             with self._store.work() as work:
                 self._store.own_words.keep(image, words, work)
         return replace(image, config=with_own_words(image.config, words))

@@ -24,13 +24,15 @@ _ALL_ARGUMENTS = "$@"
 
 
 def own_words(
-    name: str, root: RootFilesystem, runtime: Callable[[], AnyRuntime]
+    name: str, root: RootFilesystem, config: ImageConfig, runtime: Callable[[], AnyRuntime]
 ) -> Mapping[str, Any]:
     """Return what a root filesystem says, as OCI's configurations have it ("Env" and so on); what
-    it does not say is not there. `name` is for messages. Raises ImageError if its scripts fail."""
+    it does not say is not there. `config` is what is known already, `name` is for messages. Raises
+    ImageError if its scripts fail."""
     here = root.here
     if is_inside(here, SCRIPTS, stat.S_ISDIR):
-        words: dict[str, Any] = {"Env": list(scripted_environment(name, root, runtime))}
+        environment = scripted_environment(name, root, config.environment, runtime)
+        words: dict[str, Any] = {"Env": list(environment)}
         if is_inside(here, _RUNSCRIPT, stat.S_ISREG):
             words["Cmd"] = ["/bin/sh", f"/{_RUNSCRIPT}"]
         return words
@@ -64,6 +66,9 @@ def charliecloud_words(metadata: str | None, environment: str | None) -> Mapping
             words["Env"] = [f"{key}={value}" for key, value in content["env"].items()]
         if isinstance(content.get("cwd"), str):
             words["WorkingDir"] = content["cwd"]
+        for name, key in (("Entrypoint", "entrypoint"), ("Cmd", "cmd")):
+            if isinstance(content.get(key), list):
+                words[name] = [str(word) for word in content[key]]
     if "Env" not in words and environment is not None:
         words["Env"] = _assignments(environment)
     return words

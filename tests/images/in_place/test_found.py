@@ -136,6 +136,14 @@ def test_scripts_that_fail(run_command: Command, tmp_path: Path) -> None:
     assert "nonsense-of-the-site" in line
 
 
+def test_a_script_that_is_none_is_passed_over(run_command: Command, tmp_path: Path) -> None:
+    root = with_scripts(busybox_root(tmp_path / "root"))
+    (root / ".singularity.d/env/10-docker2singularity.sh").write_text('export A="` x"\n')
+    done = run_command("cwl-udss", "run", "./root", "env")
+    assert "TEXT=hello world, \n" in done.stdout
+    assert "10-docker2singularity.sh" in done.stderr
+
+
 def test_scripts_have_nothing_of_the_caller(run_command: Command, tmp_path: Path) -> None:
     root = with_scripts(busybox_root(tmp_path / "root"))
     text = 'export SEEN="$SECRET$HOME"\ntouch /bin/x 2>/dev/null && export SEEN=written\n'

@@ -42,8 +42,11 @@ def test_a_distribution_has_such_files_too() -> None:
 
 
 def test_charliecloud() -> None:
-    metadata = '{"arch": "amd64", "cwd": "/work", "env": {"A": "b c"}, "shell": ["/bin/sh"]}'
-    assert charliecloud_words(metadata, None) == {"Env": ["A=b c"], "WorkingDir": "/work"}
+    metadata = (
+        '{"cwd": "/work", "env": {"A": "b c"}, "entrypoint": ["/e"], "cmd": null, "arch": "x"}'
+    )
+    words = {"Env": ["A=b c"], "WorkingDir": "/work", "Entrypoint": ["/e"]}
+    assert charliecloud_words(metadata, None) == words
     assert charliecloud_words(None, "A=b\nC=d\n") == {"Env": ["A=b", "C=d"]}
     assert charliecloud_words("[", "") == {"Env": []}
     assert charliecloud_words("[]", None) == {}
