@@ -245,6 +245,23 @@ def test_of_several_architectures_ours_is_taken(
         get(pull=f"oras://{registry.address}/image:none")
 
 
+def test_a_sif_image_in_a_layout(
+    get: Get, store: Store, registry: Registry, sif_file: bytes, tmp_path: Path
+) -> None:
+    """As `oras copy --to-oci-layout` makes it."""
+    digest = push(registry, (sif_file, SIF_LAYER))
+    manifest, media_type = registry.manifests[digest]
+    entry = {"mediaType": media_type, "digest": digest, "size": len(manifest)}
+    blobs = tmp_path / "layout/blobs/sha256"
+    blobs.mkdir(parents=True)
+    for name, content in (*registry.blobs.items(), (digest, manifest)):
+        (blobs / name.partition(":")[2]).write_bytes(content)
+    (tmp_path / "layout/index.json").write_text(json.dumps({"manifests": [entry]}))
+    image = get(load="layout")
+    check(image, store)
+    assert image.digest == digest
+
+
 def test_layers_come_before_a_file_of_the_same_image(
     get: Get, registry: Registry, sif_file: bytes
 ) -> None:
@@ -319,6 +336,12 @@ def test_what_is_no_image_is_not_downloaded_to_its_end(
     with pytest.raises(NoContainerImage) as raised:
         get(pull=f"{registry.address}/image:sif")
     assert f"image:sif: it is no container image but {words}: " in str(raised.value)
+
+
+def test_a_name_with_a_digest_is_no_url_with_a_password(get: Get) -> None:
+    name = f"docker://debian@sha256:{'0' * 64}"
+    with pytest.raises(ImageError, match=f"the image {name} is not in the store"):
+        get(When.NEVER, pull=name)
 
 
 def test_a_short_file_is_told_like_a_long_one(get: Get, registry: Registry) -> None:

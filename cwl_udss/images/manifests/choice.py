@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 
 from cwl_udss.errors import ImageError, InvalidImage, MissingPart, NoContainerImage
-from cwl_udss.images.manifests.artifacts import CONFIG_TYPES
+from cwl_udss.images.manifests.artifacts import CONFIG_TYPES, NO_CONFIG
 from cwl_udss.images.manifests.manifest import (
     Descriptor,
     ImageConfig,
@@ -241,7 +241,7 @@ def _file_image(manifest: ImageManifest, digest: str) -> ChosenImage:
 
 def _file_type(manifest: ImageManifest) -> str:
     types = (manifest.artifact_type, manifest.config.media_type, manifest.layers[0].media_type)
-    return next(filter(None, types), "something else")
+    return next((each for each in types if each not in ("", NO_CONFIG)), "something else")
 
 
 def _schema_1_image(manifest: Schema1Manifest, digest: str) -> ChosenImage:
