@@ -16,6 +16,8 @@ from commands import COMMANDS, Command
 from needs import SCRATCH, need
 from stand_ins import MissingPackage, cache_directory, mirrors, serve_registry, stand_in_registry
 
+pytest_plugins = ["foreign.fixtures"]
+
 
 def pytest_configure() -> None:
     """Have the commands get signals as a person's have them: what has started us in the background

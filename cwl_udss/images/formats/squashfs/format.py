@@ -20,6 +20,9 @@ NONE = (1 << 32) - 1
 STORED_AS_IT_IS = 1 << 24
 """Flag in the size of a data block that compression would not have made smaller."""
 LATEST_TIME = (1 << 32) - 1
+LARGEST_TREE = 1 << 40
+"""Bytes of all files. A file's list of blocks is as long for holes as for data: no honest image has
+so many."""
 
 DIRECTORY, FILE, SYMBOLIC_LINK = 1, 2, 3
 EXTENDED = 7
@@ -48,6 +51,11 @@ class Position(NamedTuple):
 
     block: int
     offset: int
+
+    @classmethod
+    def of(cls, reference: int) -> Position:
+        """The place that a reference names."""
+        return cls(reference >> 16, reference & 0xFFFF)
 
     @property
     def reference(self) -> int:

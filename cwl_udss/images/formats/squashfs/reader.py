@@ -1,104 +1,91 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reads a SquashFS file as a tree, so that a sink can write it in another format.
 
-It reads what SquashfsSink writes, and trusts nothing of it: a bundle may come from anywhere, and
-disks forget. Names are bytes.
+It reads what squashfs-tools and others make, and trusts nothing of it: it may come from anywhere,
+and disks forget. Names are bytes.
 """
 
 from __future__ import annotations
 
-import contextlib
+from array import array
 from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
-from typing import NamedTuple
 
-from cwl_udss.errors import InvalidImage
-from cwl_udss.images.formats.squashfs.blocks import DAMAGE, Cursor, Image
-from cwl_udss.images.formats.squashfs.format import (
-    DIRECTORY,
-    DOTS_BYTES,
-    EXTENDED,
-    FILE,
-    NONE,
-    STORED_AS_IT_IS,
-    SYMBOLIC_LINK,
-    Position,
+from cwl_udss.images.formats.squashfs.blocks import OPAQUE, Image
+from cwl_udss.images.formats.squashfs.contents import StoredFile, read_contents
+from cwl_udss.images.formats.squashfs.damage import Malformed, explained
+from cwl_udss.images.formats.squashfs.format import LARGEST_TREE, Position
+from cwl_udss.images.formats.squashfs.inodes import (
+    DirectoryInode,
+    FileInode,
+    LinkInode,
+    read_inode,
+    read_listing,
 )
 from cwl_udss.images.layers.members import Extent
+from cwl_udss.images.layers.tar import Limits
+from cwl_udss.images.trees.merge import kept_attributes
+from cwl_udss.images.trees.modes import directory_mode, file_mode
 from cwl_udss.images.trees.tree import Directory, Node, RegularFile, SymbolicLink, Tree
 
-_LONGEST_LINK = 4095
+# No honest image has more, but one that is meant to harm can have them in few bytes.
+_MOST_NAMES = Limits.entries
+_MOST_BLOCKS = 1 << 25
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What is in a SquashFS file."""
+
+    tree: Tree
+    files: list[StoredFile]
+    """In the order in which their contents are to be read."""
+    hidden: list[tuple[Directory, bytes]]
+    """What the names in the directories are of that overlayfs takes for whiteouts."""
+    opaque: set[Directory]
+    """Those that hide what a lower layer has there."""
 
 
 def read_squashfs(
     path: Path, offset: int = 0
 ) -> tuple[Tree, Iterator[tuple[RegularFile, Iterator[bytes]]]]:
-    """Return the tree of an image that begins at an offset in a file, and its files with their
-    contents, which are read then. Raises OSError, and InvalidImage if the file is damaged, or no
-    SquashFS file that we could have made."""
-    with path.open("rb") as stream, _explained(path):
-        tree, files = _TreeReader(Image(stream, offset)).read()
-    return tree, _contents(path, offset, files)
+    """Return an image's tree, and its files with their contents, which are read then; `offset` is
+    where in the file the image begins. Raises OSError, and InvalidImage if it is damaged, or no
+    SquashFS file that is read.
+    """
+    found = read_tree(path, offset)
+    return found.tree, read_contents(path, offset, found.files)
 
 
-class _File(NamedTuple):
-    """A regular file, and where its content is."""
-
-    node: RegularFile
-    start: int
-    sizes: tuple[int, ...]
-    fragment: int
-    fragment_offset: int
-
-    @property
-    def place(self) -> tuple[int, int]:
-        """Files of one fragment block follow each other: it is decompressed once for all."""
-        return self.fragment, self.start
-
-
-def _contents(
-    path: Path, offset: int, files: list[_File]
-) -> Iterator[tuple[RegularFile, Iterator[bytes]]]:
-    with path.open("rb") as stream:
-        image = Image(stream, offset)
-        for file in files:
-            yield file.node, _content(path, image, file)
-
-
-def _content(path: Path, image: Image, file: _File) -> Iterator[bytes]:
-    """A file's bytes without its holes."""
-    with _explained(path):
-        left = file.node.size
-        start = file.start
-        for size in file.sizes:
-            length = min(left, image.block_bytes)
-            if size:
-                yield image.block(start, size, length)
-                start += size & ~STORED_AS_IT_IS
-            left -= length
-        if left:
-            tails = image.fragment(file.fragment)
-            tail = tails[file.fragment_offset : file.fragment_offset + left]
-            if len(tail) != left:
-                raise EOFError
-            yield tail
+def read_tree(path: Path, offset: int, layer: int = 0) -> Found:
+    """Return what is in an image, as the layer with a number. Raises as read_squashfs()."""
+    with path.open("rb") as stream, explained(path):
+        return _TreeReader(Image(stream, offset), layer).read()
 
 
 class _TreeReader:
     """Goes through the directories of an image."""
 
-    def __init__(self, image: Image) -> None:
+    def __init__(self, image: Image, layer: int) -> None:
         self._image = image
-        self._files: list[_File] = []
-        self._nodes: dict[Position, Node | None] = {}
-        self._listings: list[tuple[Directory, Position, int]] = []
+        self._layer = layer
+        self._files: list[StoredFile] = []
+        self._nodes: dict[int, Node | None] = {}
+        self._listings: list[tuple[Directory, DirectoryInode]] = []
         self._linked: set[Node] = set()
+        self._hidden: list[tuple[Directory, bytes]] = []
+        self._whiteouts: set[int] = set()
+        self._opaque: set[Directory] = set()
+        self._special_files = 0
+        self._names = self._blocks = self._bytes = 0
 
-    def read(self) -> tuple[Tree, list[_File]]:
-        """Return the tree, and its files in the order in which their contents are to be read."""
-        root = self._node(self._image.root)
+    def read(self) -> Found:
+        """Read all."""
+        root = self._node(self._image.layout.root)
         if not isinstance(root, Directory):
-            raise ValueError
+            raise Malformed("its root is no directory")
         while self._listings:
             self._read_listing(*self._listings.pop())
         self._files.sort(key=lambda file: file.place)
@@ -106,103 +93,91 @@ class _TreeReader:
         for file in self._files:
             file.node.offset = offset
             offset += file.node.size
-        return Tree(root=root, linked=frozenset(self._linked)), self._files
+        count = self._special_files
+        notes = (f"{count} device nodes, pipes and other special files left out",) if count else ()
+        return Found(
+            tree=Tree(root=root, linked=frozenset(self._linked), notes=notes),
+            files=self._files,
+            hidden=self._hidden,
+            opaque=self._opaque,
+        )
 
-    def _read_listing(self, directory: Directory, position: Position, size: int) -> None:
-        cursor = self._image.listing(position)
-        while size > 0:
-            count, block, _ = cursor.unpack("<3I")
-            size -= 12
-            for _ in range(count + 1):
-                offset, _, _, length = cursor.unpack("<HhHH")
-                name = cursor.read(length + 1)
-                size -= 8 + len(name)
-                # A sink takes names as they are.
-                if b"/" in name or b"\0" in name or name in (b".", b".."):
-                    raise ValueError
-                self._add(directory, name, Position(block, offset))
+    def _read_listing(self, directory: Directory, inode: DirectoryInode) -> None:
+        for name, position in read_listing(self._image, inode):
+            self._names += 1
+            if name in directory.entries:
+                raise Malformed(f"a directory has two files of one name: {name[:80]!r}")
+            if self._names > _MOST_NAMES:
+                raise Malformed("it has more files than any image")
+            self._add(directory, name, position)
 
     def _add(self, directory: Directory, name: bytes, position: Position) -> None:
-        is_known = position in self._nodes
-        node = self._nodes[position] if is_known else self._node(position)
-        if node is None:  # a device or the like
+        is_known = position.reference in self._nodes
+        node = self._nodes[position.reference] if is_known else self._node(position)
+        if node is None:
+            if position.reference in self._whiteouts:
+                self._hidden.append((directory, name))
+            self._special_files += 1
             return
         if is_known:
             if isinstance(node, Directory):  # in itself, perhaps
-                raise ValueError
+                raise Malformed("a directory has two names")
             self._linked.add(node)
         directory.entries[name] = node
 
     def _node(self, position: Position) -> Node | None:
-        cursor = self._image.inode(position)
-        kind, mode, _, _, mtime, _ = cursor.unpack("<4H2I")
+        if len(self._nodes) >= self._image.layout.inodes:
+            raise Malformed("it has more files than it says")
+        inode = read_inode(self._image, position)
         node: Node | None = None
-        if kind in (DIRECTORY, DIRECTORY + EXTENDED):
-            node = self._directory(cursor, kind == DIRECTORY)
-            node.mode, node.mtime = mode & 0o1777, mtime
-        elif kind in (FILE, FILE + EXTENDED):
-            node = self._file(cursor, kind == FILE)
-            node.mode, node.mtime = mode & 0o777, mtime
-        elif kind in (SYMBOLIC_LINK, SYMBOLIC_LINK + EXTENDED):
-            _, length = cursor.unpack("<2I")
-            if not 0 < length <= _LONGEST_LINK:
-                raise ValueError
-            node = SymbolicLink(cursor.read(length), mtime)
-        self._nodes[position] = node
+        if isinstance(inode, DirectoryInode):
+            node = self._directory(inode)
+        elif isinstance(inode, FileInode):
+            node = self._file(inode)
+        elif isinstance(inode, LinkInode):
+            node = SymbolicLink(inode.target, inode.mtime)
+        elif inode.is_whiteout:
+            self._whiteouts.add(position.reference)
+        self._nodes[position.reference] = node
         return node
 
-    def _directory(self, cursor: Cursor, is_basic: bool) -> Directory:
-        attributes = NONE
-        if is_basic:
-            block, _, size, offset, _ = cursor.unpack("<2I2HI")
-        else:
-            _, size, block, _, _, offset, attributes = cursor.unpack("<4I2HI")
-        node = Directory(attributes=self._image.attributes(attributes))
-        self._listings.append((node, Position(block, offset), size - DOTS_BYTES))
+    def _directory(self, inode: DirectoryInode) -> Directory:
+        attributes = self._image.attributes(inode.attributes)
+        node = Directory(directory_mode(inode.mode), inode.mtime, kept_attributes(attributes))
+        if any(attributes.get(name) == b"y" for name in OPAQUE):
+            self._opaque.add(node)
+        self._listings.append((node, inode))
         return node
 
-    def _file(self, cursor: Cursor, is_basic: bool) -> RegularFile:
-        attributes = NONE
-        if is_basic:
-            start, fragment, fragment_offset, size = cursor.unpack("<4I")
-        else:
-            start, size, _, _, fragment, fragment_offset, attributes = cursor.unpack("<3Q4I")
-        block_bytes = self._image.block_bytes
-        count = size // block_bytes if fragment != NONE else -(-size // block_bytes)
-        sizes = tuple(cursor.unpack(f"<{count}I"))
+    def _file(self, inode: FileInode) -> RegularFile:
+        self._bytes += inode.size
+        self._blocks += len(inode.sizes)
+        if self._bytes > LARGEST_TREE or self._blocks > _MOST_BLOCKS:
+            raise Malformed("its files are larger than any disk")
         node = RegularFile(
-            mode=0,
-            mtime=0,
-            size=size,
-            layer=0,
+            mode=file_mode(inode.mode),
+            mtime=inode.mtime,
+            size=inode.size,
+            layer=self._layer,
             offset=0,
-            extents=_extents(sizes, size, block_bytes),
-            attributes=self._image.attributes(attributes),
+            extents=_extents(inode.sizes, inode.size, self._image.layout.block_bytes),
+            attributes=kept_attributes(self._image.attributes(inode.attributes)),
         )
-        if size:
-            self._files.append(_File(node, start, sizes, fragment, fragment_offset))
+        if inode.size:
+            self._files.append(StoredFile(node, inode))
         return node
 
 
-def _extents(sizes: tuple[int, ...], size: int, block_bytes: int) -> tuple[Extent, ...] | None:
+def _extents(sizes: array[int], size: int, block_bytes: int) -> tuple[Extent, ...] | None:
     """The pieces of a file that has blocks that are not stored."""
     if all(sizes):
         return None
     extents = []
-    for number, stored in enumerate((*sizes, 1)):  # the rest, in a fragment block, is no hole
-        start = number * block_bytes
-        length = min(size - start, block_bytes)
-        if stored and length > 0:
-            extents.append(Extent(start, length))
+    end = 0
+    for is_stored, group in groupby(sizes, bool):
+        start, end = end, min(end + len(list(group)) * block_bytes, size)
+        if is_stored:
+            extents.append(Extent(start, end - start))
+    if end < size:  # the rest, in a fragment block, is no hole
+        extents.append(Extent(end, size - end))
     return tuple(extents)
-
-
-@contextlib.contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except DAMAGE as error:
-        raise InvalidImage(
-            f"{path} is damaged, or no SquashFS file of cwl-udss",
-            "see: cwl-udss images verify; a damaged image is pulled again when it is needed",
-        ) from error
