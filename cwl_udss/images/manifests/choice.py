@@ -171,14 +171,15 @@ class _Search:
         if isinstance(manifest, Schema1Manifest):
             return _schema_1_image(manifest, digest)
         if manifest.is_file and manifest.config.media_type not in CONFIG_TYPES:
-            return _file_image(manifest, digest)
+            return _file_image(manifest, digest, b"{}")
         document = self._read(lambda: self._documents.config(manifest.config))
         try:
             config = parse_image_config(document, manifest)
         except NoContainerImage:
             if not manifest.may_be_file:
                 raise
-            return _file_image(manifest, digest)
+            # `oras push --artifact-platform` has nothing but the machine in it.
+            return _file_image(manifest, digest, document)
         return ChosenImage(
             digest=digest,
             layers=manifest.layers,
@@ -227,13 +228,17 @@ def _rank(variant: str, best: Sequence[str]) -> int:
     return best.index(variant) if variant in best else len(best)
 
 
-def _file_image(manifest: ImageManifest, digest: str) -> ChosenImage:
-    """An image that is one file, of which nothing else says anything."""
+def _file_image(manifest: ImageManifest, digest: str, document: bytes) -> ChosenImage:
+    """An image that is one file, of which nothing else says how it is run."""
+    try:
+        config = parse_config(document)
+    except InvalidImage:  # that of no image may be anything
+        config = parse_config(b"{}")
     return ChosenImage(
         digest=digest,
         layers=manifest.layers,
         diff_ids=None,
-        config=parse_config(b"{}"),
+        config=config,
         config_document=b"",
         file_type=_file_type(manifest),
     )
