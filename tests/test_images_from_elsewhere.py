@@ -109,7 +109,7 @@ def test_images_and_documents_at_urls_are_told_apart(
     pulled = run_command("cwl-udss", "images", "pull", url, document)
     assert pulled.stdout == f"{digest} {url}\n", pulled.stderr
     for name in (url, document):
-        kept = run_command("cwl-udss", "images", "export", "-o", f"{len(name)}.tar", name)
+        kept = run_command("cwl-udss", "images", "export", f"{len(name)}.tar", name)
         assert kept.returncode == 0, kept.stderr
     shown = run_command("cwl-udss", "images", "inspect", url)
     assert json.loads(shown.stdout)["references"] == [url]

@@ -21,7 +21,15 @@ from cwl_udss.images.adopt import may_be_image
 from cwl_udss.images.bundle import export_images, import_images
 from cwl_udss.images.in_place.found import found_image
 from cwl_udss.images.layers.file_kinds import DOCUMENT, LONGEST_BEGINNING, WEB_PAGE, identify
-from cwl_udss.images.locations import address_digest, file_name, is_path, local_path
+from cwl_udss.images.locations import (
+    DOCUMENT_ENDINGS,
+    IMAGE_ENDINGS,
+    address_digest,
+    file_name,
+    is_path,
+    local_path,
+    public_name,
+)
 from cwl_udss.images.maintenance import prune, remove_named, verify
 from cwl_udss.images.manifests.manifest import this_platform
 from cwl_udss.images.pull import Images, When
@@ -30,10 +38,8 @@ from cwl_udss.images.store.image import StoredImage
 from cwl_udss.machine.user_directories import home_directory
 from cwl_udss.settings.settings import Settings
 from cwl_udss.steps.shared import Steps, open_store
-from cwl_udss.web.asking import is_remote, without_password
+from cwl_udss.web.asking import is_remote
 from cwl_udss.web.downloads import beginning
-
-_DOCUMENTS = (".cwl", ".yml", ".yaml", ".json")
 
 
 def run_images(options: argparse.Namespace, settings: Settings) -> int:
@@ -77,12 +83,14 @@ def _is_document_at(url: str, settings: Settings) -> bool:
     """Whether a CWL document is at a URL, and no image. Where nothing else says so its beginning
     is looked at."""
     address = urlsplit(url)
-    if address.fragment or address.path.endswith(_DOCUMENTS):
+    if address.fragment or address.path.endswith(DOCUMENT_ENDINGS):
         return True
-    if _images(settings).find_name(without_password(url)) is not None:
+    if address.path.lower().endswith(IMAGE_ENDINGS) or address_digest(url):
         return False
-    if settings.offline or address_digest(url):
-        return not address_digest(url)
+    if _images(settings).find_name(public_name(url)) is not None:
+        return False
+    if settings.offline:
+        return True
     try:
         found = beginning(url, LONGEST_BEGINNING)
     except DownloadError:  # of which the download of an image says more than cwltool does
@@ -93,7 +101,7 @@ def _is_document_at(url: str, settings: Settings) -> bool:
 def _is_document(name: str) -> bool:
     """Whether it is the path of a CWL document, whatever that is called."""
     path = name.partition("#")[0]
-    if path.endswith(_DOCUMENTS):
+    if path.endswith(DOCUMENT_ENDINGS):
         return os.path.exists(path)
     if not is_path(name) or not os.path.isfile(path):
         return False

@@ -15,12 +15,13 @@ from cwl_udss.images.transports import path_after_transport
 from cwl_udss.images.trees.listing import walk
 from cwl_udss.web.asking import is_remote, without_password
 
-# Of documents, and of what is tried as an image.
-_ENDINGS = (
-    *(".cwl", ".yml", ".yaml", ".json", ".sif", ".simg", ".img", ".sqfs", ".sqsh", ".squashfs"),
+DOCUMENT_ENDINGS = (".cwl", ".yml", ".yaml", ".json")
+IMAGE_ENDINGS = (
+    *(".sif", ".simg", ".img", ".sqfs", ".sqsh", ".squashfs"),
     *(".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.lzma", ".tar.zst"),
     *(".tzst", ".tar.lz4", ".zip", ".ext3", ".ext4", ".iso", ".oci"),
 )
+"""Of what is tried as an image."""
 # As registries keep blobs (distribution's registry/storage/paths.go), and as they give them.
 _BLOB = re.compile(r"/blobs/sha256(?:/[0-9a-f]{2}/|:)([0-9a-f]{64})(?:/data)?/?")
 DOTS = (".", "..")
@@ -30,12 +31,16 @@ DOTS = (".", "..")
 def file_name(text: str) -> str:
     """Return what the store calls an image that is at a path, wherever the person is; another name
     as it is. Raises ImageError."""
-    if is_remote(text):
-        return without_password(text)
+    text = public_name(text)
     path = local_path(text, Path()) if is_path(text) else None
     if path is None or not os.path.exists(path):
         return text
     return stored_name(path, split_member(text, Path())[1])
+
+
+def public_name(text: str) -> str:
+    """Return what an image is called in the store and in messages: no password that is in a URL."""
+    return without_password(text) if is_remote(text) else text
 
 
 def stored_name(path: Path, member: str) -> str:
@@ -118,7 +123,9 @@ def is_path(text: str) -> bool:
     if text.startswith(("/", "./", "../", "~")) or text.endswith("/") or "#" in text:
         return True
     has_tag_or_digest = "@" in text or ":" in text.rpartition("/")[2]
-    return text in DOTS or (not has_tag_or_digest and text.lower().endswith(_ENDINGS))
+    return text in DOTS or (
+        not has_tag_or_digest and text.lower().endswith((*DOCUMENT_ENDINGS, *IMAGE_ENDINGS))
+    )
 
 
 def no_file(text: str) -> ImageError:

@@ -14,13 +14,13 @@ from pathlib import Path
 from cwl_udss.errors import ImageError, InvalidReference
 from cwl_udss.filesystems.leases import turn
 from cwl_udss.images.libraries.libraries import Libraries
-from cwl_udss.images.locations import address_digest
+from cwl_udss.images.locations import address_digest, public_name
 from cwl_udss.images.manifests.manifest import this_platform
 from cwl_udss.images.reference import ImageReference, parse_reference
 from cwl_udss.images.sources.registry.registries import load_registries
 from cwl_udss.images.store.image import StoredImage
 from cwl_udss.images.store.store import Store
-from cwl_udss.web.asking import is_remote, without_password
+from cwl_udss.web.asking import is_remote
 
 _logger = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class Images:
         StoreError, with nothing half-made left behind.
         """
         # A run uses one image for one reference, whatever the registry says meanwhile.
-        name = without_password(text)
+        name = public_name(text)
         with self._locks[name]:
             image = self._gotten.get(name) or self._here(name, when)
             if image is None and when is When.NEVER:
@@ -125,7 +125,7 @@ class Images:
 
     def references(self, text: str) -> set[str]:
         """Return all full names that a name may stand for; none if it is not one of an image."""
-        text = without_password(text)
+        text = public_name(text)
         try:
             return {text, *map(str, self._registries.qualify(parse_reference(text)))}
         except InvalidReference:  # a digest, or what somebody has called an image
@@ -133,7 +133,7 @@ class Images:
 
     def _pull(self, text: str, when: When, kind: str) -> StoredImage:
         """Pull an image, or wait until another process or machine has."""
-        name = without_password(text)
+        name = public_name(text)
         reference = None if is_remote(text) else parse_reference(text)
 
         def found() -> StoredImage | None:

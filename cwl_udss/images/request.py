@@ -19,6 +19,7 @@ from cwl_udss.images.locations import (
     is_path,
     local_path,
     no_file,
+    public_name,
     split_member,
     stored_name,
 )
@@ -30,7 +31,6 @@ from cwl_udss.images.store.image import StoredImage
 from cwl_udss.images.store.store import Store
 from cwl_udss.images.transports import Kind, path_after_transport, split_transport
 from cwl_udss.runtimes.choice import AnyRuntime
-from cwl_udss.web.asking import without_password
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +53,7 @@ class ImageRequest:
     def name(self) -> str:
         """For the log and for provenance."""
         name = self.pull or self.image_id or self.load or self.import_ or "a Dockerfile"
-        return without_password(name)
+        return public_name(name)
 
 
 def parse_request(requirement: Mapping[str, Any], base: Path | str) -> ImageRequest:

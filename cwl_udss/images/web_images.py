@@ -12,13 +12,12 @@ import logging
 from cwl_udss.errors import DownloadError, ImageError, InvalidImage
 from cwl_udss.images.adopt import ReceivedFile, adopt, make_image
 from cwl_udss.images.in_place.root_part import root_part
-from cwl_udss.images.locations import address_digest
+from cwl_udss.images.locations import address_digest, public_name
 from cwl_udss.images.manifests.manifest import Platform
 from cwl_udss.images.sources.archives import read_image_file
 from cwl_udss.images.store.image import StoredImage
 from cwl_udss.images.store.store import Store
 from cwl_udss.web import downloads
-from cwl_udss.web.asking import without_password
 
 _logger = logging.getLogger(__name__)
 
@@ -30,7 +29,7 @@ def download_image(url: str, kind: str, store: Store, platform: Platform) -> Sto
 
     Raises ImageError or StoreError.
     """
-    name, expected = without_password(url), address_digest(url)
+    name, expected = public_name(url), address_digest(url)
     image = store.find_digest(expected) if expected else None
     if image is None:
         image = _download(url, kind, store, platform)
@@ -41,7 +40,7 @@ def download_image(url: str, kind: str, store: Store, platform: Platform) -> Sto
 
 
 def _download(url: str, kind: str, store: Store, platform: Platform) -> StoredImage:
-    name = without_password(url)
+    name = public_name(url)
     with store.work() as work:
         try:
             found = downloads.download(url, work / "download", algorithm="sha256")

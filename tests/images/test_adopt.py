@@ -36,7 +36,7 @@ OTHER = "s390x"
 
 
 @pytest.fixture
-def registry() -> Iterator[Registry]:
+def served() -> Iterator[Registry]:
     with serve(Registry()) as running:
         yield running
 
@@ -95,7 +95,7 @@ def get(store: Store, tmp_path: Path) -> Get:
 
 
 def push(
-    registry: Registry,
+    served: Registry,
     *layers: tuple[bytes, str],
     config: tuple[bytes, str] = (b"{}", SIF_CONFIG),
     tag: str = "sif",
@@ -105,11 +105,11 @@ def push(
     manifest = {
         "schemaVersion": 2,
         "mediaType": f"{OCI}.manifest.v1+json",
-        "config": registry.add_blob(*config),
-        "layers": [registry.add_blob(*layer) for layer in layers],
+        "config": served.add_blob(*config),
+        "layers": [served.add_blob(*layer) for layer in layers],
         **fields,
     }
-    return registry.add_manifest(tag, manifest, f"{OCI}.manifest.v1+json")
+    return served.add_manifest(tag, manifest, f"{OCI}.manifest.v1+json")
 
 
 def check(image: StoredImage, store: Store) -> None:
@@ -135,21 +135,21 @@ def check(image: StoredImage, store: Store) -> None:
     ],
 )
 def test_a_sif_image_is_pulled(
-    get: Get, store: Store, registry: Registry, sif_file: bytes, field: str, prefix: str
+    get: Get, store: Store, served: Registry, sif_file: bytes, field: str, prefix: str
 ) -> None:
-    digest = push(registry, (sif_file, SIF_LAYER))
-    image = get(**{field: f"{prefix}{registry.address}/image:sif"})
+    digest = push(served, (sif_file, SIF_LAYER))
+    image = get(**{field: f"{prefix}{served.address}/image:sif"})
     check(image, store)
     assert image.digest == digest
     config = image.config
     assert (config.environment, config.entrypoint) == (("A=from docker",), ("/run me",))
     assert (config.command, config.working_directory) == (("now",), "/w")
-    registry.requests.clear()
-    for name in (f"oras://{registry.address}/image:sif", f"{registry.address}/image@{digest}"):
+    served.requests.clear()
+    for name in (f"oras://{served.address}/image:sif", f"{served.address}/image@{digest}"):
         assert get(When.NEVER, pull=name).digest == digest
-    assert registry.requests == []
-    assert get(When.ALWAYS, pull=f"oras://{registry.address}/image:sif").digest == digest
-    assert registry.paths("/blobs/") == []
+    assert served.requests == []
+    assert get(When.ALWAYS, pull=f"oras://{served.address}/image:sif").digest == digest
+    assert served.paths("/blobs/") == []
 
 
 @pytest.mark.parametrize(
@@ -163,14 +163,14 @@ def test_a_sif_image_is_pulled(
     ],
 )
 def test_whatever_a_sif_image_is_called(
-    get: Get, store: Store, registry: Registry, sif_file: bytes, config: str, layer: str
+    get: Get, store: Store, served: Registry, sif_file: bytes, config: str, layer: str
 ) -> None:
-    push(registry, (sif_file, layer), config=(b"{}", config))
-    check(get(pull=f"oras://{registry.address}/image:sif"), store)
+    push(served, (sif_file, layer), config=(b"{}", config))
+    check(get(pull=f"oras://{served.address}/image:sif"), store)
 
 
 def test_an_image_whose_layer_is_squashfs(
-    get: Get, store: Store, registry: Registry, squashed: bytes
+    get: Get, store: Store, served: Registry, squashed: bytes
 ) -> None:
     """As `singularity push` pushes an OCI-SIF."""
     digest = hashlib.sha256(squashed).hexdigest()
@@ -181,35 +181,35 @@ def test_an_image_whose_layer_is_squashfs(
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}"]},
     }
     document = (json.dumps(config).encode(), f"{OCI}.config.v1+json")
-    push(registry, (squashed, SQUASHFS_LAYER), config=document)
-    image = get(pull=f"{registry.address}/image:sif")
+    push(served, (squashed, SQUASHFS_LAYER), config=document)
+    image = get(pull=f"{served.address}/image:sif")
     check(image, store)
     assert image.config.environment == ("A=from docker",)
     assert not image.config.has_own_words
     config["architecture"] = OTHER
     document = (json.dumps(config).encode(), f"{OCI}.config.v1+json")
-    push(registry, (squashed, SQUASHFS_LAYER), config=document, tag="other")
+    push(served, (squashed, SQUASHFS_LAYER), config=document, tag="other")
     with pytest.raises(ImageError, match=f"the image is for linux/{OTHER}, this machine is"):
-        get(pull=f"{registry.address}/image:other")
+        get(pull=f"{served.address}/image:other")
 
 
 def test_what_oras_was_given(
-    get: Get, store: Store, registry: Registry, squashed: bytes, tmp_path: Path
+    get: Get, store: Store, served: Registry, squashed: bytes, tmp_path: Path
 ) -> None:
     root = tar(file("bin/tool", "a tool"), file("large", "no"))
     kinds = {"packed": gzip.compress(root), "tar": root}
     for tag, content in kinds.items():
         layer = (content, "application/vnd.acme.image")
-        digest = push(registry, layer, config=(b"{}", NO_CONFIG), tag=tag)
-        image = get(pull=f"oras://{registry.address}/image:{tag}")
+        digest = push(served, layer, config=(b"{}", NO_CONFIG), tag=tag)
+        image = get(pull=f"oras://{served.address}/image:{tag}")
         assert image.digest == digest
         assert (node(store).directory(image) / "bin/tool").read_text() == "a tool"
     # That of Singularity 2 has a line before it.
     for tag, content in {"plain": squashed, "old": LAUNCH + squashed}.items():
         layer = (content, f"{OCI}.layer.v1.tar")
-        push(registry, layer, config=(b"{}", NO_CONFIG), tag=tag)
+        push(served, layer, config=(b"{}", NO_CONFIG), tag=tag)
         images = Images(store, {"CONTAINERS_REGISTRIES_CONF_DIR": "/none"}, tmp_path)
-        image = images.get(f"oras://{registry.address}/image:{tag}")
+        image = images.get(f"oras://{served.address}/image:{tag}")
         assert (node(store).directory(image) / "bin/tool").read_text() == "a tool"
 
 
@@ -217,7 +217,7 @@ def test_what_oras_was_given(
 def test_of_several_architectures_ours_is_taken(
     get: Get,
     store: Store,
-    registry: Registry,
+    served: Registry,
     squashed: bytes,
     *,
     typed: bool,
@@ -225,52 +225,69 @@ def test_of_several_architectures_ours_is_taken(
     entries = []
     for architecture in (OTHER, HERE):
         made = sif_of(squashed, architecture)
-        digest = push(registry, (made, SIF_LAYER), tag=architecture)
+        digest = push(served, (made, SIF_LAYER), tag=architecture)
         entries.append(
             {
                 "mediaType": f"{OCI}.manifest.v1+json",
                 "digest": digest,
-                "size": len(registry.manifests[digest][0]),
+                "size": len(served.manifests[digest][0]),
                 "platform": {"os": "linux", "architecture": architecture},
                 **({"artifactType": SIF_CONFIG} if typed else {}),
             }
         )
     index = f"{OCI}.index.v1+json"
-    registry.add_manifest("all", {"mediaType": index, "manifests": entries}, index)
-    image = get(pull=f"oras://{registry.address}/image:all")
+    served.add_manifest("all", {"mediaType": index, "manifests": entries}, index)
+    image = get(pull=f"oras://{served.address}/image:all")
     check(image, store)
     assert image.digest == entries[1]["digest"]
-    registry.add_manifest("none", {"mediaType": index, "manifests": entries[:1]}, index)
+    served.add_manifest("none", {"mediaType": index, "manifests": entries[:1]}, index)
     with pytest.raises(ImageError, match=f"no image for linux/{HERE}.*, only for linux/{OTHER}"):
-        get(pull=f"oras://{registry.address}/image:none")
+        get(pull=f"oras://{served.address}/image:none")
+
+
+def test_a_sif_image_in_a_layout(
+    get: Get, store: Store, served: Registry, sif_file: bytes, tmp_path: Path
+) -> None:
+    """As `oras copy --to-oci-layout` makes it."""
+    digest = push(served, (sif_file, SIF_LAYER))
+    manifest, media_type = served.manifests[digest]
+    entry = {"mediaType": media_type, "digest": digest, "size": len(manifest)}
+    blobs = tmp_path / "layout/blobs/sha256"
+    blobs.mkdir(parents=True)
+    for name, content in (*served.blobs.items(), (digest, manifest)):
+        (blobs / name.partition(":")[2]).write_bytes(content)
+    (tmp_path / "layout/index.json").write_text(json.dumps({"manifests": [entry]}))
+    image = get(load="layout")
+    check(image, store)
+    assert image.digest == digest
 
 
 def test_layers_come_before_a_file_of_the_same_image(
-    get: Get, registry: Registry, sif_file: bytes
+    get: Get, served: Registry, sif_file: bytes
 ) -> None:
-    files = push(registry, (sif_file, SIF_LAYER))
-    layers = registry.add_image("layers", tar(file("a")), architecture=HERE)
+    files = push(served, (sif_file, SIF_LAYER))
+    layers = served.add_image("layers", tar(file("a")), architecture=HERE)
     entries = [
         {
             "mediaType": f"{OCI}.manifest.v1+json",
             "digest": digest,
-            "size": len(registry.manifests[digest][0]),
+            "size": len(served.manifests[digest][0]),
             "platform": {"os": "linux", "architecture": HERE},
         }
         for digest in (files, layers)
     ]
     index = f"{OCI}.index.v1+json"
-    registry.add_manifest("both", {"mediaType": index, "manifests": entries}, index)
-    assert get(pull=f"{registry.address}/image:both").digest == layers
+    served.add_manifest("both", {"mediaType": index, "manifests": entries}, index)
+    assert get(pull=f"{served.address}/image:both").digest == layers
 
 
 def test_a_sif_image_of_another_machine(
-    get: Get, store: Store, registry: Registry, squashed: bytes
+    get: Get, store: Store, served: Registry, squashed: bytes
 ) -> None:
     made = sif_of(squashed, OTHER)
-    push(registry, (made, SIF_LAYER))
+    push(served, (made, SIF_LAYER))
     with pytest.raises(ImageError, match=f"image:sif: the image is for linux/{OTHER}, this mach"):
-        get(pull=f"oras://{registry.address}/image:sif")
+        get(pull=f"oras://{served.address}/image:sif")
     assert store.images() == []
 
 
@@ -281,26 +298,26 @@ def damaged(squashed: bytes) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("how", ["tables", "cut"])
 def test_a_damaged_file_is_not_published(
-    get: Get, store: Store, registry: Registry, squashed: bytes, how: str
+    get: Get, store: Store, served: Registry, squashed: bytes, how: str
 ) -> None:
-    push(registry, (damaged(squashed)[how], SQUASHFS_LAYER))
+    push(served, (damaged(squashed)[how], SQUASHFS_LAYER))
     with pytest.raises(InvalidImage, match=r"image:sif is damaged.*: .*pushed again"):
-        get(pull=f"oras://{registry.address}/image:sif")
+        get(pull=f"oras://{served.address}/image:sif")
     assert store.images() == []
     assert list((store.path / "work").iterdir()) == []
 
 
 def test_what_the_registry_sends_is_checked(
-    get: Get, store: Store, registry: Registry, sif_file: bytes
+    get: Get, store: Store, served: Registry, sif_file: bytes
 ) -> None:
-    push(registry, (sif_file, SIF_LAYER))
+    push(served, (sif_file, SIF_LAYER))
     digest = f"sha256:{hashlib.sha256(sif_file).hexdigest()}"
-    registry.blobs[digest] = sif_file[:-1] + b"x"
+    served.blobs[digest] = sif_file[:-1] + b"x"
     with pytest.raises(InvalidImage, match=f"blob {digest} does not match its digest"):
-        get(pull=f"oras://{registry.address}/image:sif")
+        get(pull=f"oras://{served.address}/image:sif")
     assert store.images() == []
-    registry.blobs[digest], registry.break_after, registry.breaks = sif_file, 300_000, 2
-    check(get(pull=f"oras://{registry.address}/image:sif"), store)
+    served.blobs[digest], served.break_after, served.breaks = sif_file, 300_000, 2
+    check(get(pull=f"oras://{served.address}/image:sif"), store)
 
 
 @pytest.mark.parametrize(
@@ -312,17 +329,38 @@ def test_what_the_registry_sends_is_checked(
     ],
 )
 def test_what_is_no_image_is_not_downloaded_to_its_end(
-    get: Get, registry: Registry, content: bytes, words: str
+    get: Get, served: Registry, content: bytes, words: str
 ) -> None:
     layer = (content + bytes(1 << 22), "application/vnd.acme.model")
-    push(registry, layer, config=(b"{}", "application/vnd.acme.config"))
+    push(served, layer, config=(b"{}", "application/vnd.acme.config"))
     with pytest.raises(NoContainerImage) as raised:
-        get(pull=f"{registry.address}/image:sif")
+        get(pull=f"{served.address}/image:sif")
     assert f"image:sif: it is no container image but {words}: " in str(raised.value)
 
 
-def test_a_short_file_is_told_like_a_long_one(get: Get, registry: Registry) -> None:
+def test_a_name_with_a_digest_is_no_url_with_a_password(get: Get) -> None:
+    name = f"docker://debian@sha256:{'0' * 64}"
+    with pytest.raises(ImageError, match=f"the image {name} is not in the store"):
+        get(When.NEVER, pull=name)
+
+
+def test_a_short_file_is_told_like_a_long_one(get: Get, served: Registry) -> None:
     for content in (b"", b"short"):
-        push(registry, (content, "application/vnd.acme"), config=(b"{}", NO_CONFIG))
+        push(served, (content, "application/vnd.acme"), config=(b"{}", NO_CONFIG))
         with pytest.raises(InvalidImage, match="image:sif is "):
-            get(pull=f"{registry.address}/image:sif")
+            get(pull=f"{served.address}/image:sif")
+
+
+@pytest.mark.parametrize("tag", ["apptainer", "oras", "this", "index", "plain-index"])
+def test_what_apptainer_and_oras_have_pushed(
+    registry_of_sifs: str, store: Store, get: Get, tag: str
+) -> None:
+    image = get(pull=f"oras://{registry_of_sifs}/tests/busybox:{tag}")
+    assert image.config.working_directory
+    assert (node(store).directory(image) / "bin/busybox").exists()
+    assert [found.quarantined for found in verify(store)] == [None]
+
+
+def test_what_oras_has_pushed_for_another_machine(registry_of_sifs: str, get: Get) -> None:
+    with pytest.raises(ImageError, match=r"busybox:other: the image is for .*, this machine"):
+        get(pull=f"oras://{registry_of_sifs}/tests/busybox:other")

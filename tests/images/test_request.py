@@ -570,6 +570,36 @@ def test_a_file_of_another_machine(get: Any, location: str) -> None:
         get(image_id=location)
 
 
+@pytest.mark.parametrize("field", ["pull", "image_id", "load"])
+def test_files_and_directories_by_a_prefix(get: Any, tmp_path: Path, field: str) -> None:
+    (tmp_path / "image.tar").write_bytes(docker_archive())
+    layout = unpacked(oci_archive(), tmp_path / "layout")
+    for name in (
+        "docker-archive:image.tar",
+        "docker-archive:image.tar:a:1",
+        f"docker-archive://{tmp_path}/image.tar:@0",
+        "oci:./layout",
+        f"oci:{layout}",
+        f"file://{tmp_path}/image.tar",
+    ):
+        assert (get(**{field: name}).path / "bin/tool").read_text() == "new", name
+    with pytest.raises(ImageError, match=r"image\.tar holds no image 'b:1', but a:1: name one"):
+        get(**{field: "docker-archive:image.tar:b:1"})
+    with pytest.raises(ImageError, match=r"there is no file none|none.tar cannot"):
+        get(**{field: "docker-archive:none.tar"})
+
+
+def test_one_of_several_images_in_a_layout(get: Any, tmp_path: Path) -> None:
+    layout = unpacked(oci_archive(images=2), tmp_path / "layout")
+    index = json.loads((layout / "index.json").read_bytes())
+    names = {"org.opencontainers.image.ref.name": "second"}
+    index["manifests"][1]["annotations"] = names
+    (layout / "index.json").write_text(json.dumps(index))
+    with pytest.raises(InvalidImage, match="holds 2 images"):
+        get(pull="oci:./layout")
+    assert (get(pull="oci:./layout:second").path / "bin/tool").read_text() == "new"
+
+
 def test_requirements() -> None:
     base = Path("/documents")
     assert parse_request({"dockerPull": "a", "dockerImageId": "b"}, base) == ImageRequest(

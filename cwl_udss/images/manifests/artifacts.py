@@ -24,7 +24,7 @@ _LAYER = re.compile(
 # No root filesystem, whoever says so.
 _TEXT = re.compile(r"(text|image|audio|video)/.*|.*[/+](json|yaml|xml|pdf)")
 # What artifacts have that need none (image-spec manifest.md, "Guidance for an Empty Descriptor").
-_NO_CONFIG = "application/vnd.oci.empty.v1+json"
+NO_CONFIG = "application/vnd.oci.empty.v1+json"
 # Of layers, configurations and artifacts, those of Singularity before 3.7 with a misspelling before
 # it (apptainer's internal/pkg/client/oras/layer.go).
 _SIF = "/vnd.sylabs.sif."
@@ -77,7 +77,7 @@ def file_layer(config: str, artifact: str, layers: Sequence[str]) -> int | None:
         if "encrypted" in layer:
             raise InvalidImage(f"a layer is encrypted ({layer})", "ask for an image that is not")
     odd = [layer for layer in layers if not _LAYER.fullmatch(layer)]
-    if not odd and config != _NO_CONFIG:
+    if not odd and config != NO_CONFIG:
         return None
     if len(layers) == 1 and not _TEXT.fullmatch(layers[0]):
         return 0
@@ -93,12 +93,12 @@ def _check_several(layers: Sequence[str]) -> None:
     if squashfs and _OVERLAY_LAYER in layers:
         raise InvalidImage(
             "it has an overlay that can be written to (ext3)",
-            "push it without: singularity overlay seal FILE",
+            "have the image pushed without it, and with one layer",
         )
     if squashfs > 1:
         raise InvalidImage(
             f"it has {squashfs} layers that are SquashFS files",
-            "push it with one: singularity pull without --keep-layers",
+            "have it pushed with one: singularity pull without --keep-layers, and push",
         )
 
 

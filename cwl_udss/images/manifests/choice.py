@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 
 from cwl_udss.errors import ImageError, InvalidImage, MissingPart, NoContainerImage
-from cwl_udss.images.manifests.artifacts import CONFIG_TYPES
+from cwl_udss.images.manifests.artifacts import CONFIG_TYPES, NO_CONFIG
 from cwl_udss.images.manifests.manifest import (
     Descriptor,
     ImageConfig,
@@ -171,14 +171,15 @@ class _Search:
         if isinstance(manifest, Schema1Manifest):
             return _schema_1_image(manifest, digest)
         if manifest.is_file and manifest.config.media_type not in CONFIG_TYPES:
-            return _file_image(manifest, digest)
+            return _file_image(manifest, digest, b"{}")
         document = self._read(lambda: self._documents.config(manifest.config))
         try:
             config = parse_image_config(document, manifest)
         except NoContainerImage:
             if not manifest.may_be_file:
                 raise
-            return _file_image(manifest, digest)
+            # `oras push --artifact-platform` has nothing but the machine in it.
+            return _file_image(manifest, digest, document)
         return ChosenImage(
             digest=digest,
             layers=manifest.layers,
@@ -227,13 +228,17 @@ def _rank(variant: str, best: Sequence[str]) -> int:
     return best.index(variant) if variant in best else len(best)
 
 
-def _file_image(manifest: ImageManifest, digest: str) -> ChosenImage:
-    """An image that is one file, of which nothing else says anything."""
+def _file_image(manifest: ImageManifest, digest: str, document: bytes) -> ChosenImage:
+    """An image that is one file, of which nothing else says how it is run."""
+    try:
+        config = parse_config(document)
+    except InvalidImage:  # that of no image may be anything
+        config = parse_config(b"{}")
     return ChosenImage(
         digest=digest,
         layers=manifest.layers,
         diff_ids=None,
-        config=parse_config(b"{}"),
+        config=config,
         config_document=b"",
         file_type=_file_type(manifest),
     )
@@ -241,7 +246,7 @@ def _file_image(manifest: ImageManifest, digest: str) -> ChosenImage:
 
 def _file_type(manifest: ImageManifest) -> str:
     types = (manifest.artifact_type, manifest.config.media_type, manifest.layers[0].media_type)
-    return next(filter(None, types), "something else")
+    return next((each for each in types if each not in ("", NO_CONFIG)), "something else")
 
 
 def _schema_1_image(manifest: Schema1Manifest, digest: str) -> ChosenImage:
