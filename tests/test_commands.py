@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from commands import COMMANDS, Command
+from mortal import remaining
 
 from cwl_udss.commands.doctor import Finding, describe
 from cwl_udss.runtimes.probe import bundled_bubblewrap
@@ -167,6 +168,33 @@ def test_run_at_a_terminal_has_the_terminal(environment: dict[str, str], tmp_pat
     os.close(ours)
     os.close(theirs)
     assert process.returncode == 0, errors
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_a_run_and_leaves_nothing(
+    environment: dict[str, str], tmp_path: Path, number: int
+) -> None:
+    marker = f"7{os.getpid()}"
+    (tmp_path / "scratch").mkdir()
+    process = subprocess.Popen(
+        [
+            *(COMMANDS / "cwl-udss", "run", "--udss-scratch", tmp_path / "scratch", DEBIAN, "--"),
+            *("sh", "-c", f"echo begun; sleep {marker}"),
+        ],
+        cwd=tmp_path,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"begun\n"
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 128 + number, errors
+    assert b"Traceback" not in errors
+    assert remaining(marker) == []
+    assert not list((tmp_path / "scratch").glob("*/runs/*"))
 
 
 def test_run_without_a_command_runs_the_images(run_command: Command) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from cwl_udss.errors import SandboxError
+from cwl_udss.machine.deferral import Deferral
 from cwl_udss.runtimes.accounting import adopt_orphans
 from cwl_udss.runtimes.mounts import plan_mounts
 from cwl_udss.runtimes.operations import (
@@ -120,6 +121,7 @@ class Bubblewrap:
         kept: list[int] = []
         passed: list[int] = []
         adopt_orphans()
+        deferral = Deferral()  # until somebody waits
         try:
             numbered = list(_with_descriptors(arguments, passed))
             _check_number(len(numbered) + len(command))
@@ -152,13 +154,15 @@ class Bubblewrap:
             )
         except (OSError, ValueError) as error:  # ValueError: a NUL character in the command
             _close(kept)
+            deferral.end()
             raise SandboxError(f"{self.path} cannot be started", str(error)) from error
         except BaseException:
             _close(kept)
+            deferral.end()
             raise
         finally:
             _close(passed)
-        return BubblewrapProcess(process, relay, *kept)
+        return BubblewrapProcess(process, relay, deferral, *kept)
 
 
 def _pipe(kept: list[int], passed: list[int], flags: int = os.O_WRONLY) -> str:

@@ -17,6 +17,7 @@ from dataclasses import replace
 from resource import struct_rusage
 
 from cwl_udss.errors import SandboxError
+from cwl_udss.machine.deferral import Deferral
 from cwl_udss.machine.waiting import told
 from cwl_udss.runtimes.accounting import Watch
 from cwl_udss.runtimes.streams import Relay
@@ -71,13 +72,16 @@ class BubblewrapProcess:
         self,
         process: subprocess.Popen[bytes],
         relay: Relay | None,
+        deferral: Deferral,
         status: int,
         around: int | None = None,
     ) -> None:
-        """`status` is the descriptor from which to read what bwrap says, `around` that of the one
-        in which it runs, if trees are made for it."""
+        """`deferral` is of the signals at which it would be left to nobody. `status` is the
+        descriptor from which to read what bwrap says, `around` that of the one in which it runs, if
+        trees are made for it."""
         self.process = process
         self._relay = relay
+        self._deferral = deferral
         self._words = Words(status)
         self._around = None if around is None else Words(around)
         # Of the one that we have started, which is the outermost.
@@ -96,6 +100,7 @@ class BubblewrapProcess:
             self._wakener = os.eventfd(0)
         try:
             try:
+                self.heed_signals()
                 self._attend(give_up)
             except BaseException:  # a signal's handler raised: the step must not outlive us
                 self._end(Ending.KILLED)
@@ -113,6 +118,11 @@ class BubblewrapProcess:
         if self._relay is not None and self._killed is None:
             self._relay.check()
         return result
+
+    def heed_signals(self) -> None:
+        """Have the handlers of signals called again, and what they raise; wait() does it, too. Who
+        does so before is to see to it that this is waited for."""
+        self._deferral.end()
 
     def kill(self) -> None:
         """Have the thread that waits, or is going to, kill all processes of the sandbox."""
