@@ -197,6 +197,38 @@ def test_a_signal_ends_a_run_and_leaves_nothing(
     assert not list((tmp_path / "scratch").glob("*/runs/*"))
 
 
+@pytest.mark.parametrize(("typed", "code"), [(b"\x03", 7), (b"\x1c", 8)])
+def test_what_is_typed_is_for_the_command(
+    environment: dict[str, str], tmp_path: Path, typed: bytes, code: int
+) -> None:
+    """Ctrl-C and Ctrl-\\: it does with them what it will, and goes on."""
+    script = (
+        "trap 'echo interrupted; code=7' INT; trap 'echo quit; code=8' QUIT; echo begun; "
+        "read line; sleep 0.2; echo read $line; exit $code"
+    )
+    process, ours = os.forkpty()
+    if process == 0:
+        os.chdir(tmp_path)
+        command = str(COMMANDS / "cwl-udss")
+        os.execve(command, [command, "run", DEBIAN, "--", "bash", "-c", script], environment)
+    said = until(ours, b"begun")
+    os.write(ours, typed)
+    said += until(ours, b"interrupted" if code == 7 else b"quit")
+    os.write(ours, b"word\n")
+    said += until(ours, b"read word")
+    _, status = os.waitpid(process, 0)
+    os.close(ours)
+    assert os.waitstatus_to_exitcode(status) == code, said
+
+
+def until(terminal: int, words: bytes) -> bytes:
+    """Read until that was said."""
+    said = b""
+    while words not in said:
+        said += os.read(terminal, 1024)
+    return said
+
+
 def test_run_without_a_command_runs_the_images(run_command: Command) -> None:
     done = run_command("cwl-udss", "run", "docker.io/library/entrypoint:1")
     assert (done.returncode, done.stdout) == (0, "the image's own command\n")

@@ -122,6 +122,9 @@ class Bubblewrap:
         passed: list[int] = []
         adopt_orphans()
         deferral = Deferral()  # until somebody waits
+        if relay is not None and relay.is_typed_at:
+            # Ctrl-C is the command's, and ends bwrap, too (see BubblewrapProcess).
+            arguments = [word for word in arguments if word != "--die-with-parent"]
         try:
             numbered = list(_with_descriptors(arguments, passed))
             _check_number(len(numbered) + len(command))
