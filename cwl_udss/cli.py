@@ -24,11 +24,15 @@ from cwl_udss.filesystems.system_words import system_words
 from cwl_udss.machine.standard_streams import open_standard_streams, whole_output
 from cwl_udss.machine.user_directories import home_directory
 from cwl_udss.machine.waiting import ended_by_signals
+from cwl_udss.sandbox import SIGNAL_OFFSET
 from cwl_udss.settings.config import add_options, load_settings
 from cwl_udss.settings.settings import Settings
 
 _EXIT_FAILURE = 1
-_EXIT_INTERRUPTED = 130  # as a shell reports a process that SIGINT has ended
+# As a shell reports a process that a signal has ended.
+_EXIT_CODES = {
+    int(number): SIGNAL_OFFSET + number for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+}
 
 
 def cwltool() -> NoReturn:
@@ -68,7 +72,11 @@ def run(arguments: list[str]) -> int:
     command: Callable[[argparse.Namespace, Settings], int] = options.command
     if getattr(options, "job", False):  # a batch system ends it
         return _run_command(command, options)
-    with ended_by_signals({signal.SIGINT: _EXIT_INTERRUPTED}, "cwl-udss"):
+    # By what is raised, so that no sandbox and no temporary directory is left.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, lambda number, _frame: sys.exit(_EXIT_CODES[number]))
+    with ended_by_signals(_EXIT_CODES, "cwl-udss"):
         return _run_command(command, options)
 
 
@@ -94,7 +102,7 @@ def _run_command(
         return _EXIT_FAILURE
     except KeyboardInterrupt:
         print("cwl-udss: interrupted", file=sys.stderr)
-        return _EXIT_INTERRUPTED
+        return _EXIT_CODES[signal.SIGINT]
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from commands import COMMANDS, Command
+from mortal import remaining
 
 from cwl_udss.commands.doctor import describe
 from cwl_udss.commands.findings import Finding
@@ -168,6 +169,65 @@ def test_run_at_a_terminal_has_the_terminal(environment: dict[str, str], tmp_pat
     os.close(ours)
     os.close(theirs)
     assert process.returncode == 0, errors
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_a_run_and_leaves_nothing(
+    environment: dict[str, str], tmp_path: Path, number: int
+) -> None:
+    marker = f"7{os.getpid()}"
+    (tmp_path / "scratch").mkdir()
+    process = subprocess.Popen(
+        [
+            *(COMMANDS / "cwl-udss", "run", "--udss-scratch", tmp_path / "scratch", DEBIAN, "--"),
+            *("sh", "-c", f"echo begun; sleep {marker}"),
+        ],
+        cwd=tmp_path,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"begun\n"
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 128 + number, errors
+    assert b"Traceback" not in errors
+    assert remaining(marker) == []
+    assert not list((tmp_path / "scratch").glob("*/runs/*"))
+
+
+@pytest.mark.parametrize(("typed", "code"), [(b"\x03", 7), (b"\x1c", 8)])
+def test_what_is_typed_is_for_the_command(
+    environment: dict[str, str], tmp_path: Path, typed: bytes, code: int
+) -> None:
+    """Ctrl-C and Ctrl-\\: it does with them what it will, and goes on."""
+    script = (
+        "trap 'echo interrupted; code=7' INT; trap 'echo quit; code=8' QUIT; echo begun; "
+        "read line; sleep 0.2; echo read $line; exit $code"
+    )
+    process, ours = os.forkpty()
+    if process == 0:
+        os.chdir(tmp_path)
+        command = str(COMMANDS / "cwl-udss")
+        os.execve(command, [command, "run", DEBIAN, "--", "bash", "-c", script], environment)
+    said = until(ours, b"begun")
+    os.write(ours, typed)
+    said += until(ours, b"interrupted" if code == 7 else b"quit")
+    os.write(ours, b"word\n")
+    said += until(ours, b"read word")
+    _, status = os.waitpid(process, 0)
+    os.close(ours)
+    assert os.waitstatus_to_exitcode(status) == code, said
+
+
+def until(terminal: int, words: bytes) -> bytes:
+    """Read until that was said."""
+    said = b""
+    while words not in said:
+        said += os.read(terminal, 1024)
+    return said
 
 
 def test_run_without_a_command_runs_the_images(run_command: Command) -> None:

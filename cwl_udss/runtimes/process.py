@@ -4,60 +4,29 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import math
 import os
-import re
 import select
 import signal
 import subprocess
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from resource import struct_rusage
 
 from cwl_udss.errors import SandboxError
+from cwl_udss.machine.deferral import Deferral
 from cwl_udss.machine.waiting import told
 from cwl_udss.runtimes.accounting import Watch
 from cwl_udss.runtimes.streams import Relay
+from cwl_udss.runtimes.words import Words, is_readable
 from cwl_udss.sandbox import SIGNAL_OFFSET, Ending, Result, Usage
 
 _WHY_NOT_ENDED = "a filesystem that it uses may hang"
 _WORDS_SECONDS = 2.0  # for what bwrap says of itself; it takes one or two milliseconds
-# A number is whole if something comes after it.
-_STATUS = re.compile(rb'"(child-pid|exit-code)": (\d+)(?=\D)')
 # Below bwrap's own first process, which only waits: mount_trees.py, a bwrap, and its first process.
 _OWN_GENERATIONS, _GENERATIONS_AROUND = 1, 4
-
-
-class Words:
-    """What a bwrap says of itself: JSON objects, in several writes (bwrap(1), --json-status-fd).
-    The last may be incomplete if it was killed."""
-
-    def __init__(self, descriptor: int) -> None:
-        self.descriptor = descriptor
-        self.have_ended = False
-        """So has their bwrap; its child closes its end before it does anything."""
-        self._said = b""
-
-    @property
-    def facts(self) -> dict[str, int]:
-        """What was said so far."""
-        return {name.decode(): int(value) for name, value in _STATUS.findall(self._said)}
-
-    def read(self) -> None:
-        """Add what can be read now."""
-        part = os.read(self.descriptor, io.DEFAULT_BUFFER_SIZE)
-        self._said += part
-        self.have_ended = not part
-
-    def read_until(self, name: str | None, seconds: float) -> None:
-        """Read until a fact was said, or to the end; not for ever, as a bwrap that was killed
-        before it had told its child to go on has left one that waits and may have the other end."""
-        while not self.have_ended and name not in self.facts:
-            if not _is_readable(self.descriptor, seconds):
-                return
-            self.read()
 
 
 class RuntimeProcess:
@@ -71,6 +40,7 @@ class RuntimeProcess:
         self,
         process: subprocess.Popen[bytes],
         relay: Relay | None,
+        deferral: Deferral,
         status: int,
         around: int | None = None,
         *,
@@ -78,13 +48,14 @@ class RuntimeProcess:
         has_namespaces: bool = True,
         afterwards: contextlib.ExitStack | None = None,
     ) -> None:
-        """`status` is the descriptor from which to read what bwrap says, or another that says the
-        same; `around` that of the one in which it runs, if trees are made for it.
-        `own_generations` are not the step's, of those that begin with the process that is named
-        there. Without namespaces it is asked to end (SIGTERM), which ends all others first.
-        `afterwards` is closed when all have ended."""
+        """`deferral` is of the signals at which it would be left to nobody. `status` is the
+        descriptor from which to read what bwrap says, or another that says the same; `around` that
+        of the one in which it runs, if trees are made for it. `own_generations` are not the step's,
+        of those that begin with the process that is named there. Without namespaces it is asked to
+        end (SIGTERM), which ends all others first. `afterwards` is closed when all have ended."""
         self.process = process
         self._relay = relay
+        self._deferral = deferral
         self._words = Words(status)
         self._around = None if around is None else Words(around)
         # Of the one that we have started, which is the outermost.
@@ -97,6 +68,11 @@ class RuntimeProcess:
         self._lock = threading.RLock()  # a signal's handler may kill what this thread waits for
         self._is_unwanted = False
         self._wakener: int | None = None
+        # At its terminal a person means the command, and may end bwrap, which says so of nothing.
+        self._is_typed_at = relay is not None and relay.is_typed_at
+        self._orphan: int | None = None
+        """A descriptor of the sandbox's first process, if bwrap has ended before it."""
+        self._orphan_code: int | None = None
 
     def wait(self, time_limit: float | None = None) -> Result:
         """Wait for the end of the command and of all it started (see sandbox.SandboxProcess)."""
@@ -105,7 +81,9 @@ class RuntimeProcess:
             self._wakener = os.eventfd(0)
         try:
             try:
-                self._attend(give_up)
+                self.heed_signals()
+                with _left_to_the_command() if self._is_typed_at else contextlib.nullcontext():
+                    self._attend(give_up)
             except BaseException:  # a signal's handler raised: the step must not outlive us
                 self._end(Ending.KILLED)
                 raise
@@ -116,6 +94,8 @@ class RuntimeProcess:
             with self._lock:
                 wakener, self._wakener = self._wakener, None
                 os.close(wakener)
+            if self._orphan is not None:
+                os.close(self._orphan)
             if self._relay is not None:
                 self._relay.close()
             self._afterwards.close()
@@ -123,6 +103,11 @@ class RuntimeProcess:
         if self._relay is not None and self._killed is None:
             self._relay.check()
         return result
+
+    def heed_signals(self) -> None:
+        """Have the handlers of signals called again, and what they raise; wait() does it, too. Who
+        does so before is to see to it that this is waited for."""
+        self._deferral.end()
 
     def kill(self) -> None:
         """Have the thread that waits, or is going to, kill all processes of the sandbox."""
@@ -136,7 +121,7 @@ class RuntimeProcess:
 
     def _attend(self, give_up: float) -> None:
         """Copy the streams, and look at the processes, until bwrap has ended or must."""
-        while not self._outermost.have_ended:
+        while not self._has_ended():
             if self._is_unwanted:
                 return self._end(Ending.KILLED)
             now = time.monotonic()
@@ -150,6 +135,14 @@ class RuntimeProcess:
             self._wait_for_news(until)
         return None
 
+    def _has_ended(self) -> bool:
+        if not self._outermost.have_ended:
+            return False
+        facts = self._outermost.facts
+        if self._is_typed_at and self._orphan is None and "exit-code" not in facts:
+            self._orphan = _first_of_namespace(facts.get("child-pid"))
+        return self._orphan is None or is_readable(self._orphan, 0)
+
     def _wait_for_news(self, until: float) -> None:
         """Wait until there is something to be read, copied or done, and do the former two."""
         words = [words for words in (self._words, self._around) if words and not words.have_ended]
@@ -157,6 +150,8 @@ class RuntimeProcess:
         assert self._wakener is not None
         poll = select.poll()
         poll.register(self._wakener, select.POLLIN)
+        if self._orphan is not None:
+            poll.register(self._orphan, select.POLLIN)
         for reader in words:
             poll.register(reader.descriptor, select.POLLIN)
         for channel in channels:
@@ -204,12 +199,17 @@ class RuntimeProcess:
             return None
         _wait_for_end(first)
         watch = self._watch or self._watch_from(first)
-        return watch.usage(_adopted(first), runtime)
+        adopted = _adopted(first)
+        if self._orphan is not None and adopted is not None:
+            self._orphan_code = os.waitstatus_to_exitcode(adopted[0])
+        return watch.usage(adopted and adopted[1], runtime)
 
     def _result(self) -> Result:
         return_code, status = self.process.returncode, self._words.facts
         if self._killed:
             return Result(exit_code=SIGNAL_OFFSET + signal.SIGKILL, ending=self._killed)
+        if self._orphan_code is not None and self._orphan_code >= 0:
+            return Result(exit_code=self._orphan_code, ending=Ending.EXITED)
         if return_code < 0:  # bwrap itself was killed, and the sandbox with it
             return Result(exit_code=SIGNAL_OFFSET - return_code, ending=Ending.KILLED)
         if "exit-code" in status:
@@ -231,13 +231,6 @@ def has_terminal() -> bool:
     except OSError:
         return False
     return True
-
-
-def _is_readable(descriptor: int, seconds: float) -> bool:
-    """Wait until there is something to be read, or its end; say whether that came in time."""
-    poll = select.poll()
-    poll.register(descriptor, select.POLLIN)
-    return bool(poll.poll(seconds * 1000))
 
 
 def _kill_namespace(process_id: int | None) -> None:
@@ -268,14 +261,37 @@ def _wait_for_end(process_id: int | None) -> None:
             _wait_by_looking(process_id)
 
 
-def _adopted(process_id: int) -> struct_rusage | None:
-    """What a process has used that has become our child and has ended; None if it has not: its
-    bwrap has waited for it."""
+def _adopted(process_id: int) -> tuple[int, struct_rusage] | None:
+    """How a process has ended that has become our child, and what it has used; None if it has not:
+    its bwrap has waited for it."""
     try:
-        number, _, usage = os.wait4(process_id, os.WNOHANG)
+        number, status, usage = os.wait4(process_id, os.WNOHANG)
     except ChildProcessError:
         return None
-    return usage if number else None
+    return (status, usage) if number else None
+
+
+@contextlib.contextmanager
+def _left_to_the_command() -> Iterator[None]:
+    """Ignore what a person types at the terminal that is the command's."""
+    numbers = (signal.SIGINT, signal.SIGQUIT)
+    before = [signal.signal(number, signal.SIG_IGN) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
+def _first_of_namespace(process_id: int | None) -> int | None:
+    """A descriptor of a process that has been set up (see user_namespaces(7): uid_map is empty
+    before), None if there is no such one."""
+    try:
+        with open(f"/proc/{process_id}/uid_map", encoding="ascii") as stream:
+            is_set_up = stream.read().strip()
+        return os.pidfd_open(process_id) if process_id and is_set_up else None
+    except (OSError, AttributeError):  # it has ended; Linux before 5.3
+        return None
 
 
 def _wait_by_descriptor(process_id: int) -> None:

@@ -61,6 +61,11 @@ class Relay:
         given = (streams.stdin, streams.stdout, streams.stderr)
         return any(number is not None and self._is_handed_on(number) for number in given)
 
+    @property
+    def is_typed_at(self) -> bool:
+        """Whether the process reads from a terminal of the caller's."""
+        return self._streams.stdin is not None and self._is_handed_on(self._streams.stdin)
+
     def open_channels(self) -> list[Channel]:
         """Return what there is still to be copied through."""
         return [channel for channel in (self._input, *self._outputs) if channel and channel.is_open]

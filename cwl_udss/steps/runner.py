@@ -92,7 +92,7 @@ def run_submitted(directories: Sequence[Path]) -> int:
         for directory in directories:
             if termination.has_come:
                 return _EXIT_TERMINATED
-            result = _run_once(directory, os.environ, termination)
+            result = run_once(directory, os.environ, termination)
             if result is None:
                 _logger.warning("another job has run %s", directory)
                 continue
@@ -129,22 +129,18 @@ def run_by_hand(directory: Path, environment: Mapping[str, str]) -> int:
     return run.result.exit_code
 
 
-def run_once(directory: Path, environment: Mapping[str, str]) -> StepResult | None:
+def run_once(
+    directory: Path, environment: Mapping[str, str], termination: Termination | None = None
+) -> StepResult | None:
     """Run a step and leave its result beside its spec. None if another job has begun it before.
 
     Whatever goes wrong is in the result; raises OSError if not even that can be written.
     """
-    return _run_once(directory, environment, Termination())
-
-
-def _run_once(
-    directory: Path, environment: Mapping[str, str], termination: Termination
-) -> StepResult | None:
     started = begin(directory, environment)
     if started is None:
         return None
     try:
-        result = _result(directory, started, environment, termination)
+        result = _result(directory, started, environment, termination or Termination())
     except StreamError as error:
         result = _ended_early(started, StepEnding.NOT_KEPT, problem=str(error))
     except UdssError as error:

@@ -8,13 +8,14 @@ shows it the program and the system's libraries: no other file, no network, no e
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import shutil
 import subprocess
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import SimpleNamespace
@@ -100,15 +101,28 @@ class SandboxedNode(NodeJSEngine):
         # The root filesystem is only looked at while its mounts are planned: one without anything
         # is made in memory.
         with self._temporary() as empty:
-            started = self._starter.submit(
+            starting = self._starter.submit(
                 self._runtime().start_with,
                 _sandbox(empty, program, arguments),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-            ).result()
+            )
+            try:
+                started = starting.result()
+            except BaseException:  # a signal's handler raised: nobody is going to know of it
+                self._starter.submit(_end, starting)
+                raise
         # The base class reads and writes descriptors, never text.
         return cast("subprocess.Popen[str]", started.process)
+
+
+def _end(starting: Future[RuntimeProcess]) -> None:
+    """End what was being started. For the thread that has started it."""
+    with contextlib.suppress(UdssError):
+        process = starting.result()
+        process.kill()
+        process.wait()
 
 
 def _sandbox(empty: Path, program: str, arguments: tuple[str, ...]) -> Sandbox:

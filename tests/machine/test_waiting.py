@@ -274,7 +274,7 @@ WAITS = {
         begin=dripping_registry,
         says=DRIP,
         sentence="for 127.0.0.1:PORT to answer for image",
-        code=-signal.SIGTERM,
+        code=128 + signal.SIGTERM,
     ),
     "a lease": Wait(begin=held_lease, sentence=f"to pull the image {IMAGE}"),
     "a mount": Wait(begin=hanging_mount, sentence="for the mount of "),
@@ -391,7 +391,7 @@ def read_until(process: subprocess.Popen[str], words: str) -> str:
 
 
 def test_the_job_of_an_examination_is_deleted(environment: dict[str, str], tmp_path: Path) -> None:
-    """Also by SIGTERM, which ends most other commands without more ado."""
+    """Also by SIGTERM."""
     place = Place(
         directory=tmp_path,
         environment={**environment, "PATH": f"{tmp_path / 'programs'}:{environment['PATH']}"},

@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from mortal import remaining
 from steps import Step
 
 from cwl_udss.errors import StreamError
@@ -356,6 +357,45 @@ read, write = os.pipe()
 print("started", flush=True)
 find_bubblewrap(None).start(pickle.load(sys.stdin.buffer), Streams(stdout=write, stderr=2)).wait()
 """
+
+# A signal that comes when bubblewrap has just been started, while the process has still to wait.
+INTERRUPTED_AT_THE_START = """
+import os, pickle, signal, subprocess, sys
+from cwl_udss.runtimes import bwrap
+from cwl_udss.runtimes.probe import find_bubblewrap
+from cwl_udss.sandbox import Streams
+class Popen(subprocess.Popen):
+    def __init__(self, *arguments, **more):
+        super().__init__(*arguments, **more)
+        os.kill(os.getpid(), int(sys.argv[1]))
+def end(number, frame):
+    raise KeyboardInterrupt
+signal.signal(int(sys.argv[1]), end)
+runtime = find_bubblewrap(None)
+bwrap.subprocess.Popen = Popen
+try:
+    runtime.start(pickle.load(sys.stdin.buffer), Streams(stdout=1, stderr=2)).wait()
+except KeyboardInterrupt:
+    try:
+        os.waitpid(-1, 0)
+        print("a process is left")
+    except ChildProcessError:
+        print("interrupted")
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_at_the_start_leaves_nothing(step: Step, number: int) -> None:
+    marker = f"7{os.getpid()}"
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED_AT_THE_START, str(int(number))],
+        input=pickle.dumps(replace(step.sandbox, command=("busybox", "sleep", marker))),
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.stdout == b"interrupted\n", done.stderr
+    assert remaining(marker) == []
 
 
 def test_a_signal_ends_it_while_nobody_reads(step: Step) -> None:

@@ -13,6 +13,7 @@ import logging
 import os
 import subprocess
 import sys
+import tempfile
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from typing import Any
 
 from cwl_udss.errors import ImageError, SandboxError
 from cwl_udss.images.store.store import Store
+from cwl_udss.machine.deferral import deferred
 from cwl_udss.runtimes.bubblewrap.bwrap import Argument, Bubblewrap, proc_arguments
 from cwl_udss.runtimes.bubblewrap.probe import bundled_bubblewrap
 from cwl_udss.runtimes.seccomp import seccomp_program
@@ -176,20 +178,27 @@ class BuildRoots:
 
     def _call(self, mounts: list[str], request: Mapping[str, Any]) -> str:
         """Run changes.py where the root filesystems are mounted, beside all of the host."""
-        done = subprocess.run(
-            [
-                *(self._runtime.path, "--dev-bind", "/", "/", *mounts, "--die-with-parent"),
-                # As a builder may, the files of which RUN has set modes that forbid it.
-                *("--unshare-user", "--cap-drop", "ALL", *_CAPABILITY_OPTIONS),
-                *("--", *_HELPER, json.dumps(request)),
-            ],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            raise ImageError(done.stderr.strip().splitlines()[-1] if done.stderr else "no result")
-        return done.stdout
+        arguments: list[Argument] = [
+            *("--dev-bind", "/", "/", *mounts, "--die-with-parent", "--unshare-pid"),
+            # As a builder may, the files of which RUN has set modes that forbid it.
+            *("--unshare-user", "--cap-drop", "ALL", *_CAPABILITY_OPTIONS),
+        ]
+        for name, value in os.environ.items():
+            arguments += ["--setenv", name, value]
+        with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as messages:
+            result = self._runtime.launch(
+                arguments,
+                (*_HELPER, json.dumps(request)),
+                stdin=subprocess.DEVNULL,
+                stdout=output.fileno(),
+                stderr=messages.fileno(),
+            ).wait()
+            output.seek(0)
+            messages.seek(0)
+            said = messages.read().decode(errors="replace").strip()
+            if result.exit_code:
+                raise ImageError(said.rpartition("\n")[2] or "no result")
+            return output.read().decode()
 
     def _writable(self, root: Root, change: _Change, path: str) -> list[str]:
         if not self._has_overlay:
@@ -217,6 +226,7 @@ class BuildRoots:
         assert output is not None
         nothing.close()
         try:
+            process.heed_signals()
             for line in output:
                 text = line.decode(errors="replace").rstrip()
                 last.append(text)
@@ -239,15 +249,17 @@ class BuildRoots:
             for name in ("lower", "upper", "overlay", "mount"):
                 (work / name).mkdir()
             (work / "lower/file").touch()
-            done = subprocess.run(
-                [
-                    *(self._runtime.path, "--dev-bind", "/", "/", "--overlay-src", work / "lower"),
-                    *("--overlay", work / "upper", work / "overlay", work / "mount", "--"),
-                    *("rm", work / "mount/file"),  # which makes a whiteout
-                ],
-                capture_output=True,
-                check=False,
-            )
+            with deferred():
+                done = subprocess.run(
+                    [
+                        *(self._runtime.path, "--dev-bind", "/", "/"),
+                        *("--overlay-src", work / "lower"),
+                        *("--overlay", work / "upper", work / "overlay", work / "mount", "--"),
+                        *("rm", work / "mount/file"),  # which makes a whiteout
+                    ],
+                    capture_output=True,
+                    check=False,
+                )
             return done.returncode == 0
 
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from cwl_udss.errors import SandboxError
+from cwl_udss.machine.deferral import Deferral
 from cwl_udss.runtimes.accounting import adopt_orphans
 from cwl_udss.runtimes.bubblewrap.trees import Instruction, MountTree, plan_trees, tree_command
 from cwl_udss.runtimes.mounts import plan_mounts
@@ -118,6 +119,10 @@ class Bubblewrap:
         kept: list[int] = []
         passed: list[int] = []
         adopt_orphans()
+        deferral = Deferral()  # until somebody waits
+        if relay is not None and relay.is_typed_at:
+            # Ctrl-C is the command's, and ends bwrap, too (see RuntimeProcess).
+            arguments = [word for word in arguments if word != "--die-with-parent"]
         try:
             numbered = list(_with_descriptors(arguments, passed))
             _check_number(len(numbered) + len(command))
@@ -150,13 +155,15 @@ class Bubblewrap:
             )
         except (OSError, ValueError) as error:  # ValueError: a NUL character in the command
             _close(kept)
+            deferral.end()
             raise SandboxError(f"{self.path} cannot be started", str(error)) from error
         except BaseException:
             _close(kept)
+            deferral.end()
             raise
         finally:
             _close(passed)
-        return RuntimeProcess(process, relay, *kept)
+        return RuntimeProcess(process, relay, deferral, *kept)
 
 
 def _pipe(kept: list[int], passed: list[int], flags: int = os.O_WRONLY) -> str:

@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 from cwl_udss.errors import SandboxError
+from cwl_udss.machine.deferral import deferred
 from cwl_udss.runtimes.bubblewrap.bwrap import Bubblewrap
 
 # Distributions backport options, so they are looked for in `bwrap --help` and no version is
@@ -78,15 +79,16 @@ def _version_in_sandbox(path: str) -> str:
     # before it had done its part, and would hold a pipe open.
     with tempfile.TemporaryFile() as output:
         try:
-            probe = subprocess.run(
-                [path, *_NAMESPACES, "--die-with-parent", *_MOUNTS, "--", path, "--version"],
-                env={},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                timeout=_PROBE_SECONDS,
-                check=False,
-            )
+            with deferred():
+                probe = subprocess.run(
+                    [path, *_NAMESPACES, "--die-with-parent", *_MOUNTS, "--", path, "--version"],
+                    env={},
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    timeout=_PROBE_SECONDS,
+                    check=False,
+                )
         except subprocess.TimeoutExpired as error:
             raise _no_answer(path) from error
         output.seek(0)

@@ -22,6 +22,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from cwl_udss.machine.deferral import deferred
 from cwl_udss.runtimes.operations import (
     MakeSymlink,
     MountBind,
@@ -191,18 +192,19 @@ def obstacle(bwrap: str) -> str:
         instructions.write(encode_words(itertools.chain(*tree.instructions)))
         instructions.seek(0)
         descriptors = (instructions.fileno(), messages.fileno(), around.fileno())
-        done = subprocess.run(
-            [
-                *tree_command(bwrap, *map(str, descriptors)),
-                *(bwrap, "--unshare-user", "--die-with-parent", "--dev-bind", "/", "/", "--"),
-                *(bwrap, "--version"),
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=messages,
-            pass_fds=descriptors,
-            check=False,
-        )
+        with deferred():
+            done = subprocess.run(
+                [
+                    *tree_command(bwrap, *map(str, descriptors)),
+                    *(bwrap, "--unshare-user", "--die-with-parent", "--dev-bind", "/", "/", "--"),
+                    *(bwrap, "--version"),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=messages,
+                pass_fds=descriptors,
+                check=False,
+            )
         messages.seek(0)
         lines = messages.read().decode(errors="replace").strip().splitlines()
     if done.returncode == 0:
