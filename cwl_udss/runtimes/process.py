@@ -4,60 +4,35 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import math
 import os
-import re
 import select
 import signal
 import subprocess
 import threading
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from resource import struct_rusage
 
 from cwl_udss.errors import SandboxError
 from cwl_udss.machine.waiting import told
 from cwl_udss.runtimes.accounting import Watch
+from cwl_udss.runtimes.status import Words
 from cwl_udss.runtimes.streams import Relay
 from cwl_udss.sandbox import SIGNAL_OFFSET, Ending, Result, Usage
 
 _WHY_NOT_ENDED = "a filesystem that it uses may hang"
 _WORDS_SECONDS = 2.0  # for what bwrap says of itself; it takes one or two milliseconds
-# A number is whole if something comes after it.
-_STATUS = re.compile(rb'"(child-pid|exit-code)": (\d+)(?=\D)')
 # Below bwrap's own first process, which only waits: mount_trees.py, a bwrap, and its first process.
 _OWN_GENERATIONS, _GENERATIONS_AROUND = 1, 4
 
 
-class Words:
-    """What a bwrap says of itself: JSON objects, in several writes (bwrap(1), --json-status-fd).
-    The last may be incomplete if it was killed."""
+@dataclass
+class Launched:
+    """A child of this process that another has started in its place."""
 
-    def __init__(self, descriptor: int) -> None:
-        self.descriptor = descriptor
-        self.have_ended = False
-        """So has their bwrap; its child closes its end before it does anything."""
-        self._said = b""
-
-    @property
-    def facts(self) -> dict[str, int]:
-        """What was said so far."""
-        return {name.decode(): int(value) for name, value in _STATUS.findall(self._said)}
-
-    def read(self) -> None:
-        """Add what can be read now."""
-        part = os.read(self.descriptor, io.DEFAULT_BUFFER_SIZE)
-        self._said += part
-        self.have_ended = not part
-
-    def read_until(self, name: str | None, seconds: float) -> None:
-        """Read until a fact was said, or to the end; not for ever, as a bwrap that was killed
-        before it had told its child to go on has left one that waits and may have the other end."""
-        while not self.have_ended and name not in self.facts:
-            if not _is_readable(self.descriptor, seconds):
-                return
-            self.read()
+    pid: int
+    returncode: int | None = None
 
 
 class RuntimeProcess:
@@ -69,7 +44,7 @@ class RuntimeProcess:
 
     def __init__(
         self,
-        process: subprocess.Popen[bytes],
+        process: subprocess.Popen[bytes] | Launched,
         relay: Relay | None,
         status: int,
         around: int | None = None,
@@ -195,7 +170,7 @@ class RuntimeProcess:
         for words in filter(None, (self._around, self._words)):
             words.read_until(None, _WORDS_SECONDS)
             os.close(words.descriptor)
-            if self.process.returncode < 0:
+            if os.WIFSIGNALED(status):
                 _kill_namespace(words.facts.get("child-pid"))
         # bwrap ends with its command; processes that the command left behind are being
         # killed at that moment, and could still write to the output directory.
@@ -204,10 +179,11 @@ class RuntimeProcess:
             return None
         _wait_for_end(first)
         watch = self._watch or self._watch_from(first)
-        return watch.usage(_adopted(first), runtime)
+        largest = self._outermost.facts.get("largest-kib", 0)
+        return watch.usage(_adopted(first), runtime, largest)
 
     def _result(self) -> Result:
-        return_code, status = self.process.returncode, self._words.facts
+        return_code, status = self.process.returncode or 0, self._words.facts
         if self._killed:
             return Result(exit_code=SIGNAL_OFFSET + signal.SIGKILL, ending=self._killed)
         if return_code < 0:  # bwrap itself was killed, and the sandbox with it
@@ -231,13 +207,6 @@ def has_terminal() -> bool:
     except OSError:
         return False
     return True
-
-
-def _is_readable(descriptor: int, seconds: float) -> bool:
-    """Wait until there is something to be read, or its end; say whether that came in time."""
-    poll = select.poll()
-    poll.register(descriptor, select.POLLIN)
-    return bool(poll.poll(seconds * 1000))
 
 
 def _kill_namespace(process_id: int | None) -> None:

@@ -54,6 +54,7 @@ def find_proot(
             abi=abi,
             place=place,
         )
+        stack.callback(proot.launchers.close)
         _try(proot)
         atexit.register(stack.pop_all().close)
     return proot
