@@ -45,11 +45,12 @@ def find_proot(
             f"{path} alone keeps nobody out, and this kernel has no Landlock",
             "Linux 5.13 and newer have it: ask that `landlock` is in the kernel's lsm=",
         )
+    version = _version(path)
     with contextlib.ExitStack() as stack:
         place = stack.enter_context(temporary())
         proot = Proot(
             path=path,
-            version=_version(path),
+            version=version,
             loaders=tuple(_write_loaders(Path(path), place)),
             abi=abi,
             place=place,
