@@ -90,15 +90,17 @@ class Watch:
         self._pause = max(min(2 * self._pause, _LONGEST_SECONDS), took * _PAUSE_PER_LOOK)
         self.next = time.monotonic() + self._pause
 
-    def usage(self, adopted: struct_rusage | None, runtime: struct_rusage) -> Usage | None:
+    def usage(
+        self, adopted: struct_rusage | None, runtime: struct_rusage, largest: int
+    ) -> Usage | None:
         """Return what was used, given what wait4(2) has said of the first process, if that became
-        our child, and of the runtime itself; None if that is too little to tell."""
+        our child, and of the runtime itself, and how many KiB the runtime says that the largest
+        process had; None if that is too little to tell."""
         counted = runtime.ru_utime + runtime.ru_stime
-        largest = 0
         if adopted is not None:
             counted += adopted.ru_utime + adopted.ru_stime
-            largest = adopted.ru_maxrss << 10  # getrusage(2) has KiB
-        memory = max(self._together, int(self._rough * self._shrinks_to), largest)
+            largest = max(largest, adopted.ru_maxrss)
+        memory = max(self._together, int(self._rough * self._shrinks_to), largest << 10)
         if not memory:
             return None
         # What was left running at the end has been killed, and nobody has waited for it.

@@ -12,21 +12,34 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import replace
-from resource import struct_rusage
+from dataclasses import dataclass, replace
 
 from cwl_udss.errors import SandboxError
 from cwl_udss.machine.deferral import Deferral
 from cwl_udss.machine.waiting import told
 from cwl_udss.runtimes.accounting import Watch
+from cwl_udss.runtimes.namespace import (
+    WHY_NOT_ENDED,
+    adopted,
+    first_of_namespace,
+    kill_namespace,
+    wait_for_end,
+)
+from cwl_udss.runtimes.status import Words, is_readable
 from cwl_udss.runtimes.streams import Relay
-from cwl_udss.runtimes.words import Words, is_readable
 from cwl_udss.sandbox import SIGNAL_OFFSET, Ending, Result, Usage
 
-_WHY_NOT_ENDED = "a filesystem that it uses may hang"
 _WORDS_SECONDS = 2.0  # for what bwrap says of itself; it takes one or two milliseconds
 # Below bwrap's own first process, which only waits: mount_trees.py, a bwrap, and its first process.
 _OWN_GENERATIONS, _GENERATIONS_AROUND = 1, 4
+
+
+@dataclass
+class Launched:
+    """A child of this process that another has started in its place."""
+
+    pid: int
+    returncode: int | None = None
 
 
 class RuntimeProcess:
@@ -38,7 +51,7 @@ class RuntimeProcess:
 
     def __init__(
         self,
-        process: subprocess.Popen[bytes],
+        process: subprocess.Popen[bytes] | Launched,
         relay: Relay | None,
         deferral: Deferral,
         status: int,
@@ -140,7 +153,7 @@ class RuntimeProcess:
             return False
         facts = self._outermost.facts
         if self._is_typed_at and self._orphan is None and "exit-code" not in facts:
-            self._orphan = _first_of_namespace(facts.get("child-pid"))
+            self._orphan = first_of_namespace(facts.get("child-pid"))
         return self._orphan is None or is_readable(self._orphan, 0)
 
     def _wait_for_news(self, until: float) -> None:
@@ -183,29 +196,30 @@ class RuntimeProcess:
 
     def _wait_for_the_rest(self) -> Usage | None:
         """Wait until there is none of the sandbox's processes any more; return what they used."""
-        with told(f"for process {self.process.pid}, a sandbox's, to end: {_WHY_NOT_ENDED}"):
+        with told(f"for process {self.process.pid}, a sandbox's, to end: {WHY_NOT_ENDED}"):
             # Popen.wait() does not tell what was used.
             _, status, runtime = os.wait4(self.process.pid, 0)
         self.process.returncode = os.waitstatus_to_exitcode(status)
         for words in filter(None, (self._around, self._words)):
             words.read_until(None, _WORDS_SECONDS)
             os.close(words.descriptor)
-            if self.process.returncode < 0:
-                _kill_namespace(words.facts.get("child-pid"))
+            if os.WIFSIGNALED(status):
+                kill_namespace(words.facts.get("child-pid"))
         # bwrap ends with its command; processes that the command left behind are being
         # killed at that moment, and could still write to the output directory.
         first = self._outermost.facts.get("child-pid")
         if first is None:
             return None
-        _wait_for_end(first)
+        wait_for_end(first)
         watch = self._watch or self._watch_from(first)
-        adopted = _adopted(first)
-        if self._orphan is not None and adopted is not None:
-            self._orphan_code = os.waitstatus_to_exitcode(adopted[0])
-        return watch.usage(adopted and adopted[1], runtime)
+        ended = adopted(first)
+        if self._orphan is not None and ended is not None:
+            self._orphan_code = os.waitstatus_to_exitcode(ended[0])
+        largest = self._outermost.facts.get("largest-kib", 0)
+        return watch.usage(ended and ended[1], runtime, largest)
 
     def _result(self) -> Result:
-        return_code, status = self.process.returncode, self._words.facts
+        return_code, status = self.process.returncode or 0, self._words.facts
         if self._killed:
             return Result(exit_code=SIGNAL_OFFSET + signal.SIGKILL, ending=self._killed)
         if self._orphan_code is not None and self._orphan_code >= 0:
@@ -233,44 +247,6 @@ def has_terminal() -> bool:
     return True
 
 
-def _kill_namespace(process_id: int | None) -> None:
-    """Kill the first process of a PID namespace, and so all of them.
-
-    bwrap asks the kernel to do so when it dies, but only once the sandbox is set up.
-    """
-    if process_id is None:
-        return
-    with contextlib.suppress(OSError):  # it has ended
-        with open(f"/proc/{process_id}/status", encoding="ascii", errors="replace") as stream:
-            numbers = next(line.split()[1:] for line in stream if line.startswith("NSpid:"))
-        if numbers[1:] and numbers[-1] == "1":  # else it is another of that number by now
-            os.kill(process_id, signal.SIGKILL)
-
-
-def _wait_for_end(process_id: int | None) -> None:
-    """Wait until the first process of a PID namespace has ended, and with it all the others: the
-    kernel ends the others first (zap_pid_ns_processes)."""
-    if process_id is None:
-        return
-    with told(f"for process {process_id}, a sandbox's, and its children to end: {_WHY_NOT_ENDED}"):
-        try:
-            _wait_by_descriptor(process_id)
-        except ProcessLookupError:
-            return
-        except (AttributeError, OSError):  # Linux before 5.3, or a Python built for one
-            _wait_by_looking(process_id)
-
-
-def _adopted(process_id: int) -> tuple[int, struct_rusage] | None:
-    """How a process has ended that has become our child, and what it has used; None if it has not:
-    its bwrap has waited for it."""
-    try:
-        number, status, usage = os.wait4(process_id, os.WNOHANG)
-    except ChildProcessError:
-        return None
-    return (status, usage) if number else None
-
-
 @contextlib.contextmanager
 def _left_to_the_command() -> Iterator[None]:
     """Ignore what a person types at the terminal that is the command's."""
@@ -281,36 +257,3 @@ def _left_to_the_command() -> Iterator[None]:
     finally:
         for number, handler in zip(numbers, before, strict=True):
             signal.signal(number, handler)
-
-
-def _first_of_namespace(process_id: int | None) -> int | None:
-    """A descriptor of a process that has been set up (see user_namespaces(7): uid_map is empty
-    before), None if there is no such one."""
-    try:
-        with open(f"/proc/{process_id}/uid_map", encoding="ascii") as stream:
-            is_set_up = stream.read().strip()
-        return os.pidfd_open(process_id) if process_id and is_set_up else None
-    except (OSError, AttributeError):  # it has ended; Linux before 5.3
-        return None
-
-
-def _wait_by_descriptor(process_id: int) -> None:
-    descriptor = os.pidfd_open(process_id)
-    try:
-        poll = select.poll()
-        poll.register(descriptor, select.POLLIN)
-        poll.poll()
-    finally:
-        os.close(descriptor)
-
-
-def _wait_by_looking(process_id: int) -> None:
-    while True:
-        try:
-            with open(f"/proc/{process_id}/stat", encoding="ascii", errors="replace") as stream:
-                state = stream.read().rpartition(")")[2].split()[0]
-        except (FileNotFoundError, ProcessLookupError):
-            return
-        if state in "ZX":  # dead; whose child it now is has not asked yet
-            return
-        time.sleep(0.001)

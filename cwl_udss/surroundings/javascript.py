@@ -27,6 +27,7 @@ from cwl_utils.sandboxjs import NodeJSEngine
 from cwl_udss.errors import SandboxError, UdssError
 from cwl_udss.machine.waiting import told
 from cwl_udss.runtimes.choice import AnyRuntime
+from cwl_udss.runtimes.process import RuntimeProcess
 from cwl_udss.sandbox import Bind, RootFilesystem, Sandbox
 
 # What a dynamically linked program needs to start.

@@ -1,17 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A runtime, and steps with few inputs and with many."""
+"""Runtimes, and steps with few inputs and with many."""
 
 from __future__ import annotations
 
+import os
+import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
+from needs import need
 from steps import Step
 
+from cwl_udss.files.scratch import program_directory
 from cwl_udss.runtimes.bubblewrap.bwrap import Bubblewrap
 from cwl_udss.runtimes.bubblewrap.probe import find_bubblewrap
 from cwl_udss.runtimes.bubblewrap.trees import MANY
+from cwl_udss.runtimes.proot.landlock import landlock_abi
+from cwl_udss.runtimes.proot.probe import find_proot
+from cwl_udss.runtimes.proot.proot import Proot
 from cwl_udss.sandbox import Bind, RootFilesystem, Sandbox
 from cwl_udss.surroundings.identity import identity_files
 
@@ -43,12 +51,37 @@ def small_step(busybox_root: Path, tmp_path: Path, runtime: Bubblewrap) -> Step:
     return Step(runtime, sandbox, outdir, tmpdir)
 
 
-@pytest.fixture(params=[0, MANY], ids=["few inputs", "many inputs"])
-def step(small_step: Step, request: pytest.FixtureRequest) -> Step:
-    """With few inputs bwrap makes all binds, many are put together before it starts."""
-    binds = small_step.sandbox.binds
+def with_further_inputs(step: Step, number: int) -> Step:
+    binds = step.sandbox.binds
     further = tuple(
-        replace(binds[-1], destination=f"/var/lib/cwl/further/{number}")
-        for number in range(request.param)
+        replace(binds[-1], destination=f"/var/lib/cwl/further/{number}") for number in range(number)
     )
-    return replace(small_step, sandbox=replace(small_step.sandbox, binds=binds + further))
+    return replace(step, sandbox=replace(step.sandbox, binds=binds + further))
+
+
+@pytest.fixture(params=[0, MANY], ids=["few inputs", "many inputs"])
+def namespaced_step(small_step: Step, request: pytest.FixtureRequest) -> Step:
+    """With few inputs bwrap makes all binds, many are put together before it starts."""
+    return with_further_inputs(small_step, request.param)
+
+
+@pytest.fixture(scope="session")
+def proot() -> Proot:
+    if shutil.which("proot") is None:
+        need("needs the Debian package proot")
+    if not landlock_abi():
+        pytest.skip("this kernel has no Landlock")
+    return find_proot(partial(program_directory, None, os.environ))
+
+
+@pytest.fixture
+def proot_step(small_step: Step, proot: Proot) -> Step:
+    return replace(small_step, runtime=proot)
+
+
+@pytest.fixture(params=["few inputs", "many inputs", "PRoot"])
+def step(small_step: Step, request: pytest.FixtureRequest) -> Step:
+    """In each runtime."""
+    if request.param == "PRoot":
+        return replace(small_step, runtime=request.getfixturevalue("proot"))
+    return with_further_inputs(small_step, MANY if request.param == "many inputs" else 0)

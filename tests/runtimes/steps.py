@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cwl_udss.runtimes.bubblewrap.bwrap import Bubblewrap
+from cwl_udss.runtimes.choice import AnyRuntime
 from cwl_udss.sandbox import Result, Sandbox, Streams
 
 
@@ -23,7 +23,7 @@ class Outcome:
 class Step:
     """A sandbox as a step has it, and the host's directories behind it."""
 
-    runtime: Bubblewrap
+    runtime: AnyRuntime
     sandbox: Sandbox
     outdir: Path
     tmpdir: Path

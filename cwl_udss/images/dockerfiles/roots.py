@@ -221,6 +221,7 @@ class BuildRoots:
             stderr=subprocess.STDOUT,
         )
         last: deque[str] = deque(maxlen=_LINES_OF_AN_ERROR)
+        assert isinstance(process.process, subprocess.Popen)
         nothing, output = process.process.stdin, process.process.stdout
         assert nothing is not None
         assert output is not None

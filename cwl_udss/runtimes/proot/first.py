@@ -22,8 +22,8 @@ from cwl_udss.errors import SandboxError
 from cwl_udss.runtimes.proot.processors import AARCH64, SCRATCH_ADDRESS, X86_64, Processor
 
 IS_RUNNING, NO_DIRECTORY, NOT_EXECUTED = b"r", b"d", b"x"
-"""What it says: that it runs; that the working directory, the command cannot be used. Then, in four
-bytes, the status of wait(2)."""
+"""What it says: that it runs; that the working directory, the command cannot be used. Then what
+wait4(2) has said of the command, see ended()."""
 
 _PROCESSORS: Mapping[str, Processor] = {"x86_64": X86_64, "aarch64": AARCH64}
 _DEFAULT_PATH = "/bin:/usr/bin"  # of execvp(3)
@@ -31,8 +31,11 @@ _SHELL = b"/bin/sh"  # which execvp(3) has read what the kernel does not know
 _ADDRESS = 0x400000
 _PAGE = 0x10000  # the largest that there is
 _HEADERS = 64 + 2 * 56
-_STATUS_BYTES, _SIGNALS_BYTES = 4, 8
-_STATUS, _SIGNALS = SCRATCH_ADDRESS, SCRATCH_ADDRESS + 8
+_SIGNALS_BYTES = 8
+# The status, and struct rusage of getrusage(2), in which times are before the largest process.
+_ENDED = struct.Struct("=i4x32xq104x")
+_STATUS, _USAGE = SCRATCH_ADDRESS, SCRATCH_ADDRESS + 8
+_SIGNALS = SCRATCH_ADDRESS + _ENDED.size
 
 _SET_DESCRIPTOR_FLAGS, _CLOSE_ON_EXEC = 2, 1  # fcntl(2)
 _BLOCK, _SET_MASK = 0, 2  # rt_sigprocmask(2)
@@ -65,6 +68,15 @@ def first_program(
     data = _Data(_ADDRESS + _HEADERS + size)
     code = program.code(data, command, environment, working_directory)
     return _elf(processor, code + bytes(data.content))
+
+
+def ended(said: bytes) -> tuple[int, int] | None:
+    """Return the exit code of the command (that of os.waitstatus_to_exitcode()), and how much
+    memory (KiB) the largest of its processes had; None if that is not what was said."""
+    if len(said) != _ENDED.size:
+        return None
+    status, kibibytes = _ENDED.unpack(said)
+    return os.waitstatus_to_exitcode(status), kibibytes
 
 
 def search_places(name: str, environment: Mapping[str, str]) -> list[str]:
@@ -123,8 +135,8 @@ class _Program:
                 call("rt_sigprocmask", _BLOCK, all_signals, _SIGNALS, _SIGNALS_BYTES),
                 call("clone", _CHILD_HAS_ENDED, 0, 0, 0, 0),
                 self.processor.if_result(0, child),
-                call("wait4", _ANY, _STATUS, 0, 0),
-                call("write", self.descriptor, _STATUS, _STATUS_BYTES),
+                call("wait4", _ANY, _STATUS, 0, _USAGE),
+                call("write", self.descriptor, _STATUS, _ENDED.size),
                 call("exit_group", 0),
             )
         )
@@ -153,7 +165,7 @@ class _Program:
 def _elf(processor: Processor, content: bytes) -> bytes:
     """A program of two segments: what it is, to be read and executed; and its memory."""
     offset = -(-(_HEADERS + len(content)) // _PAGE) * _PAGE
-    memory = bytes(_STATUS_BYTES + 4 + _SIGNALS_BYTES)
+    memory = bytes(_ENDED.size + _SIGNALS_BYTES)
     header = struct.pack(
         "<16sHHIQQQIHHHHHH",
         b"\x7fELF\x02\x01\x01",

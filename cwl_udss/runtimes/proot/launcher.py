@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Starts PRoot for one step, says what becomes of it, and ends all of its processes.
 
-Run as a program, `python -m cwl_udss.runtimes.proot.launcher REQUEST STATUS`: two descriptors, of a
-Request as JSON, and of a pipe for what is to be said, as bwrap says it (bwrap(1),
---json-status-fd). When nobody reads that pipe any more, who started this has died, and the step
-ends. PRoot passes no signal on, and waits for background processes for ever; but SIGQUIT ends it
-with all that it traces. Orphans become children of this process, so that none is missed.
+It is given two descriptors, of a Request as JSON, and of a pipe for what is to be said, as bwrap
+says it (bwrap(1), --json-status-fd). When nobody reads that pipe any more, who started this has
+died, and the step ends. PRoot passes no signal on, and waits for background processes for ever; but
+SIGQUIT ends it with all that it traces. Orphans become children of this process, so that none is
+missed. Run as a program by launching.py, for one step, or for all of a run.
 """
 
 from __future__ import annotations
@@ -17,18 +17,23 @@ import json
 import os
 import select
 import signal
+import socket
 import sys
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from types import FrameType
 
-from cwl_udss.runtimes.proot.first import IS_RUNNING, NO_DIRECTORY, NOT_EXECUTED
+from cwl_udss.runtimes.proot.first import IS_RUNNING, NO_DIRECTORY, NOT_EXECUTED, ended
 from cwl_udss.runtimes.proot.landlock import Rule, forbid_new_privileges, restrict
 
 FIRST_DESCRIPTOR = 9
 """By which the first program speaks."""
 
+SAME_SESSION, NEW_SESSION = b"-", b"s"
+"""What is asked for with a step."""
+
+_DESCRIPTORS = 5
 _SET_PARENT_DEATH_SIGNAL, _SET_SECCOMP, _SET_CHILD_SUBREAPER = 1, 22, 36  # linux/prctl.h
 _SECCOMP_MODE_FILTER = 2
 _INSTRUCTION_BYTES = 8
@@ -69,17 +74,65 @@ class Request:
 
 
 def main() -> None:
-    """Run one step, and end as it does."""
+    """Run one step, whose descriptors are named, and end as it does; or serve at a socket."""
+    if len(sys.argv) == 2:
+        serve(socket.socket(fileno=int(sys.argv[1])))
+        return
     request, status = map(int, sys.argv[1:])
-    os.set_inheritable(status, False)
-    with open(request, "rb") as stream:
-        content = stream.read()
-    sys.exit(launch(Request.from_json(content), status))
+    sys.exit(launch(request, status))
 
 
-def launch(request: Request, status: int) -> int:
+def serve(connection: socket.socket) -> None:
+    """Start steps until the other end is closed. With each come five descriptors: those of the
+    step, and its standard streams; its process id is the answer.
+
+    Each is a process of its own, and a child of who asks, as no Python has to start for it.
+    """
+    # Typed at a terminal, it is for who asks.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    while True:
+        message, descriptors, _, _ = socket.recv_fds(connection, 1, _DESCRIPTORS)
+        if not message:
+            return
+        reading, writing = os.pipe()
+        child = os.fork()
+        if child == 0:
+            step = os.fork()
+            if step == 0:
+                connection.close()
+                _run(descriptors, has_new_session=message == NEW_SESSION)
+            os.write(writing, str(step).encode())
+            os._exit(0)
+        os.waitpid(child, 0)  # the step is then a child of the nearest that adopts orphans
+        connection.send(os.read(reading, select.PIPE_BUF))
+        for descriptor in (reading, writing, *descriptors):
+            os.close(descriptor)
+
+
+def _run(descriptors: list[int], *, has_new_session: bool) -> None:
+    """Be the launcher of one step. Never returns."""
+    code = 1
+    try:
+        request, status, *streams = descriptors
+        for number, descriptor in enumerate(streams):
+            os.dup2(descriptor, number)
+            os.close(descriptor)
+        if has_new_session:
+            os.setsid()
+        code = launch(request, status)
+    except SystemExit as error:
+        print(error.code, file=sys.stderr)
+    finally:
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def launch(request_file: int, status: int) -> int:
     """Start PRoot and wait for the command's end; return its exit code, 127 if it was not executed,
     and 128 + n if all was ended by signal n."""
+    os.set_inheritable(status, False)
+    with open(request_file, "rb") as stream:
+        request = Request.from_json(stream.read())
     _libc.prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     wakener = _hear_signals()
     reading, writing = os.pipe()
@@ -162,14 +215,14 @@ class _Step:
     def _code(self) -> int | None:
         """The exit code, if all was said."""
         told = self._said.removeprefix(IS_RUNNING)
-        if told.startswith(NOT_EXECUTED) and len(told) != len(NOT_EXECUTED) + 3:
-            return _NOT_STARTED
         if told == NO_DIRECTORY:
             sys.exit("cwl-udss: the working directory cannot be entered")
-        if len(told) != 4:
-            return None
-        code = os.waitstatus_to_exitcode(int.from_bytes(told, sys.byteorder))
+        end = ended(told)
+        if end is None:
+            return _NOT_STARTED if told.startswith(NOT_EXECUTED) else None
+        code, kibibytes = end
         code = code if code >= 0 else _SIGNAL_OFFSET - code
+        self._say("largest-kib", kibibytes)
         self._say("exit-code", code)
         return code
 

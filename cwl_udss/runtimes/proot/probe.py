@@ -45,15 +45,17 @@ def find_proot(
             f"{path} alone keeps nobody out, and this kernel has no Landlock",
             "Linux 5.13 and newer have it: ask that `landlock` is in the kernel's lsm=",
         )
+    version = _version(path)
     with contextlib.ExitStack() as stack:
         place = stack.enter_context(temporary())
         proot = Proot(
             path=path,
-            version=_version(path),
+            version=version,
             loaders=tuple(_write_loaders(Path(path), place)),
             abi=abi,
             place=place,
         )
+        stack.callback(proot.launchers.close)
         _try(proot)
         atexit.register(stack.pop_all().close)
     return proot

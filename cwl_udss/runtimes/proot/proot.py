@@ -9,30 +9,27 @@ from __future__ import annotations
 
 import contextlib
 import os
-import subprocess
-import sys
 import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cwl_udss.errors import SandboxError
-from cwl_udss.runtimes.accounting import adopt_orphans
+from cwl_udss.machine.deferral import Deferral
 from cwl_udss.runtimes.mounts import plan_mounts
 from cwl_udss.runtimes.process import RuntimeProcess, has_terminal
 from cwl_udss.runtimes.proot.filter import proot_filter
 from cwl_udss.runtimes.proot.first import first_program
 from cwl_udss.runtimes.proot.landlock import CAN_FORBID_TRUNCATING, Rule
 from cwl_udss.runtimes.proot.launcher import FIRST_DESCRIPTOR, Request
+from cwl_udss.runtimes.proot.launching import Descriptors, Launchers, start_alone
 from cwl_udss.runtimes.proot.limits import limits_of
 from cwl_udss.runtimes.proot.metadata import Metadata
 from cwl_udss.runtimes.proot.view import FIRST_PROGRAM, View, make_view
 from cwl_udss.runtimes.streams import Relay, with_relay
-from cwl_udss.runtimes.words import check_words, memory_file
+from cwl_udss.runtimes.words import check_words
 from cwl_udss.sandbox import Limit, Sandbox, Streams
 from cwl_udss.staging import remove_tree
 
-_LAUNCHER = (sys.executable, "-m", "cwl_udss.runtimes.proot.launcher")
 # What PRoot itself needs to start.
 _LIBRARIES = ("/lib", "/lib32", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache")
 # The launcher, PRoot, and the step's first program.
@@ -51,6 +48,7 @@ class Proot:
     """Of Landlock."""
     place: Path
     """A directory of this node, in which programs can be executed: each step has one there."""
+    launchers: Launchers = field(default_factory=Launchers)
 
     @property
     def description(self) -> str:
@@ -88,7 +86,6 @@ class Proot:
         check_words(sandbox.command, sandbox.environment)
         if sandbox.root.mounted_by is not None:
             raise SandboxError(f"PRoot cannot enter the mount at {sandbox.root.path}")
-        adopt_orphans()
         with contextlib.ExitStack() as stack:
             try:
                 operations = plan_mounts(sandbox)
@@ -99,25 +96,26 @@ class Proot:
             except OSError as error:
                 raise SandboxError("the sandbox cannot be prepared", str(error)) from error
             stack.callback(Metadata(sandbox.binds).compare)
-            request = self.request(view, network=sandbox.network).to_json()
+            request = self.request(view, network=sandbox.network)
             reading, writing = os.pipe()
-            with _closing(writing), _closing(memory_file(request)) as description:
-                try:
-                    process = subprocess.Popen(
-                        [*_LAUNCHER, str(description), str(writing)],
-                        stdin=stdin,
-                        stdout=stdout,
-                        stderr=stderr,
-                        pass_fds=(description, writing),
-                        start_new_session=has_terminal()
-                        and not (relay is not None and relay.hands_on_a_terminal),
-                    )
-                except OSError as error:
-                    os.close(reading)
-                    raise SandboxError(f"{sys.executable} cannot be started", str(error)) from error
+            descriptors = Descriptors(status=writing, stdin=stdin, stdout=stdout, stderr=stderr)
+            has_new_session = has_terminal() and not (
+                relay is not None and relay.hands_on_a_terminal
+            )
+            start = start_alone if relay is None else self.launchers.start
+            deferral = Deferral()  # until somebody waits
+            try:
+                process = start(request, descriptors, has_new_session=has_new_session)
+            except BaseException:
+                os.close(reading)
+                deferral.end()
+                raise
+            finally:
+                os.close(writing)
             return RuntimeProcess(
                 process,
                 relay,
+                deferral,
                 reading,
                 own_generations=_OWN_GENERATIONS,
                 has_namespaces=False,
@@ -152,11 +150,3 @@ def _write_first_program(view: View, sandbox: Sandbox) -> None:
     path = view.devices / os.path.basename(FIRST_PROGRAM)
     path.write_bytes(content)
     path.chmod(0o500)
-
-
-@contextlib.contextmanager
-def _closing(descriptor: int) -> Iterator[int]:
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)

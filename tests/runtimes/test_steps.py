@@ -21,6 +21,7 @@ from steps import Step
 
 from cwl_udss.errors import SandboxError
 from cwl_udss.runtimes.process import RuntimeProcess
+from cwl_udss.runtimes.proot.proot import Proot
 from cwl_udss.sandbox import Ending, Result, RootFilesystem, Streams
 
 TO_THE_LOG = Streams(stdout=1, stderr=2)
@@ -90,29 +91,33 @@ def test_the_caller_has_a_name(step: Step) -> None:
     assert numbers[2]
 
 
-def test_no_network_but_loopback(step: Step) -> None:
-    assert step.run("ls /proc/sys/net/ipv4/conf").stdout.split() == ["all", "default", "lo"]
+def test_no_network_but_loopback(namespaced_step: Step) -> None:
+    assert namespaced_step.run("ls /proc/sys/net/ipv4/conf").stdout.split() == [
+        "all",
+        "default",
+        "lo",
+    ]
 
 
-def test_with_network_the_hosts(step: Step) -> None:
-    outcome = step.run("cat /proc/net/dev", network=True)
+def test_with_network_the_hosts(namespaced_step: Step) -> None:
+    outcome = namespaced_step.run("cat /proc/net/dev", network=True)
     interfaces = Path("/proc/net/dev").read_text().splitlines()
     assert len(outcome.stdout.splitlines()) == len(interfaces)
 
 
-def test_signals_and_new_files_are_as_for_other_programs(step: Step) -> None:
+def test_signals_and_new_files_are_as_for_other_programs(namespaced_step: Step) -> None:
     command = ("cat", "/proc/self/status")
     expected = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    outcome = step.execute(command)
+    outcome = namespaced_step.execute(command)
     assert [
         line for line in outcome.stdout.splitlines() if line.startswith(("Umask", "SigB", "SigI"))
     ] == [line for line in expected.splitlines() if line.startswith(("Umask", "SigB", "SigI"))]
 
 
-def test_no_privileges(step: Step) -> None:
+def test_no_privileges(namespaced_step: Step) -> None:
     status = dict(
         line.split(":\t", 1)
-        for line in step.run("cat /proc/self/status").stdout.splitlines()
+        for line in namespaced_step.run("cat /proc/self/status").stdout.splitlines()
         if ":\t" in line
     )
     assert {status[name] for name in ("CapPrm", "CapEff", "CapBnd", "CapAmb")} == {"0" * 16}
@@ -120,10 +125,10 @@ def test_no_privileges(step: Step) -> None:
     assert status["Seccomp"] == "2"
 
 
-def test_no_descriptor_of_the_caller(step: Step, tmp_path: Path) -> None:
+def test_no_descriptor_of_the_caller(namespaced_step: Step, tmp_path: Path) -> None:
     with (tmp_path / "input").open() as stream:
         os.set_inheritable(stream.fileno(), True)
-        outcome = step.run("exec 9</proc/self/fd; ls /proc/self/fd")
+        outcome = namespaced_step.run("exec 9</proc/self/fd; ls /proc/self/fd")
     # 0 to 2, the shell's own 9, and the one with which ls reads the directory.
     assert outcome.stdout.split() == ["0", "1", "2", "3", "9"]
 
@@ -237,12 +242,11 @@ def processes_with(argument: str) -> list[Path]:
 
 
 DRIVER = """
-import pickle, sys
-from cwl_udss.runtimes.bubblewrap.probe import find_bubblewrap
+import os, pickle, sys
+from cwl_udss.runtimes.choice import RuntimeFinder
 from cwl_udss.sandbox import Streams
-find_bubblewrap(None).start(
-    pickle.load(sys.stdin.buffer), Streams(stdout=1, stderr=2)
-).wait()
+finder = RuntimeFinder(sys.argv[1], ("metadata-writable",), None, None, os.environ)
+finder.find().start(pickle.load(sys.stdin.buffer), Streams(stdout=1, stderr=2)).wait()
 """
 
 
@@ -255,7 +259,8 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 def test_a_step_dies_with_a_driver_that_is_killed(step: Step) -> None:
     script = f"setsid sh -c '{LEFT_BEHIND}' & sleep 60"
-    driver = subprocess.Popen([sys.executable, "-c", DRIVER], stdin=subprocess.PIPE)
+    name = "proot" if isinstance(step.runtime, Proot) else "bwrap"
+    driver = subprocess.Popen([sys.executable, "-c", DRIVER, name], stdin=subprocess.PIPE)
     assert driver.stdin is not None
     with driver.stdin:
         pickle.dump(replace(step.sandbox, command=("sh", "-c", script)), driver.stdin)
@@ -308,8 +313,8 @@ def test_the_session_is_the_callers(step: Step) -> None:
     assert {process.session for process in found} == {os.getsid(0)}
 
 
-def test_a_runtime_that_is_killed_is_no_exit_code_of_the_tool(step: Step) -> None:
-    started = start_sleep(step)
+def test_a_runtime_that_is_killed_is_no_exit_code_of_the_tool(namespaced_step: Step) -> None:
+    started = start_sleep(namespaced_step)
     *_, runtime, _first_in_sandbox = (
         process for process in descendants(started.process.pid) if process.name == "bwrap"
     )

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Has launcher.py start steps: by one program for all of a run, so that each costs no more than a
+fork(2); or by a program of its own, where the caller needs a subprocess.Popen."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from cwl_udss.errors import SandboxError
+from cwl_udss.runtimes.accounting import adopt_orphans
+from cwl_udss.runtimes.process import Launched
+from cwl_udss.runtimes.proot.launcher import NEW_SESSION, SAME_SESSION, Request
+from cwl_udss.runtimes.words import memory_file
+
+_PROGRAM = (sys.executable, "-m", "cwl_udss.runtimes.proot.launcher")
+_MOST_DIGITS = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class Descriptors:
+    """What a step is given: where it says what becomes of it, and its standard streams."""
+
+    status: int
+    stdin: int
+    stdout: int
+    stderr: int
+
+
+class Launchers:
+    """Starts steps, for any number of threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._program: subprocess.Popen[bytes] | None = None
+        self._connection: socket.socket | None = None
+
+    def start(
+        self, request: Request, descriptors: Descriptors, *, has_new_session: bool
+    ) -> Launched:
+        """Start a step, which becomes a child of this process. Raises SandboxError."""
+        adopt_orphans()
+        kind = NEW_SESSION if has_new_session else SAME_SESSION
+        given = (descriptors.status, descriptors.stdin, descriptors.stdout, descriptors.stderr)
+        with self._lock, _as_file(request) as description:
+            try:
+                answer = self._ask(kind, (description, *given))
+            except OSError:  # somebody has killed it
+                self._close()
+                answer = b""
+            if not answer:
+                self._close()
+                raise SandboxError(
+                    "the program that starts PRoot has ended", "was it killed, for memory say?"
+                )
+        return Launched(int(answer))
+
+    def close(self) -> None:
+        """Start no more, and leave nothing."""
+        with self._lock:
+            self._close()
+
+    def _ask(self, kind: bytes, descriptors: Sequence[int]) -> bytes:
+        if self._connection is None:
+            self._connection, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            with other:
+                self._program = subprocess.Popen(
+                    [*_PROGRAM, str(other.fileno())],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    pass_fds=(other.fileno(),),
+                )
+        socket.send_fds(self._connection, [kind], descriptors)
+        return self._connection.recv(_MOST_DIGITS)
+
+    def _close(self) -> None:
+        if self._connection is not None and self._program is not None:
+            self._connection.close()
+            self._program.wait()
+            self._connection = self._program = None
+
+
+def start_alone(
+    request: Request, descriptors: Descriptors, *, has_new_session: bool
+) -> subprocess.Popen[bytes]:
+    """Start a step by a program of its own, with streams as subprocess.Popen takes them. Raises
+    SandboxError."""
+    with _as_file(request) as description:
+        try:
+            return subprocess.Popen(
+                [*_PROGRAM, str(description), str(descriptors.status)],
+                stdin=descriptors.stdin,
+                stdout=descriptors.stdout,
+                stderr=descriptors.stderr,
+                pass_fds=(description, descriptors.status),
+                start_new_session=has_new_session,
+            )
+        except OSError as error:
+            raise SandboxError(f"{sys.executable} cannot be started", str(error)) from error
+
+
+@contextlib.contextmanager
+def _as_file(request: Request) -> Iterator[int]:
+    descriptor = memory_file(request.to_json())
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)

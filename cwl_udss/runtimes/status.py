@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a runtime says of the sandbox that it makes."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import select
+
+# A number is whole if something comes after it.
+_STATUS = re.compile(rb'"(child-pid|exit-code|largest-kib)": (\d+)(?=\D)')
+
+
+class Words:
+    """What a bwrap says of itself: JSON objects, in several writes (bwrap(1), --json-status-fd).
+    The last may be incomplete if it was killed."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        self.have_ended = False
+        """So has their bwrap; its child closes its end before it does anything."""
+        self._said = b""
+
+    @property
+    def facts(self) -> dict[str, int]:
+        """What was said so far."""
+        return {name.decode(): int(value) for name, value in _STATUS.findall(self._said)}
+
+    def read(self) -> None:
+        """Add what can be read now."""
+        part = os.read(self.descriptor, io.DEFAULT_BUFFER_SIZE)
+        self._said += part
+        self.have_ended = not part
+
+    def read_until(self, name: str | None, seconds: float) -> None:
+        """Read until a fact was said, or to the end; not for ever, as a bwrap that was killed
+        before it had told its child to go on has left one that waits and may have the other end."""
+        while not self.have_ended and name not in self.facts:
+            if not is_readable(self.descriptor, seconds):
+                return
+            self.read()
+
+
+def is_readable(descriptor: int, seconds: float) -> bool:
+    """Wait until there is something to be read, or its end; say whether that came in time."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(seconds * 1000))

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which runtime is chosen, and what a person reads where none can be."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from machines import without_namespaces
+
+from cwl_udss.errors import SandboxError
+from cwl_udss.runtimes.bubblewrap.bwrap import Bubblewrap
+from cwl_udss.runtimes.choice import RuntimeFinder, bubblewrap_for, describe_choice
+from cwl_udss.runtimes.proot.limits import METADATA
+from cwl_udss.runtimes.proot.proot import Proot
+
+ALL = (METADATA.name,)
+FIND = """
+import os, sys
+from cwl_udss.errors import UdssError
+from cwl_udss.runtimes.choice import RuntimeFinder
+wanted, accepted, path = sys.argv[1:]
+environment = {**os.environ, "PATH": path}
+finder = RuntimeFinder(wanted, tuple(accepted.split()), None, None, environment)
+try:
+    print(type(finder.find()).__name__)
+except UdssError as error:
+    print(error)
+"""
+
+
+def found(*machine: str, wanted: str = "auto", accepted: str = "", path: str = "") -> str:
+    """The name of the runtime that is chosen on a machine, or the reason why there is none."""
+    done = subprocess.run(
+        [*machine, sys.executable, "-c", FIND, wanted, accepted, path or os.environ["PATH"]],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.count("\n") == 1
+    return done.stdout.strip()
+
+
+def finder(wanted: str, *accepted: str, bwrap: str | None = None) -> RuntimeFinder:
+    return RuntimeFinder(wanted, accepted, bwrap, None, os.environ)
+
+
+def test_bubblewrap_where_it_works() -> None:
+    assert isinstance(finder("auto", *ALL).find(), Bubblewrap)
+    assert finder("auto").find().limits == ()
+
+
+def test_proot_for_who_wants_it(proot: Proot) -> None:
+    runtime = finder("proot", *ALL).find()
+    assert isinstance(runtime, Proot)
+    assert all(limit.name in describe_choice(runtime) for limit in runtime.limits)
+
+
+def test_but_not_without_a_word_on_what_it_does_not_keep(proot: Proot) -> None:
+    with pytest.raises(SandboxError, match=f"type --udss-accept {METADATA.name}$"):
+        finder("proot").find()
+
+
+def test_a_bubblewrap_that_is_named_is_not_replaced() -> None:
+    with pytest.raises(SandboxError, match="/no/such/bwrap cannot be executed"):
+        finder("auto", *ALL, bwrap="/no/such/bwrap").find()
+
+
+def test_without_namespaces_proot_is_offered_and_what_to_type(proot: Proot) -> None:
+    refusal = found(*without_namespaces())
+    assert "max_user_namespaces" in refusal
+    assert "--udss-accept metadata-writable" in refusal
+
+
+def test_without_namespaces_proot_if_that_is_accepted(proot: Proot) -> None:
+    assert found(*without_namespaces(), accepted=METADATA.name) == "Proot"
+
+
+def test_without_namespaces_bubblewrap_is_not_replaced_if_it_is_wanted() -> None:
+    assert "no sandbox can be made" in found(
+        *without_namespaces(), wanted="bwrap", accepted=METADATA.name
+    )
+
+
+def test_without_namespaces_and_without_proot(tmp_path: Path) -> None:
+    refusal = found(*without_namespaces(), path=str(tmp_path))
+    assert "there is no proot on this machine" in refusal
+    assert "ask for `sysctl user.max_user_namespaces=15000` or install the package proot" in refusal
+
+
+def test_a_proot_that_answers_and_does_nothing(tmp_path: Path, proot: Proot) -> None:
+    (tmp_path / "proot").write_text("#!/bin/sh\n[ $1 = --version ] && echo PRoot 9.9\nexit 0\n")
+    (tmp_path / "proot").chmod(0o755)
+    refusal = found(wanted="proot", accepted=METADATA.name, path=f"{tmp_path}:{os.environ['PATH']}")
+    assert f"no sandbox can be made with {tmp_path}/proot" in refusal
+
+
+def test_what_only_bubblewrap_does_is_refused_in_a_sentence(proot: Proot) -> None:
+    with pytest.raises(SandboxError, match="building an image needs user namespaces"):
+        bubblewrap_for("building an image", proot)
+    bubblewrap = finder("bwrap").find()
+    assert bubblewrap_for("building an image", bubblewrap) is bubblewrap
+
+
+def test_the_machine_of_these_tests_is_as_it_was() -> None:
+    assert shutil.which("unshare")
+    assert subprocess.run(["unshare", "-Ur", "true"], check=False).returncode == 0
