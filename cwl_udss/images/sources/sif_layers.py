@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
 from cwl_udss.errors import InvalidImage
 from cwl_udss.images.formats.sif.oci import oci_image
-from cwl_udss.images.formats.sif.reader import read_sif
+from cwl_udss.images.formats.sif.reader import SifObject, read_sif
 from cwl_udss.images.formats.squashfs.layer import layer_as_tar
 from cwl_udss.images.manifests.manifest import Descriptor, Platform
 from cwl_udss.images.sources.source import Source
@@ -19,8 +20,7 @@ def sif_layers(path: Path, name: str, platform: Platform) -> Source:
     image = oci_image(read_sif(path, name), platform)
     if image is None:
         raise InvalidImage(f"{name} has no layers", "it is used where it is: in dockerImageId")
-    # By their places: their digests are those of what they are in the file.
-    places = {f"{name} {layer.offset}": layer for layer in image.layers}
+    places = {_name(image.digest, layer): layer for layer in image.layers}
 
     def read(layer: Descriptor) -> Iterator[bytes]:
         return layer_as_tar(path, places[layer.digest].offset)
@@ -35,3 +35,9 @@ def sif_layers(path: Path, name: str, platform: Platform) -> Source:
         verb="load",
         remedy="copy it again, or make it again",
     )
+
+
+def _name(image: str, layer: SifObject) -> str:
+    """Of the form that layers' names have, and none of a layer in a registry: the digest in the
+    file is that of a SquashFS file, and this is a tar."""
+    return f"sha256:{hashlib.sha256(f'{image} {layer.offset}'.encode()).hexdigest()}"

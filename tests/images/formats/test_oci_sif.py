@@ -59,8 +59,13 @@ def test_signatures_beside_the_image_are_passed_over(tmp_path: Path) -> None:
     assert found_image(tmp_path / "image.sif", "image.sif", AMD64) is not None
 
 
-@pytest.mark.parametrize("format", ImageFormat)
-def test_several_layers_are_merged_as_overlayfs_does(tmp_path: Path, format: ImageFormat) -> None:
+@pytest.mark.parametrize(
+    ("format", "keeps_layers"),
+    [(ImageFormat.DIRECTORY, False), (ImageFormat.SQUASHFS, False), (ImageFormat.DIRECTORY, True)],
+)
+def test_several_layers_are_merged_as_overlayfs_does(
+    tmp_path: Path, format: ImageFormat, keeps_layers: bool
+) -> None:
     lower = tmp_path / "lower"
     (lower / "opaque").mkdir(parents=True)
     files = {"kept": "lower", "replaced": "lower", "gone": "x", "dir/gone": "x", "opaque/gone": "x"}
@@ -81,7 +86,12 @@ def test_several_layers_are_merged_as_overlayfs_does(tmp_path: Path, format: Ima
     ]
     (tmp_path / "image.sif").write_bytes(oci_sif(config_of(Env=["A=b"]), *layers))
     assert found_image(tmp_path / "image.sif", "image.sif", AMD64) is None
-    store = Store(tmp_path / "store", format=format, compression=Compression.ZSTD)
+    store = Store(
+        tmp_path / "store",
+        format=format,
+        compression=Compression.ZSTD,
+        keeps_layers=keeps_layers,
+    )
     source = read_image_file("any", tmp_path / "image.sif", "image.sif", AMD64, tmp_path)
     image = convert_in_turn(source, store)
     assert image.config.environment == ("A=b",)
