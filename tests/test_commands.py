@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 from commands import COMMANDS, Command
 
-from cwl_udss.commands.doctor import Finding, describe
-from cwl_udss.runtimes.probe import bundled_bubblewrap
+from cwl_udss.commands.doctor import describe
+from cwl_udss.commands.findings import Finding
+from cwl_udss.runtimes.bubblewrap.probe import bundled_bubblewrap
 
 DEBIAN = "docker.io/library/debian:stable-slim"
 
@@ -374,7 +375,7 @@ def test_doctor_shows_what_is_set_and_by_what(run_command: Command, tmp_path: Pa
     first = lines.index("ok    settings:            all are at their defaults but")
     assert lines[first + 1 : first + 7] == [
         f"store = {tmp_path}/store (--udss-store)",
-        f"library = /one:/two ({tmp_path}/config.toml)",
+        f"library = /one,/two ({tmp_path}/config.toml)",
         f"batch_memory = 4G ({tmp_path}/config.toml)",
         "batch_walltime = 1:30:00 (--udss-batch-walltime)",
         "batch_jobs = 200 ($CWL_UDSS_BATCH_JOBS)",
@@ -563,6 +564,21 @@ def test_exporting_to_where_nothing_can_be_written(
     assert sorted(path.name for path in tmp_path.iterdir() if path.suffix == ".tar") == []
 
 
+def test_exporting_to_what_is_there(run_command: Command, tmp_path: Path) -> None:
+    """A link stays one, and what is no file is written to."""
+    (tmp_path / "old.tar").write_text("old")
+    (tmp_path / "link.tar").symlink_to("old.tar")
+    run_command("cwl-udss", "images", "pull", DEBIAN)
+    assert run_command("cwl-udss", "images", "export", "link.tar", DEBIAN).returncode == 0
+    assert (tmp_path / "link.tar").is_symlink()
+    assert tarfile.is_tarfile(tmp_path / "old.tar")
+    os.mkfifo(tmp_path / "pipe")
+    with subprocess.Popen(["wc", "-c", tmp_path / "pipe"], stdout=subprocess.PIPE) as wc:
+        assert run_command("cwl-udss", "images", "export", "pipe", DEBIAN).returncode == 0
+        assert wc.stdout is not None
+        assert int(wc.stdout.read().split()[0]) == (tmp_path / "old.tar").stat().st_size
+
+
 def test_options_of_ours_without_udss(run_command: Command) -> None:
     """Steps would be run by Docker, or on this machine, and nobody would be told."""
     for option in (["--udss-store", "x"], ["--udss-offline"], ["--udss-detach"]):
@@ -579,6 +595,33 @@ def test_doctor_names_a_library_that_is_not_there(run_command: Command) -> None:
     done = run_command("cwl-udss", "doctor", "--udss-library", "/missing")
     assert "library:" in done.stdout
     assert "/missing has no images, and is passed over" in done.stdout
+
+
+def test_doctor_names_the_libraries_that_are_there(run_command: Command, tmp_path: Path) -> None:
+    for name in ("nextflow", "cwltool"):
+        (tmp_path / name).mkdir()
+    done = run_command(
+        *("cwl-udss", "doctor", "--udss-library", f"nextflow:{tmp_path}/nextflow"),
+        *("--udss-library", "enroot:/missing"),
+        CWL_SINGULARITY_CACHE=str(tmp_path / "cwltool"),
+        NXF_SINGULARITY_CACHEDIR="/nowhere",
+    )
+    assert "library: " in done.stdout
+    assert "enroot:/missing is not there, and is passed over" in done.stdout
+    lines = [line.strip() for line in done.stdout.splitlines()]
+    first = next(number for number, line in enumerate(lines) if line.startswith("ok    libraries:"))
+    assert lines[first].endswith("images in them are used by their names")
+    assert lines[first + 1 : first + 4] == [
+        f"nextflow:{tmp_path}/nextflow, named by Nextflow (--udss-library)",
+        f"cwltool:{tmp_path}/cwltool, named by cwltool and cwl-utils ($CWL_SINGULARITY_CACHE)",
+        f"sandboxes:{tmp_path}/cwltool, named by cwltool (directories) ($CWL_SINGULARITY_CACHE)",
+    ]
+    assert "/nowhere" not in done.stdout
+    done = run_command(
+        *("cwl-udss", "doctor", "--udss-known-libraries", "no"),
+        CWL_SINGULARITY_CACHE=str(tmp_path / "cwltool"),
+    )
+    assert "libraries:" not in done.stdout
 
 
 def test_a_bubblewrap_that_is_none(run_command: Command, tmp_path: Path) -> None:

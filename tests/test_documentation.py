@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from cwl_udss.images.libraries.naming import NAMINGS
+from cwl_udss.images.manifests.manifest import this_platform
 from cwl_udss.settings.table import SETTINGS
 
 ROOT = Path(__file__).parent.parent
@@ -17,6 +19,15 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 def test_every_setting_is_documented_and_no_other() -> None:
     rows = re.findall(r"^\| `(\w+)` \|", (ROOT / "docs/settings.md").read_text(), re.MULTILINE)
     assert rows == [setting.name for setting in SETTINGS]
+
+
+def test_every_naming_is_documented_with_a_name_that_it_makes() -> None:
+    page = (ROOT / "docs/libraries.md").read_text()
+    [text] = re.findall(r"^\| naming \| made by \| `(.*)` \|", page, re.MULTILINE)
+    rows = dict(re.findall(r"^\| `([\w.-]+)` \|.*\| `(.*)` \|$", page, re.MULTILINE))
+    names = {name: naming.paths(text, this_platform()) for name, naming in NAMINGS.items()}
+    assert rows == {name: paths[0] for name, paths in names.items() if paths}
+    assert all(f"`{name}`" in page for name in NAMINGS)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

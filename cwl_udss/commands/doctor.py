@@ -8,7 +8,6 @@ import functools
 import platform
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -16,6 +15,8 @@ from rich.filesize import decimal
 
 import cwl_udss
 from cwl_udss.batch.examination import examine_node
+from cwl_udss.commands.findings import Finding
+from cwl_udss.commands.libraries import examine_libraries
 from cwl_udss.engine.batch_run import batch_client
 from cwl_udss.engine.startup.installation import Command, installed_command, other_command
 from cwl_udss.errors import StoreError, UdssError
@@ -28,33 +29,17 @@ from cwl_udss.images.sources.registry.registries import load_registries
 from cwl_udss.images.store.store import Store
 from cwl_udss.machine.quantities import counted
 from cwl_udss.machine.resources import available_resources
-from cwl_udss.runtimes.probe import find_bubblewrap
+from cwl_udss.runtimes.choice import describe_choice
 from cwl_udss.settings.setting import DEFAULT
 from cwl_udss.settings.settings import Settings
 from cwl_udss.settings.table import SETTINGS
-from cwl_udss.steps.shared import open_store
+from cwl_udss.steps.shared import open_store, runtime_finder
 from cwl_udss.surroundings.javascript import SandboxedNode
 
 _FEW_BYTES = 2 << 30
 _FEW_INODES = 20_000
 _STATES = ("FAIL", "note", "ok")
 _KEPT_AS = {ImageFormat.DIRECTORY: "directories", ImageFormat.SQUASHFS: "single SquashFS files"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finding:
-    """The outcome of one check."""
-
-    subject: str
-    text: str
-    well: bool = True
-    advice: str = ""
-    """What could be better, though all works."""
-
-    @property
-    def state(self) -> str:
-        """How it stands, in a word."""
-        return "FAIL" if not self.well else "note" if self.advice else "ok"
 
 
 def print_examination(settings: Settings, environment: Mapping[str, str], home: Path) -> int:
@@ -102,27 +87,16 @@ def examine(settings: Settings, environment: Mapping[str, str], home: Path) -> I
             yield Finding(subject=subject, text=check())
         except UdssError as error:
             yield Finding(subject=subject, text=str(error), well=False)
-    yield from examine_libraries(settings)
+    yield from examine_libraries(settings, environment, home)
     yield from examine_programs(settings, environment)
     yield from examine_filesystems(settings, environment)
-
-
-def examine_libraries(settings: Settings) -> Iterator[Finding]:
-    """See whether the other stores are there; says nothing of those that are."""
-    for place in settings.library:
-        if not Store(place).images():
-            yield Finding(
-                subject="library",
-                text=f"{place} has no images, and is passed over",
-                advice="is its path right (--udss-library)?",
-            )
 
 
 def examine_programs(settings: Settings, environment: Mapping[str, str]) -> Iterator[Finding]:
     """See whether programs of images can be executed where the images are; says nothing of places
     where they can."""
     store = open_store(settings)
-    for place in (settings.store, *settings.library):
+    for place in (settings.store, *settings.other_stores):
         try:
             is_concerned = look_at(place).forbids_programs and (
                 store.format is ImageFormat.DIRECTORY
@@ -220,7 +194,7 @@ def _node(settings: Settings, environment: Mapping[str, str]) -> str:
 def _node_images(settings: Settings, environment: Mapping[str, str]) -> NodeImages:
     return NodeImages(
         open_store(settings),
-        lambda: find_bubblewrap(settings.bwrap, environment.get("PATH")),
+        runtime_finder(settings, environment).find,
         scratch=settings.scratch,
         scratch_bytes=settings.scratch_images,
         environment=environment,
@@ -267,12 +241,14 @@ def _printable(line: str) -> str:
 
 
 def _sandbox(settings: Settings, environment: Mapping[str, str]) -> str:
-    runtime = find_bubblewrap(settings.bwrap, environment.get("PATH"))
+    runtime = runtime_finder(settings, environment).find()
+    if runtime.limits:
+        return describe_choice(runtime)
     return f"{runtime.description}: user, mount, PID, IPC, UTS and network namespaces work"
 
 
 def _javascript(settings: Settings, environment: Mapping[str, str]) -> str:
-    runtime = find_bubblewrap(settings.bwrap, environment.get("PATH"))
+    runtime = runtime_finder(settings, environment).find()
     temporary = functools.partial(temporary_directory, settings.scratch, environment)
     return SandboxedNode(lambda: runtime, temporary).examine()
 

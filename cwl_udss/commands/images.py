@@ -8,7 +8,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -205,17 +205,57 @@ def _carried(
             names = images.references(request.pull) & set(image.references) or {request.pull}
         else:
             image, names = steps.image(request), set()
-        if not image.digest:
+        if not image.is_stored:
             raise UdssError(f"{image.path} is used where it is", "carry it as any other directory")
         yield image, names | ({request.image_id} - {""})
     for name, image in steps.pulled().items():
-        yield image, {name}
+        if image.is_stored:  # else it is in a library, and carried by whoever carries that
+            yield image, {name}
 
 
 def _import(options: argparse.Namespace, settings: Settings) -> int:
     for image in import_images(options.file, open_store(settings)):
         print(image.digest)
     return 0
+
+
+def _link(options: argparse.Namespace, settings: Settings) -> int:
+    # No other command writes such files.
+    from cwl_udss.images.links.link import check_linkable, link_image  # noqa: PLC0415
+
+    check_linkable(options.naming)
+    store, images = open_store(settings), _images(settings)
+    wanted: list[tuple[StoredImage, Sequence[str]]] = []
+    for name in options.names:
+        image = images.stored(name)
+        is_digest = not images.references(name) & set(image.references)
+        wanted += _spelled(image) if is_digest else [(image, (name,))]
+    if not options.names:
+        wanted = [each for image in store.images() for each in _spelled(image)]
+    failures = 0
+    for image, names in wanted:
+        linked = list(
+            link_image(
+                *(image, names, options.naming, options.directory, store),
+                replaces=options.force,
+            )
+        )
+        for found in linked:
+            if found.is_new:
+                print(found.path)
+            else:
+                print(f"{found.path} is there already, and stays (see --force)", file=sys.stderr)
+        if not linked:
+            print(f"{names[0]} has no name by {options.naming.name}", file=sys.stderr)
+            failures += bool(options.names)
+    return 1 if failures else 0
+
+
+def _spelled(image: StoredImage) -> list[tuple[StoredImage, Sequence[str]]]:
+    """An image by each of its names, in all ways in which people write that."""
+    from cwl_udss.images.links.link import spellings  # noqa: PLC0415 - as above
+
+    return [(image, spellings(name)) for name in image.references]
 
 
 def _images(settings: Settings) -> Images:
@@ -231,4 +271,5 @@ _COMMANDS: Mapping[str, Callable[[argparse.Namespace, Settings], int]] = {
     "verify": _verify,
     "export": _export,
     "import": _import,
+    "link": _link,
 }

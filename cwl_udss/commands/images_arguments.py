@@ -5,8 +5,11 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
+from cwl_udss.images.libraries.naming import Naming
+from cwl_udss.images.libraries.place import parse_naming
 from cwl_udss.machine.quantities import parse_size
 from cwl_udss.settings.config import add_options
 
@@ -24,7 +27,11 @@ def add_images(
         description="The store of converted images, shared by all your runs.",
     )
     actions = parser.add_subparsers(
-        title="commands", metavar="COMMAND", dest="images", required=True
+        title="commands",
+        metavar="COMMAND",
+        dest="images",
+        required=True,
+        parser_class=_InAnyOrder,
     )
 
     def add(name: str, help: str, description: str) -> argparse.ArgumentParser:
@@ -85,9 +92,54 @@ def add_images(
         "Put the images of a file that `export` has written into the store, with their names.",
     )
     importing.add_argument("file", metavar="FILE", type=Path)
+    _add_link(actions)
     for action in actions.choices.values():
         add_options(action)
     return parser
+
+
+class _InAnyOrder(argparse.ArgumentParser):
+    """Takes names before and after options, which argparse does for no command of another."""
+
+    _is_within = False
+
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Parse as argparse's parse_known_intermixed_args, which calls this one again."""
+        if self._is_within:
+            return super().parse_known_args(args, namespace)
+        self._is_within = True
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._is_within = False
+
+
+def _add_link(actions: argparse._SubParsersAction[_InAnyOrder]) -> None:
+    link = actions.add_parser(
+        "link",
+        help="give images under the names by which other programs look for them",
+        description="Write images of the store to DIR as files for Apptainer (SIF) or enroot, by "
+        "the names under which cwltool, Nextflow and others look for them. What is there stays.",
+    )
+    link.add_argument("directory", metavar="DIR", type=Path)
+    link.add_argument("names", metavar="IMAGE", nargs="*", help=f"{_NAME} (default: all)")
+    link.add_argument(
+        "--naming",
+        metavar="NAMING",
+        type=_naming,
+        required=True,
+        help="whose names: cwltool, nextflow, snakemake, miniwdl, …; see docs/libraries.md",
+    )
+    link.add_argument("--force", action="store_true", help="replace what has such a name")
+
+
+def _naming(text: str) -> Naming:
+    try:
+        return parse_naming(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _size(text: str) -> int:

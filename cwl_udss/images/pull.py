@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import logging
 import threading
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from cwl_udss.errors import ImageError, InvalidReference
 from cwl_udss.filesystems.leases import turn
+from cwl_udss.images.libraries.libraries import Libraries
 from cwl_udss.images.locations import address_digest
 from cwl_udss.images.manifests.manifest import this_platform
 from cwl_udss.images.reference import ImageReference, parse_reference
@@ -37,8 +39,16 @@ class When(enum.Enum):
 class Images:
     """Gets images for any number of threads; one pull per reference at a time."""
 
-    def __init__(self, store: Store, environment: Mapping[str, str], home: Path) -> None:
+    def __init__(
+        self,
+        store: Store,
+        environment: Mapping[str, str],
+        home: Path,
+        libraries: Libraries | None = None,
+    ) -> None:
+        """`libraries` are looked into before a registry is asked."""
         self._store = store
+        self._libraries = libraries
         self._environment = environment
         self._home = home
         self._registries = load_registries(environment, home)
@@ -55,10 +65,10 @@ class Images:
         # A run uses one image for one reference, whatever the registry says meanwhile.
         name = without_password(text)
         with self._locks[name]:
-            image = self._gotten.get(name)
-            if image is None and when is not When.ALWAYS:
-                image = self.find_name(name)
+            image = self._gotten.get(name) or self._here(name, when)
             if image is None and when is When.NEVER:
+                if not is_remote(name):
+                    parse_reference(name)  # raises what is wrong with it
                 raise ImageError(
                     f"the image {name} is not in the store {self._store.path}",
                     f"pull it where there is a network: cwl-udss images pull {name}",
@@ -69,6 +79,17 @@ class Images:
     def gotten(self) -> Mapping[str, StoredImage]:
         """Return what was asked for until now, by its names."""
         return dict(self._gotten)
+
+    def _here(self, text: str, when: When) -> StoredImage | None:
+        """What is in the store, or in a library, whose directories may have any name."""
+        image = None
+        if when is not When.ALWAYS:
+            with contextlib.suppress(InvalidReference):
+                image = self.find_name(text)
+        if image is None and self._libraries is not None:
+            only_by_digest = when is When.ALWAYS
+            image = self._libraries.find(text, self._platform, only_by_digest=only_by_digest)
+        return image
 
     def find_name(self, text: str) -> StoredImage | None:
         """Return the image that a name stands for from the store, None if it is not there. A name

@@ -13,7 +13,7 @@ from typing import Any
 
 from cwl_udss.errors import SettingsError
 from cwl_udss.machine.user_directories import user_configuration
-from cwl_udss.settings.setting import DEFAULT, Setting
+from cwl_udss.settings.setting import DEFAULT, Setting, join_list
 from cwl_udss.settings.settings import Settings
 from cwl_udss.settings.table import SETTINGS
 
@@ -87,7 +87,7 @@ def load_settings(
 
 
 def _given(value: str | list[str] | None) -> str | None:
-    return ":".join(value) if isinstance(value, list) else value
+    return ",".join(value) if isinstance(value, list) else value
 
 
 def _files(environment: Mapping[str, str], home: Path, site_file: Path) -> list[Path]:
@@ -124,25 +124,25 @@ def _read_file(path: Path, environment: Mapping[str, str], home: Path) -> dict[s
             nearest = difflib.get_close_matches(key, known, n=1, cutoff=0)[0]
             raise SettingsError(f"unknown key {key!r} in {path}", f"did you mean {nearest!r}?")
     return {
-        key: ":".join(
-            _expanded(text, environment, home, path) for text in _texts(known[key], value, path)
-        )
-        for key, value in content.items()
+        key: _text(known[key], value, environment, home, path) for key, value in content.items()
     }
 
 
-def _texts(setting: Setting, value: object, path: Path) -> list[str]:
-    """A value as the environment would have it; a list in its parts."""
+def _text(
+    setting: Setting, value: object, environment: Mapping[str, str], home: Path, path: Path
+) -> str:
+    """A value as the environment would have it."""
     if isinstance(value, bool):
-        return ["yes" if value else "no"]
+        return "yes" if value else "no"
     if setting.is_amount and isinstance(value, int | float):
-        return [str(value)]
-    texts = value if isinstance(value, list) else [value]
-    strings = [text for text in texts if isinstance(text, str)]
-    if len(strings) < len(texts):
+        return str(value)
+    parts = value if setting.is_list and isinstance(value, list) else None
+    texts = [value] if parts is None else parts
+    expanded = [_expanded(text, environment, home, path) for text in texts if isinstance(text, str)]
+    if len(expanded) < len(texts):
         name = setting.name
         raise SettingsError(f"{name} in {path} is not a string", f'write {name} = "…"')
-    return strings
+    return expanded[0] if parts is None else join_list(expanded)
 
 
 def _expanded(text: str, environment: Mapping[str, str], home: Path, path: Path) -> str:

@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cwl_udss.images.formats.names import Compression, ImageFormat
+from cwl_udss.images.libraries.place import LibraryPlace, Trust, parse_place
 from cwl_udss.machine.quantities import AMOUNTS
 
 DEFAULT = "default"
@@ -30,7 +32,8 @@ class Setting:
     is_flag: bool = False
     """Is given by the option alone."""
     is_list: bool = False
-    """The option may be repeated."""
+    """It is a list: the option may be repeated, and between the parts are commas (see
+    split_list)."""
     is_driver: bool = False
     """Only matters to a driver."""
     is_batch: bool = False
@@ -67,14 +70,42 @@ def parse_path(text: str) -> Path:
     return Path(text).absolute()
 
 
-def parse_paths(text: str) -> tuple[Path, ...]:
-    """Return paths, which have colons between them."""
-    return tuple(parse_path(part) for part in text.split(":") if part)
+def split_list(text: str) -> tuple[str, ...]:
+    """Return the parts of a list, which have commas between them; a backslash before one makes it
+    part of the part."""
+    parts = (re.sub(r"\\([\\,])", r"\1", part).lstrip() for part in _PART.findall(text))
+    return tuple(part for part in parts if part)
 
 
-def show_paths(paths: tuple[Path, ...]) -> str:
-    """Write paths as they are read."""
-    return ":".join(map(str, paths))
+def join_list(parts: Iterable[str]) -> str:
+    """Write a list as it is read."""
+    return ",".join(re.sub(r"([\\,])", r"\\\1", part) for part in parts)
+
+
+_PART = re.compile(r"(?:\\[\\,]|[^,])+")
+
+
+def parse_places(text: str) -> tuple[LibraryPlace, ...]:
+    """Return places of libraries. Raises ValueError."""
+    return tuple(parse_place(part) for part in split_list(text))
+
+
+def show_places(places: tuple[LibraryPlace, ...]) -> str:
+    """Write places as they are read."""
+    return join_list(map(str, places))
+
+
+def parse_trust(text: str) -> Trust:
+    """Return what is trusted. Raises ValueError."""
+    try:
+        return Trust(text)
+    except ValueError:
+        raise ValueError("it must be digest or name") from None
+
+
+def show_trust(value: Trust) -> str:
+    """Write what is trusted as it is read."""
+    return value.value
 
 
 def parse_yes_or_no(text: str) -> bool:
@@ -100,6 +131,19 @@ def one_of(*words: str) -> Callable[[str], str]:
         if text not in words:
             raise ValueError(f"it must be {', '.join(words[:-1])} or {words[-1]}")
         return text
+
+    return convert
+
+
+def some_of(*words: str) -> Callable[[str], tuple[str, ...]]:
+    """Return what takes any of these words, with colons between."""
+
+    def convert(text: str) -> tuple[str, ...]:
+        given = tuple(word for word in text.split(":") if word)
+        for word in given:
+            if word not in words:
+                raise ValueError(f"there is no {word!r}, only {', '.join(words)}")
+        return given
 
     return convert
 

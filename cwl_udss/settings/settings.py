@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cwl_udss.images.formats.names import Compression, ImageFormat
+from cwl_udss.images.libraries.place import STORE, LibraryPlace, Trust
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,8 +18,12 @@ class Settings:
 
     store: Path
     """Directory of the converted images."""
-    library: tuple[Path, ...]
-    """Other stores, only read, looked into before that."""
+    library: tuple[LibraryPlace, ...]
+    """Where other images are, only read: stores, looked into before that, and other programs'."""
+    library_trust: Trust
+    """What must say which image it is that another program has."""
+    known_libraries: bool
+    """Other programs' places are looked for."""
     offline: bool
     """Never use the network."""
     format: ImageFormat | None
@@ -30,6 +35,10 @@ class Settings:
     """A directory on this node; None looks for one."""
     scratch_images: int
     """How many bytes unpacked images may take there."""
+    runtime: str
+    """What makes sandboxes; `auto` tries."""
+    accept: tuple[str, ...]
+    """Weaknesses that it may have (see sandbox.Limit)."""
     bwrap: str | None
     """The `bwrap` program to use; None looks for one."""
     trace: Path | None
@@ -67,3 +76,8 @@ class Settings:
     retry_scale: float
     origins: Mapping[str, str]
     """Where each value came from, for `cwl-udss doctor`."""
+
+    @property
+    def other_stores(self) -> tuple[Path, ...]:
+        """Those of the libraries that are stores of cwl-udss."""
+        return tuple(place.path for place in self.library if place.naming == STORE)

@@ -4,21 +4,27 @@
 from __future__ import annotations
 
 from cwl_udss.images.formats.names import Compression
+from cwl_udss.images.libraries.place import Trust
 from cwl_udss.machine.quantities import parse_size, show_size
 from cwl_udss.machine.user_directories import user_cache
+from cwl_udss.runtimes.proot.limits import WEAKNESSES
 from cwl_udss.settings.batch_settings import BATCH_SETTINGS
 from cwl_udss.settings.setting import (
     Setting,
     always,
+    one_of,
     parse_compression,
     parse_format,
     parse_path,
-    parse_paths,
+    parse_places,
+    parse_trust,
     parse_yes_or_no,
     show_compression,
     show_format,
-    show_paths,
+    show_places,
+    show_trust,
     show_yes_or_no,
+    some_of,
 )
 
 _SETTINGS_OF_ALL_RUNS: tuple[Setting, ...] = (
@@ -31,12 +37,32 @@ _SETTINGS_OF_ALL_RUNS: tuple[Setting, ...] = (
     ),
     Setting(
         name="library",
-        metavar="DIR[:DIR...]",
-        help="use the images of these stores first; they are only read",
+        metavar="[NAMING:]DIR",
+        help="use the images that are there, before any registry is asked; of another store of "
+        "cwl-udss, or as cwltool, nextflow, galaxy-cvmfs or another program names them (again and "
+        "again, or with commas between)",
         default=always(()),
-        convert=parse_paths,
-        show=show_paths,
+        convert=parse_places,
+        show=show_places,
         is_list=True,
+    ),
+    Setting(
+        name="library_trust",
+        metavar="PROOF",
+        help="use an image that somebody else has made if its `name` is right, or only where "
+        "something proves its `digest` (default: name)",
+        default=always(Trust.NAME),
+        convert=parse_trust,
+        show=show_trust,
+    ),
+    Setting(
+        name="known_libraries",
+        metavar="yes|no",
+        help="look where other programs keep images, too, as their own variables say, and below "
+        "/cvmfs (default: yes)",
+        default=always(True),
+        convert=parse_yes_or_no,
+        show=show_yes_or_no,
     ),
     Setting(
         name="offline",
@@ -86,6 +112,22 @@ _SETTINGS_OF_ALL_RUNS: tuple[Setting, ...] = (
         default=always(20 << 30),
         convert=parse_size,
         show=show_size,
+    ),
+    Setting(
+        name="runtime",
+        metavar="NAME",
+        help="make sandboxes with `bwrap` or `proot` (default: auto, the first that works here)",
+        default=always("auto"),
+        convert=one_of("auto", "bwrap", "proot"),
+    ),
+    Setting(
+        name="accept",
+        metavar="NAME[:NAME...]",
+        help="use a runtime although it has these weaknesses, as `cwl-udss doctor` names them",
+        default=always(()),
+        convert=some_of(*(limit.name for limit in WEAKNESSES)),
+        show=":".join,
+        is_list=True,
     ),
     Setting(
         name="bwrap",

@@ -10,14 +10,15 @@ from functools import cached_property
 from pathlib import Path
 
 from cwl_udss.errors import ImageError
+from cwl_udss.images.libraries.known import known_places
+from cwl_udss.images.libraries.libraries import Libraries
 from cwl_udss.images.node.node import NodeImages
 from cwl_udss.images.pull import Images, When
 from cwl_udss.images.request import ImageRequest, RequestedImages
 from cwl_udss.images.store.image import StoredImage
 from cwl_udss.images.store.store import Store
 from cwl_udss.report.trace import traced
-from cwl_udss.runtimes.bwrap import Bubblewrap
-from cwl_udss.runtimes.probe import find_bubblewrap
+from cwl_udss.runtimes.choice import AnyRuntime, RuntimeFinder, describe_choice
 from cwl_udss.sandbox import Result, RootFilesystem, Sandbox, SandboxProcess, Streams
 from cwl_udss.settings.settings import Settings
 from cwl_udss.steps.made import MadeDirectories
@@ -29,10 +30,21 @@ def open_store(settings: Settings) -> Store:
     """Return the store that the settings name."""
     return Store(
         settings.store,
-        libraries=settings.library,
+        libraries=settings.other_stores,
         format=settings.format,
         compression=settings.compression,
         keeps_layers=settings.keep_layers,
+    )
+
+
+def runtime_finder(settings: Settings, environment: Mapping[str, str]) -> RuntimeFinder:
+    """Return what finds the runtime that the settings want."""
+    return RuntimeFinder(
+        wanted=settings.runtime,
+        accepted=settings.accept,
+        bwrap=settings.bwrap,
+        scratch=settings.scratch,
+        environment=environment,
     )
 
 
@@ -76,7 +88,10 @@ class Steps:
 
     @cached_property
     def _images(self) -> Images:
-        return Images(self._store, self._environment, self._home)
+        settings = self._settings
+        known = known_places(self._environment, self._home) if settings.known_libraries else ()
+        libraries = Libraries(settings.library, known, settings.library_trust, self._store)
+        return Images(self._store, self._environment, self._home, libraries)
 
     @cached_property
     def _requested(self) -> RequestedImages:
@@ -93,12 +108,12 @@ class Steps:
         )
 
     @cached_property
-    def _found_runtime(self) -> Bubblewrap:
-        runtime = find_bubblewrap(self._settings.bwrap, self._environment.get("PATH"))
-        _logger.info("sandboxes are made by %s", runtime.description)
+    def _found_runtime(self) -> AnyRuntime:
+        runtime = runtime_finder(self._settings, self._environment).find()
+        _logger.info("sandboxes are made by %s", describe_choice(runtime))
         return runtime
 
-    def runtime(self) -> Bubblewrap:
+    def runtime(self) -> AnyRuntime:
         """Return the runtime. Raises SandboxError if no sandbox can be made on this machine."""
         with self._lock:
             return self._found_runtime

@@ -13,7 +13,10 @@ from hypothesis import strategies as st
 
 from cwl_udss.errors import SettingsError
 from cwl_udss.images.formats.names import Compression, ImageFormat
+from cwl_udss.images.libraries.naming import NAMINGS
+from cwl_udss.images.libraries.place import STORE, LibraryPlace, Trust
 from cwl_udss.machine.quantities import counted, show_memory, show_number, show_size, show_time
+from cwl_udss.runtimes.proot.limits import WEAKNESSES
 from cwl_udss.settings.config import add_options, load_settings
 from cwl_udss.settings.setting import Setting
 from cwl_udss.settings.settings import Settings
@@ -103,14 +106,23 @@ def test_a_chosen_file_that_is_not_there(home: Path) -> None:
 
 WORDS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)
 PATHS = WORDS.map(lambda text: Path("/", text.replace(":", "")))
+NAMES = st.sampled_from([STORE, *NAMINGS])
 POSITIVE = st.integers(min_value=1)
 # Of each setting all values that it may have; of those left out, texts.
 VALUES: dict[str, st.SearchStrategy[Any]] = {
     **dict.fromkeys(("store", "scratch", "trace", "runs"), PATHS),
-    "library": st.lists(PATHS.filter(lambda path: path != Path("/")), min_size=1).map(tuple),
-    **dict.fromkeys(("offline", "keep_layers", "batch_select", "pilot"), st.booleans()),
+    "library": st.lists(
+        st.builds(LibraryPlace, path=PATHS.filter(lambda path: path != Path("/")), naming=NAMES),
+        min_size=1,
+    ).map(tuple),
+    "library_trust": st.sampled_from(Trust),
+    **dict.fromkeys(
+        ("offline", "known_libraries", "keep_layers", "batch_select", "pilot"), st.booleans()
+    ),
     "format": st.sampled_from([None, *ImageFormat]),
     "compression": st.sampled_from(Compression),
+    "runtime": st.sampled_from(["auto", "bwrap", "proot"]),
+    "accept": st.lists(st.sampled_from([limit.name for limit in WEAKNESSES])).map(tuple),
     "batch": st.sampled_from(["pbs", "slurm", "lsf", "local"]),
     "batch_options": st.lists(WORDS).map(tuple),
     **dict.fromkeys(("scratch_images", "batch_memory", "batch_walltime"), st.integers(0, 1 << 50)),
@@ -159,3 +171,62 @@ def test_a_file_that_may_not_be_read(home: Path) -> None:
     user_file(home).touch(mode=0)
     with pytest.raises(SettingsError, match=r"config\.toml cannot be read: Permission denied$"):
         load(home)
+
+
+def places(settings: Settings) -> list[str]:
+    return [str(place) for place in settings.library]
+
+
+def test_libraries_are_named_again_and_again(home: Path) -> None:
+    site = 'library = ["nextflow:/site/singularity", "/site/store"]'
+    assert places(load(home, site=site)) == ["nextflow:/site/singularity", "/site/store"]
+    given = ("--udss-library", "cwltool:/a", "--udss-library", "/b,galaxy-cvmfs:/c")
+    settings = load(home, *given, site=site, CWL_UDSS_LIBRARY="/d")
+    assert places(settings) == ["cwltool:/a", "/b", "galaxy-cvmfs:/c"]
+    assert settings.other_stores == (Path("/b"),)
+
+
+def test_a_list_in_the_environment_has_commas(home: Path) -> None:
+    settings = load(home, CWL_UDSS_LIBRARY="nextflow:/site/a:b, /c,,unpacked:/d/e\\,f")
+    assert places(settings) == ["nextflow:/site/a:b", "/c", "unpacked:/d/e,f"]
+    assert places(load(home, site='library = "/a,enroot:/b"')) == ["/a", "enroot:/b"]
+    assert places(load(home, site='library = ["/a,b", "/c"]')) == ["/a,b", "/c"]
+    assert places(load(home, site="library = []")) == []
+
+
+def test_places_are_paths_of_this_machine(
+    home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/mia")
+    settings = load(home, "--udss-library", "nextflow:images", "--udss-library", "nextflow:~/x")
+    assert places(settings) == [f"nextflow:{tmp_path}/images", "nextflow:/home/mia/x"]
+    assert places(load(home, "--udss-library", "./odd:name")) == [f"{tmp_path}/odd:name"]
+    settings = load(home, site='library = ["osg:$SITE/x", "~/y"]', SITE="/site")
+    assert places(settings) == ["osg:/site/x", f"{home}/y"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("nexflow:/x", r"'nexflow' is no way to name images, did you mean 'nextflow'\? .*osg"),
+        ("/a,Cwltool:/x", "did you mean 'cwltool'"),
+        ("nextflow:", "write nextflow:DIR"),
+        (":/x", "'' is no way to name images"),
+    ],
+)
+def test_a_library_that_means_nothing(home: Path, text: str, said: str) -> None:
+    with pytest.raises(SettingsError, match=f"library from --udss-library is .*{said}"):
+        load(home, "--udss-library", text)
+
+
+def test_what_is_no_list_is_none_in_a_file_either(home: Path) -> None:
+    with pytest.raises(SettingsError, match=r'store in .* is not a string: write store = "…"'):
+        load(home, site='store = ["/a", "/b"]')
+
+
+def test_what_is_trusted(home: Path) -> None:
+    assert load(home).library_trust is Trust.NAME
+    assert load(home, CWL_UDSS_LIBRARY_TRUST="digest").library_trust is Trust.DIGEST
+    with pytest.raises(SettingsError, match="it must be digest or name"):
+        load(home, "--udss-library-trust", "nobody")

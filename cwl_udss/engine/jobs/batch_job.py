@@ -120,9 +120,11 @@ class BatchJob(SandboxedJob):
             needed_bytes=sum(int(resources[size]) for size in ("tmpdirSize", "outdirSize")) << 20,
             settings=NodeSettings(
                 store=str(settings.store),
-                library=tuple(map(str, settings.library)),
+                library=tuple(map(str, settings.other_stores)),
                 scratch=None if settings.scratch is None else str(settings.scratch),
                 scratch_images=settings.scratch_images,
+                runtime=settings.runtime,
+                accept=settings.accept,
                 bwrap=settings.bwrap,
             ),
         )
