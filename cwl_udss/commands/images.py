@@ -19,6 +19,8 @@ from cwl_udss.engine.startup.pure import prefer_python_modules
 from cwl_udss.errors import DownloadError, UdssError
 from cwl_udss.images.adopt import may_be_image
 from cwl_udss.images.bundle import export_images, import_images
+from cwl_udss.images.formats.sif.reader import is_sif, read_sif
+from cwl_udss.images.formats.sif.signatures import signatures
 from cwl_udss.images.in_place.found import found_image
 from cwl_udss.images.layers.file_kinds import DOCUMENT, LONGEST_BEGINNING, WEB_PAGE, identify
 from cwl_udss.images.locations import (
@@ -138,6 +140,8 @@ def _list(options: argparse.Namespace, settings: Settings) -> int:
 def _inspect(options: argparse.Namespace, settings: Settings) -> int:
     image = _in_place(options.name, settings) or _images(settings).stored(file_name(options.name))
     facts = {**asdict(image), "format": image.format.value, "path": str(image.path)}
+    if not image.is_stored and is_sif(image.path):
+        facts["signatures"] = signatures(read_sif(image.path, options.name))
     print(json.dumps(facts, indent=2))
     return 0
 

@@ -7,6 +7,7 @@ Only what is needed to say so, and whether it is for this machine, is read here.
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,14 +15,18 @@ from cwl_udss.errors import ImageError
 from cwl_udss.filesystems.system_words import system_words
 from cwl_udss.images.formats.sif.configuration import sif_configuration
 from cwl_udss.images.formats.sif.layout import MAGIC, MAGIC_OFFSET
-from cwl_udss.images.formats.sif.reader import read_sif
+from cwl_udss.images.formats.sif.oci import oci_image
+from cwl_udss.images.formats.sif.reader import Sif, read_sif
 from cwl_udss.images.formats.squashfs.format import MAGIC as SQUASHFS_MAGIC
+from cwl_udss.images.formats.squashfs.parsing.superblock import check_superblock
 from cwl_udss.images.manifests.manifest import (
     OWN_WORDS,
     Platform,
     check_platform,
     parse_config,
 )
+
+_logger = logging.getLogger(__name__)
 
 _BEGINNING = 4096
 SILENT_CONFIGURATION = json.dumps({"os": "linux", OWN_WORDS: True}).encode()
@@ -50,14 +55,39 @@ def root_part(path: Path, name: str, platform: Platform) -> RootPart | None:
         problem = f"{name} cannot be read: {system_words(error)}"
         raise ImageError(problem, "look at its path") from error
     if beginning.startswith(MAGIC, MAGIC_OFFSET):
-        sif = read_sif(path, name)
-        config = sif_configuration(sif)
-        _check_platform(config, name, platform)
-        return RootPart(offset=sif.root.offset, size=sif.root.size, config=config)
-    start = _squashfs_offset(beginning)
-    if start is None:
+        found = _in_sif(read_sif(path, name), platform)
+    else:
+        start = _squashfs_offset(beginning)
+        found = None if start is None else _plain(start, size)
+    if found is not None:
+        _check(path, name, found)
+    return found
+
+
+def _in_sif(sif: Sif, platform: Platform) -> RootPart | None:
+    image = oci_image(sif, platform)
+    if image is None:
+        config, root = sif_configuration(sif), sif.root
+        _check_platform(config, sif.name, platform)
+        if sif.has_overlay:
+            _logger.warning("%s has an overlay, which is not used", sif.name)
+    elif len(image.layers) > 1:
         return None
+    else:
+        config, (root,) = image.config, image.layers
+    return RootPart(offset=root.offset, size=root.size, config=config)
+
+
+def _plain(start: int, size: int) -> RootPart:
     return RootPart(offset=start, size=size - start, config=SILENT_CONFIGURATION)
+
+
+def _check(path: Path, name: str, root: RootPart) -> None:
+    try:
+        check_superblock(path, name, root.offset, root.size)
+    except OSError as error:
+        problem = f"{name} cannot be read: {system_words(error)}"
+        raise ImageError(problem, "look at its path") from error
 
 
 def holds_root(beginning: bytes) -> bool:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from cwl_udss.errors import DamagedImage, ImageError, InvalidImage
+from cwl_udss.images.formats.sif.reader import is_sif
 from cwl_udss.images.manifests.choice import (
     ChosenImage,
     Documents,
@@ -41,6 +42,7 @@ from cwl_udss.images.sources.image_signs import (
     is_transport,
 )
 from cwl_udss.images.sources.several_images import choose_indexed, choose_listed
+from cwl_udss.images.sources.sif_layers import sif_layers
 from cwl_udss.images.sources.source import Source
 from cwl_udss.machine.quantities import counted
 
@@ -56,6 +58,8 @@ def read_image_file(
     """
     if path.is_dir():
         return _image_in_directory(kind, UnpackedFile(name=name, path=path), platform, chosen)
+    if is_sif(path):
+        return sif_layers(path, name, platform)
     file = open_tar(path, name, work)
     if kind != "import" and (kind == "load" or is_image(file)):
         return archived_image(file, platform, chosen)

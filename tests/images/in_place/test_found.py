@@ -178,6 +178,7 @@ def test_nothing_is_copied_into_the_store(
     facts = json.loads(run_command("cwl-udss", "images", "inspect", "./x.sif").stdout)
     assert (facts["digest"], facts["format"]) == ("", "squashfs")
     assert facts["offset"] % 4096 == 0
+    assert facts["signatures"] == []
 
 
 def test_a_changed_file_is_another_image(

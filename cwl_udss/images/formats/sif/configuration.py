@@ -30,7 +30,7 @@ def sif_configuration(sif: Sif) -> bytes:
     )
     document = {
         "os": "linux",
-        "architecture": sif.architecture,
+        "architecture": sif.root_architecture,
         "config": process or {},
         "rootfs": {"type": "layers", "diff_ids": []},
         OWN_WORDS: has_own_words,

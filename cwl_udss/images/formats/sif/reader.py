@@ -20,6 +20,7 @@ from cwl_udss.images.formats.sif.layout import (
     DESCRIPTOR,
     HEADER,
     MAGIC,
+    MAGIC_OFFSET,
     PARTITION,
     VERSION,
     FileSystem,
@@ -83,6 +84,28 @@ class Sif:
             raise _unusable(self.name, file_system)
         return found
 
+    @cached_property
+    def root_architecture(self) -> str:
+        """What the root filesystem is for: Go's name, "" if nothing says it. Raises InvalidImage as
+        `root` does, and if the file contradicts itself."""
+        _, _, named = PARTITION.unpack_from(self.root.extra)
+        architecture = ARCHITECTURES.get(named.rstrip(b"\0"), "")
+        if architecture and self.architecture and architecture != self.architecture:
+            raise InvalidImage(
+                f"{self.name} is for {self.architecture}, and its root filesystem for "
+                f"{architecture}",
+                _REMADE,
+            )
+        return architecture or self.architecture
+
+    @property
+    def has_overlay(self) -> bool:
+        """Whether there is something that Apptainer would put over the root filesystem."""
+        return any(
+            PARTITION.unpack_from(found.extra)[1] == Part.OVERLAY
+            for found in self.of_kind(ObjectKind.PARTITION)
+        )
+
     def read(self, wanted: SifObject) -> bytes:
         """Return the bytes of an object that is a document. Raises ImageError."""
         if wanted.size > _LARGEST_OBJECT:
@@ -93,6 +116,15 @@ class Sif:
                 return stream.read(wanted.size)
         except OSError as error:
             raise _unreadable(self.name, error) from error
+
+
+def is_sif(path: Path) -> bool:
+    """Say whether what is at a path begins as a SIF file; not if it cannot be read."""
+    try:
+        with path.open("rb") as stream:
+            return stream.read(HEADER.size).startswith(MAGIC, MAGIC_OFFSET)
+    except OSError:
+        return False
 
 
 def read_sif(path: Path, name: str) -> Sif:

@@ -10,10 +10,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from cwl_udss.images.formats.squashfs.blocks import Image
-from cwl_udss.images.formats.squashfs.damage import Malformed, explained
 from cwl_udss.images.formats.squashfs.format import NONE, STORED_AS_IT_IS
-from cwl_udss.images.formats.squashfs.inodes import FileInode
+from cwl_udss.images.formats.squashfs.parsing.blocks import Image
+from cwl_udss.images.formats.squashfs.parsing.damage import Malformed, explained
+from cwl_udss.images.formats.squashfs.parsing.inodes import FileInode
 from cwl_udss.images.trees.tree import RegularFile
 
 _MOST_THREADS = 4  # whoever takes what they have read does not keep more of them busy

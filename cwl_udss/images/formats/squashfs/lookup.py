@@ -6,10 +6,10 @@ from __future__ import annotations
 from collections import deque
 from pathlib import Path
 
-from cwl_udss.images.formats.squashfs.blocks import Image
 from cwl_udss.images.formats.squashfs.contents import content
-from cwl_udss.images.formats.squashfs.damage import Malformed, explained
-from cwl_udss.images.formats.squashfs.inodes import (
+from cwl_udss.images.formats.squashfs.parsing.blocks import Image
+from cwl_udss.images.formats.squashfs.parsing.damage import Malformed, explained
+from cwl_udss.images.formats.squashfs.parsing.inodes import (
     AnyInode,
     DirectoryInode,
     FileInode,

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from cwl_udss.images.formats.squashfs.blocks import OPAQUE, Image
 from cwl_udss.images.formats.squashfs.contents import StoredFile, read_contents
-from cwl_udss.images.formats.squashfs.damage import Malformed, explained
 from cwl_udss.images.formats.squashfs.format import LARGEST_TREE, Position
-from cwl_udss.images.formats.squashfs.inodes import (
+from cwl_udss.images.formats.squashfs.parsing.blocks import OPAQUE, Image
+from cwl_udss.images.formats.squashfs.parsing.damage import Malformed, explained
+from cwl_udss.images.formats.squashfs.parsing.inodes import (
     DirectoryInode,
     FileInode,
     LinkInode,

@@ -11,7 +11,7 @@ from typing import Any
 
 from isal import isal_zlib
 
-from cwl_udss.images.formats.squashfs.damage import Malformed, NotRead
+from cwl_udss.images.formats.squashfs.parsing.damage import Malformed, NotRead
 from cwl_udss.images.layers.compression import lzma
 
 if sys.version_info >= (3, 14):
@@ -28,20 +28,22 @@ _WINDOW_LOG = 23
 _MOST_MEMORY = 64 << 20  # of xz: what its largest window for such blocks needs, many times
 
 
-def decompressor(number: int) -> Decompress:
-    """Return what undoes a compression, by its number in the superblock. Raises NotRead."""
+def check_compression(number: int) -> None:
+    """Raise NotRead or Malformed for a compression, by its number in the superblock, that nobody
+    undoes."""
     if number == _LZMA:
         raise NotRead(
             "a SquashFS file compressed with lzma, which Linux cannot mount either",
             "make it again with another compression: mksquashfs -comp zstd",
         )
-    if number == _XZ and lzma is None:
-        raise NotRead(
-            "compressed with xz, and this Python was built without the module lzma",
-            "install cwl-udss with another",
-        )
     if number not in _MADE:
         raise Malformed("of no compression that there is")
+
+
+def decompressor(number: int) -> Decompress:
+    """Return what undoes a compression, by its number in the superblock. Raises NotRead, and
+    Malformed."""
+    check_compression(number)
     return _MADE[number]()
 
 
@@ -72,7 +74,11 @@ def _gzip() -> Decompress:
 
 
 def _xz() -> Decompress:
-    assert lzma is not None
+    if lzma is None:
+        raise NotRead(
+            "compressed with xz, and this Python was built without the module lzma",
+            "install cwl-udss with another",
+        )
     return _streamed(lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, _MOST_MEMORY), lzma.LZMAError)
 
 

@@ -25,15 +25,15 @@ class NotRead(Exception):
 
 
 @contextlib.contextmanager
-def explained(path: Path) -> Iterator[None]:
+def explained(name: Path | str) -> Iterator[None]:
     """Turn what reading a file may raise into an InvalidImage. OSError stays."""
     try:
         yield
     except NotRead as error:
-        raise InvalidImage(f"{path} is {error.problem}", error.advice) from error
+        raise InvalidImage(f"{name} is {error.problem}", error.advice) from error
     except (Malformed, EOFError, struct.error) as error:
         what = f" ({error})" if isinstance(error, Malformed) else ""
         raise DamagedImage(
-            f"{path} is damaged, or no SquashFS file{what}",
+            f"{name} is damaged, or no SquashFS file{what}",
             "make or copy it again; of images of the store, see: cwl-udss images verify",
         ) from error

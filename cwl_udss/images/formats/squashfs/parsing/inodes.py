@@ -9,8 +9,6 @@ from array import array
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from cwl_udss.images.formats.squashfs.blocks import Cursor, Image
-from cwl_udss.images.formats.squashfs.damage import Malformed
 from cwl_udss.images.formats.squashfs.format import (
     DIRECTORY,
     DOTS_BYTES,
@@ -20,6 +18,8 @@ from cwl_udss.images.formats.squashfs.format import (
     SYMBOLIC_LINK,
     Position,
 )
+from cwl_udss.images.formats.squashfs.parsing.blocks import Cursor, Image
+from cwl_udss.images.formats.squashfs.parsing.damage import Malformed
 
 _LONGEST_LINK = 4095
 _LONGEST_NAME = 255

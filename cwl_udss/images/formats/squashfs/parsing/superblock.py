@@ -5,14 +5,16 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from pathlib import Path
 
-from cwl_udss.images.formats.squashfs.damage import Malformed, NotRead
 from cwl_udss.images.formats.squashfs.format import (
     ABSENT_TABLE,
     MAGIC,
     SUPERBLOCK_BYTES,
     Position,
 )
+from cwl_udss.images.formats.squashfs.parsing.damage import Malformed, NotRead, explained
+from cwl_udss.images.formats.squashfs.parsing.decompression import check_compression
 
 _BIG_ENDIAN = b"sqsh"
 _SMALLEST_LOG, _LARGEST_LOG = 12, 20
@@ -37,6 +39,15 @@ class Layout:
     fragment_table: int
     attribute_table: int
     """Where it is, or ABSENT_TABLE."""
+
+
+def check_superblock(path: Path, name: str, offset: int, size: int) -> None:
+    """Raise InvalidImage if what is in a part of a file is no SquashFS file that can be mounted or
+    read, or not all of one; and OSError. `name` is for messages."""
+    with path.open("rb") as stream, explained(name):
+        stream.seek(offset)
+        layout = parse_superblock(stream.read(min(SUPERBLOCK_BYTES, size)), size)
+        check_compression(layout.compressor)
 
 
 def parse_superblock(content: bytes, available: int) -> Layout:

@@ -12,8 +12,6 @@ import struct
 from collections.abc import Mapping
 from typing import Any, BinaryIO
 
-from cwl_udss.images.formats.squashfs.damage import Malformed
-from cwl_udss.images.formats.squashfs.decompression import decompressor
 from cwl_udss.images.formats.squashfs.format import (
     ABSENT_TABLE,
     METADATA_AS_IT_IS,
@@ -23,7 +21,9 @@ from cwl_udss.images.formats.squashfs.format import (
     SUPERBLOCK_BYTES,
     Position,
 )
-from cwl_udss.images.formats.squashfs.superblock import parse_superblock
+from cwl_udss.images.formats.squashfs.parsing.damage import Malformed
+from cwl_udss.images.formats.squashfs.parsing.decompression import decompressor
+from cwl_udss.images.formats.squashfs.parsing.superblock import parse_superblock
 
 OPAQUE = ("trusted.overlay.opaque", "user.overlay.opaque")
 """overlayfs' attributes of a directory that hides what lower layers have there."""
