@@ -28,6 +28,8 @@ class Answer:
     chunked: bool = False
     drip_seconds: float = 0
     """Between two bytes."""
+    ranges: bool = False
+    """Whether the rest alone can be had."""
 
 
 @dataclass
@@ -66,6 +68,11 @@ def _handler(site: Site) -> type[http.server.BaseHTTPRequestHandler]:
             answer = site.answers.get(self.path, missing)
             status = answer.busy.pop(0) if answer.busy else answer.status
             headers = {"Content-Length": str(len(answer.content)), **answer.headers}
+            start = self._start(answer)
+            if start:
+                status, length = 206, len(answer.content)
+                headers["Content-Range"] = f"bytes {start}-{length - 1}/{length}"
+                headers["Content-Length"] = str(length - start)
             if answer.chunked:
                 del headers["Content-Length"]
                 headers["Transfer-Encoding"] = "chunked"
@@ -74,10 +81,17 @@ def _handler(site: Site) -> type[http.server.BaseHTTPRequestHandler]:
                 self.send_header(name, value)
             self.end_headers()
             if self.command == "GET":
-                self._body(answer)
+                self._body(answer, start)
 
-        def _body(self, answer: Answer) -> None:
-            content = answer.content
+        def _start(self, answer: Answer) -> int:
+            """Where to begin: not at once if the rest is wanted of what is still the same."""
+            wanted = self.headers.get("Range", "").removeprefix("bytes=").partition("-")[0]
+            states = (answer.headers.get("ETag"), answer.headers.get("Last-Modified"))
+            is_same = self.headers.get("If-Range") in states
+            return int(wanted) if wanted and answer.ranges and is_same else 0
+
+        def _body(self, answer: Answer, start: int) -> None:
+            content = answer.content[start:]
             if answer.cut is not None and answer.cuts > 0:
                 answer.cuts -= 1
                 content = content[: answer.cut]

@@ -9,17 +9,20 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from rich.filesize import decimal
 
 from cwl_udss.engine.startup.pure import prefer_python_modules
-from cwl_udss.errors import UdssError
+from cwl_udss.errors import DownloadError, UdssError
+from cwl_udss.images.adopt import may_be_image
 from cwl_udss.images.bundle import export_images, import_images
 from cwl_udss.images.in_place.found import found_image
-from cwl_udss.images.layers.file_kinds import DOCUMENT, LONGEST_BEGINNING, identify
-from cwl_udss.images.locations import file_name, is_path, local_path
+from cwl_udss.images.layers.file_kinds import DOCUMENT, LONGEST_BEGINNING, WEB_PAGE, identify
+from cwl_udss.images.libraries.place import STORE
+from cwl_udss.images.locations import address_digest, file_name, is_path, local_path
 from cwl_udss.images.maintenance import prune, remove_named, verify
 from cwl_udss.images.manifests.manifest import this_platform
 from cwl_udss.images.pull import Images, When
@@ -28,7 +31,8 @@ from cwl_udss.images.store.image import StoredImage
 from cwl_udss.machine.user_directories import home_directory
 from cwl_udss.settings.settings import Settings
 from cwl_udss.steps.shared import Steps, open_store
-from cwl_udss.web.asking import is_remote
+from cwl_udss.web.asking import is_remote, without_password
+from cwl_udss.web.downloads import beginning
 
 _DOCUMENTS = (".cwl", ".yml", ".yaml", ".json")
 
@@ -41,6 +45,9 @@ def run_images(options: argparse.Namespace, settings: Settings) -> int:
 def _pull(options: argparse.Namespace, settings: Settings) -> int:
     when = When.NEVER if settings.offline else When.ALWAYS
     failures = 0
+    # What others have is not in the store, however it is used.
+    stores = tuple(place for place in settings.library if place.naming == STORE)
+    settings = replace(settings, library=stores, known_libraries=False)
     with Steps(settings, os.environ, home_directory(), when) as steps:
         for request in _requests(options, settings, steps):
             try:
@@ -56,7 +63,7 @@ def _requests(options: argparse.Namespace, settings: Settings, steps: Steps) -> 
     """What is asked for, of workflows the images; each once."""
     requests: list[ImageRequest] = []
     for name in options.names:
-        if is_remote(name) or _is_document(name):
+        if _is_document_at(name, settings) if is_remote(name) else _is_document(name):
             prefer_python_modules("cwltool")
             # cwltool takes half a second, and may only be imported after the line above.
             from cwl_udss.engine.documents import load_document  # noqa: PLC0415
@@ -68,6 +75,23 @@ def _requests(options: argparse.Namespace, settings: Settings, steps: Steps) -> 
         else:
             requests.append(ImageRequest(pull=name))
     return list(dict.fromkeys(requests))
+
+
+def _is_document_at(url: str, settings: Settings) -> bool:
+    """Whether a CWL document is at a URL, and no image. Where nothing else says so its beginning
+    is looked at."""
+    address = urlsplit(url)
+    if address.fragment or address.path.endswith(_DOCUMENTS):
+        return True
+    if _images(settings).find_name(without_password(url)) is not None:
+        return False
+    if settings.offline or address_digest(url):
+        return not address_digest(url)
+    try:
+        found = beginning(url, LONGEST_BEGINNING)
+    except DownloadError:  # of which the download of an image says more than cwltool does
+        return False
+    return not may_be_image(found) and identify(found) is not WEB_PAGE
 
 
 def _is_document(name: str) -> bool:

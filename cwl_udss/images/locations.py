@@ -5,13 +5,15 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import stat
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from cwl_udss.errors import ImageError
+from cwl_udss.images.transports import path_after_transport
 from cwl_udss.images.trees.listing import walk
-from cwl_udss.web.asking import is_remote
+from cwl_udss.web.asking import is_remote, without_password
 
 # Of documents, and of what is tried as an image.
 _ENDINGS = (
@@ -19,6 +21,8 @@ _ENDINGS = (
     *(".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.lzma", ".tar.zst"),
     *(".tzst", ".tar.lz4", ".zip", ".ext3", ".ext4", ".iso", ".oci"),
 )
+# As registries keep blobs (distribution's registry/storage/paths.go), and as they give them.
+_BLOB = re.compile(r"/blobs/sha256(?:/[0-9a-f]{2}/|:)([0-9a-f]{64})(?:/data)?/?")
 DOTS = (".", "..")
 """Paths with no slash in them."""
 
@@ -26,8 +30,23 @@ DOTS = (".", "..")
 def file_name(text: str) -> str:
     """Return what the store calls an image that is at a path, wherever the person is; another name
     as it is. Raises ImageError."""
+    if is_remote(text):
+        return without_password(text)
     path = local_path(text, Path()) if is_path(text) else None
-    return os.path.realpath(path) if path is not None and os.path.exists(path) else text
+    if path is None or not os.path.exists(path):
+        return text
+    return stored_name(path, split_member(text, Path())[1])
+
+
+def stored_name(path: Path, member: str) -> str:
+    """Return what the store calls an image in a file or directory."""
+    return os.path.realpath(path) + (f":{member}" if member else "")
+
+
+def address_digest(url: str) -> str | None:
+    """Return the digest that a URL says to be that of what is there, if it says one."""
+    found = _BLOB.search(unquote(urlsplit(url).path))
+    return f"sha256:{found[1]}" if found else None
 
 
 def local_path(location: str, base: Path) -> Path | None:
@@ -36,6 +55,7 @@ def local_path(location: str, base: Path) -> Path | None:
         return None
     if "\0" in location:
         raise ImageError(f"{location!r} is no path", "look at it")
+    location, _ = split_member(location, base)
     path = Path(location)
     if location.startswith("file:/"):
         host, rest = _split_file_url(location)
@@ -45,8 +65,27 @@ def local_path(location: str, base: Path) -> Path | None:
                 "write file:/// and an absolute path, or the path alone",
             )
         path = Path(unquote(rest))
-    # Relative to the document; else to where the person is, as with cwltool.
-    return (base / path if _may_be_there(base / path) else path).absolute()
+    return _found(path, base).absolute()
+
+
+def split_member(location: str, base: Path) -> tuple[str, str]:
+    """Return the location of a file or directory, and what names one of several images in it; ""
+    for what names none: only after a prefix (`oci:DIRECTORY:NAME`) it can be named."""
+    rest = path_after_transport(location)
+    if rest is None or "\0" in rest:
+        return rest or location, ""
+    # A path may have colons in it, too.
+    ends = [place for place, c in enumerate(rest) if c == ":"]
+    for end in (len(rest), *reversed(ends)):
+        if _may_be_there(_found(Path(rest[:end]), base)):
+            return rest[:end], rest[end + 1 :]
+    path, _, member = rest.partition(":")
+    return path, member
+
+
+def _found(path: Path, base: Path) -> Path:
+    """Relative to the document; else to where the person is, as with cwltool."""
+    return base / path if _may_be_there(base / path) else path
 
 
 def _may_be_there(path: Path) -> bool:
@@ -72,6 +111,8 @@ def _split_file_url(url: str) -> tuple[str, str]:
 def is_path(text: str) -> bool:
     """Say whether a text can only be meant as a file's or directory's path, not as an image's name.
     Names of images may have slashes and dots in them, too."""
+    if path_after_transport(text) is not None:
+        return True
     if "://" in text or text.startswith("file:/"):
         return text.startswith("file:/")
     if text.startswith(("/", "./", "../", "~")) or text.endswith("/") or "#" in text:
@@ -82,7 +123,7 @@ def is_path(text: str) -> bool:
 
 def no_file(text: str) -> ImageError:
     """What to raise for a path at which there is nothing."""
-    path = text.partition("#")[0]
+    path = (path_after_transport(text) or text).partition("#")[0]
     try:
         os.stat(path)
     except (FileNotFoundError, NotADirectoryError):

@@ -9,16 +9,19 @@ import logging
 import threading
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from cwl_udss.errors import ImageError, InvalidReference
 from cwl_udss.filesystems.leases import turn
 from cwl_udss.images.libraries.libraries import Libraries
+from cwl_udss.images.locations import address_digest
 from cwl_udss.images.manifests.manifest import this_platform
 from cwl_udss.images.reference import ImageReference, parse_reference
 from cwl_udss.images.sources.registry.registries import load_registries
 from cwl_udss.images.store.image import StoredImage
 from cwl_udss.images.store.store import Store
+from cwl_udss.web.asking import is_remote, without_password
 
 _logger = logging.getLogger(__name__)
 
@@ -54,23 +57,25 @@ class Images:
         self._gotten: dict[str, StoredImage] = {}
         self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
-    def get(self, text: str, when: When = When.MISSING) -> StoredImage:
-        """Return the image that a reference stands for, pulling it if need be.
+    def get(self, text: str, when: When = When.MISSING, kind: str = "any") -> StoredImage:
+        """Return the image that a reference stands for, or that is at a URL, getting it if need be.
 
-        Raises ImageError or StoreError, with nothing half-made left behind.
+        `kind` is what may be at a URL (see archives.read_image_file). Raises ImageError or
+        StoreError, with nothing half-made left behind.
         """
         # A run uses one image for one reference, whatever the registry says meanwhile.
-        with self._locks[text]:
-            image = self._gotten.get(text)
-            image = image or self._here(text, when)
+        name = without_password(text)
+        with self._locks[name]:
+            image = self._gotten.get(name) or self._here(name, when)
             if image is None and when is When.NEVER:
-                parse_reference(text)  # raises what is wrong with it
+                if not is_remote(text):
+                    parse_reference(text)  # raises what is wrong with it
                 raise ImageError(
-                    f"the image {text} is not in the store {self._store.path}",
-                    f"pull it first: cwl-udss images pull {text}",
+                    f"the image {name} is not in the store {self._store.path}",
+                    f"pull it where there is a network: cwl-udss images pull {name}",
                 )
-            self._gotten[text] = image or self._pull(text, when)
-            return self._gotten[text]
+            self._gotten[name] = image or self._pull(text, when, kind)
+            return self._gotten[name]
 
     def gotten(self) -> Mapping[str, StoredImage]:
         """Return what was asked for until now, by its names."""
@@ -90,6 +95,9 @@ class Images:
     def find_name(self, text: str) -> StoredImage | None:
         """Return the image that a name stands for from the store, None if it is not there. A name
         that a dockerImageId has given comes first, as with Docker."""
+        if is_remote(text):
+            image = self._store.find(text, self._platform)
+            return image or self._store.find_digest(address_digest(text) or "")
         return self._store.find(text, self._platform) or self.find(parse_reference(text))
 
     def find(self, reference: ImageReference) -> StoredImage | None:
@@ -118,25 +126,35 @@ class Images:
 
     def references(self, text: str) -> set[str]:
         """Return all full names that a name may stand for; none if it is not one of an image."""
+        text = without_password(text)
         try:
             return {text, *map(str, self._registries.qualify(parse_reference(text)))}
         except InvalidReference:  # a digest, or what somebody has called an image
             return {text}
 
-    def _pull(self, text: str, when: When) -> StoredImage:
+    def _pull(self, text: str, when: When, kind: str) -> StoredImage:
         """Pull an image, or wait until another process or machine has."""
-        reference = parse_reference(text)
+        name = without_password(text)
+        reference = None if is_remote(text) else parse_reference(text)
 
         def found() -> StoredImage | None:
             self._store.refresh()
-            return self.find_name(text) if when is When.MISSING else None
+            return self.find_name(name) if when is When.MISSING else None
 
-        lease = self._store.lease(f"{text} {self._platform}")
-        with turn(lease, lambda: found() is not None, f"pull the image {text}"):
-            return found() or self._pull_now(reference)
+        lease = self._store.lease(f"{name} {self._platform}")
+        with turn(lease, lambda: found() is not None, f"pull the image {name}"):
+            image = found()
+            if image is not None:
+                return image
+            return self._downloaded(text, kind) if reference is None else self._pulled(reference)
 
-    def _pull_now(self, reference: ImageReference) -> StoredImage:
-        from cwl_udss.images.convert import convert_in_turn
+    def _downloaded(self, url: str, kind: str) -> StoredImage:
+        from cwl_udss.images.web_images import download_image
+
+        return download_image(url, kind, self._store, self._platform)
+
+    def _pulled(self, reference: ImageReference) -> StoredImage:
+        from cwl_udss.images.adopt import make_image
         from cwl_udss.images.sources.registry.remote import find_image
 
         remote = find_image(
@@ -147,8 +165,14 @@ class Images:
             home=self._home,
         )
         image = self._store.find_digest(remote.digest)
+        if image is None and self._libraries is not None:
+            # Caches of other programs are by digest, which is known by now.
+            exact = str(replace(reference, digest=remote.digest))
+            elsewhere = self._libraries.find(exact, self._platform, only_by_digest=True)
+            if elsewhere is not None:
+                return elsewhere
         if image is None:
-            image = convert_in_turn(remote.source, self._store)
+            image = make_image(remote.source, self._store, self._platform)
         else:
             _logger.info("%s is up to date (%s)", remote.reference, remote.digest)
         self._store.remember(remote.reference, self._platform, remote.digest)

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass, replace
 
 from cwl_udss.errors import InvalidReference
+from cwl_udss.images.transports import Kind, Transport, split_transport
 
 DOCKER_HUB = "docker.io"
 DOCKER_HUB_SERVER = "registry-1.docker.io"  # where its API is
@@ -18,26 +19,6 @@ _PATH_PART = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
 _LONGEST_NAME = 255
-
-_BY_PATH = "name the file or directory by its path, with a / in it"
-_OF_A_REGISTRY = "name it as docker pull does"
-_NO_URL = "at a registry, write it without that; a file goes into dockerLoad or dockerImport"
-# What other programs write before a name: containers-transports(5), and Apptainer's user guide.
-_TRANSPORTS = {
-    "library": ("names an image of Singularity's own library", "pull it as a file with apptainer"),
-    "shub": ("names an image of Singularity Hub, which has ended", "find it in another registry"),
-    "oras": ("names a SIF image in a registry", "pull it as a file with apptainer"),
-    "http": ("is a URL", _NO_URL),
-    "https": ("is a URL", _NO_URL),
-    "docker-archive": ("names a file", _BY_PATH),
-    "oci-archive": ("names a file", _BY_PATH),
-    "oci": ("names a directory", _BY_PATH),
-    "dir": ("names a directory", _BY_PATH),
-    "docker-daemon": ("names an image of a Docker on some machine", _OF_A_REGISTRY),
-    "containers-storage": ("names an image that podman has", _OF_A_REGISTRY),
-}
-# Those that are names of no image, with whatever follows.
-_NO_NAMES = ("docker-archive", "oci-archive", "docker-daemon", "containers-storage")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,11 +58,9 @@ def parse_reference(text: str) -> ImageReference:
 
     Raises InvalidReference, saying which part is wrong.
     """
-    rest = text.removeprefix("docker://")  # users of Singularity write it
-    transport, colon, where = rest.partition(":")
-    if transport in _TRANSPORTS and (where.startswith("/") or (colon and transport in _NO_NAMES)):
-        problem, advice = _TRANSPORTS[transport]
-        raise InvalidReference(f"{text!r} {problem}", advice)
+    transport, rest = split_transport(text)
+    if transport is not None and transport.kind is not Kind.REFERENCE:
+        raise _of_another_kind(text, transport)
     rest, _, digest = rest.partition("@")
     if (digest or "@" in text) and not _DIGEST.fullmatch(digest):
         raise _invalid(text, f"{digest!r} is no digest", "write sha256: and 64 hexadecimal digits")
@@ -99,6 +78,14 @@ def parse_reference(text: str) -> ImageReference:
         digest=digest or None,
     )
     return reference.on(DOCKER_HUB) if registry in _HUB_ALIASES else reference
+
+
+def _of_another_kind(text: str, transport: Transport) -> InvalidReference:
+    """What to say where only an image at a registry can be meant."""
+    if transport.kind is Kind.NOTHING_OF_OURS:
+        return InvalidReference(f"{text!r} {transport.problem}", transport.advice)
+    what = "is a URL" if transport.kind is Kind.URL else "names a file or a directory"
+    return InvalidReference(f"{text!r} {what}", "name an image as docker pull takes it")
 
 
 def _split_tag(text: str) -> tuple[str, str | None]:

@@ -14,14 +14,23 @@ from typing import Any
 from urllib.parse import urljoin
 
 from cwl_udss.errors import ImageError, InvalidReference
-from cwl_udss.images.locations import file_stamp, is_path, local_path, no_file
+from cwl_udss.images.locations import (
+    file_stamp,
+    is_path,
+    local_path,
+    no_file,
+    split_member,
+    stored_name,
+)
 from cwl_udss.images.manifests.manifest import this_platform
 from cwl_udss.images.node.node import NodeImages
 from cwl_udss.images.pull import Images, When
 from cwl_udss.images.reference import parse_reference
 from cwl_udss.images.store.image import StoredImage
 from cwl_udss.images.store.store import Store
+from cwl_udss.images.transports import Kind, path_after_transport, split_transport
 from cwl_udss.runtimes.bwrap import Bubblewrap
+from cwl_udss.web.asking import without_password
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +52,8 @@ class ImageRequest:
     @property
     def name(self) -> str:
         """For the log and for provenance."""
-        return self.pull or self.image_id or self.load or self.import_ or "a Dockerfile"
+        name = self.pull or self.image_id or self.load or self.import_ or "a Dockerfile"
+        return without_password(name)
 
 
 def parse_request(requirement: Mapping[str, Any], base: Path | str) -> ImageRequest:
@@ -67,8 +77,9 @@ def parse_request(requirement: Mapping[str, Any], base: Path | str) -> ImageRequ
     if isinstance(base, Path):
         return ImageRequest(**fields, base=base)
     for name in {"load", "import_"} & fields.keys():
-        if not fields[name].startswith("/"):
-            fields[name] = urljoin(base, fields[name])
+        path = path_after_transport(fields[name]) or fields[name]
+        if not path.startswith("/"):
+            fields[name] = urljoin(base, path)
     return ImageRequest(**fields, base=Path())
 
 
@@ -115,8 +126,7 @@ class RequestedImages:
 
     def _get(self, request: ImageRequest) -> StoredImage:
         if request.pull:
-            self._check_no_path(request.pull)
-            image = self._images.get(request.pull, self._when)
+            image = self._pulled(request.pull, request.base)
         elif request.file:
             from cwl_udss.images.dockerfiles.build import build_image
 
@@ -138,6 +148,13 @@ class RequestedImages:
         if request.image_id:
             self._name(image, request.image_id)
         return image
+
+    def _pulled(self, name: str, base: Path) -> StoredImage:
+        """What is at a registry or a URL, or what a prefix says to be a file (`file:`, `oci:`)."""
+        if path_after_transport(name) is not None or name.startswith("file:/"):
+            return self._from_file("any", name, base)
+        self._check_no_path(name)
+        return self._images.get(name, self._when)
 
     def _check_no_path(self, name: str) -> None:
         """Raise ImageError if a path is where the name of an image must be. What names a registry
@@ -176,40 +193,35 @@ class RequestedImages:
         return self._images.get(name, self._when)
 
     def _from_file(self, kind: str, location: str, base: Path) -> StoredImage:
-        """An image in a file or at a URL; neither is read again while it is the same."""
+        """An image in a file, which is not read again while it is the same, or that a prefix says
+        to be elsewhere."""
+        transport = split_transport(location)[0]
         path = local_path(location, base)
+        if path is None or (transport is not None and transport.kind is not Kind.PATH):
+            return self._images.get(location, self._when, kind)
         # A directory that is to be loaded is an image, and no root filesystem.
-        if path is not None and (kind == "any" or os.path.isfile(path)):
+        if kind == "any" or os.path.isfile(path):
             from cwl_udss.images.in_place.found import found_image
 
             found = found_image(path, location, self._platform)
             if found is not None:
                 return found
-        name = location if path is None else os.path.realpath(path)
         try:
-            # What is at a URL now nobody knows without asking: as with a tag, what was there holds.
-            facts = () if path is None else (file_stamp(path),)
+            stamp = f"{kind} {file_stamp(path)}"
         except OSError as error:
             raise ImageError(
                 f"the image {location} cannot be read: {error.strerror}", "look at its path"
             ) from error
-        stamp = " ".join((kind, *facts))
-        if path is not None or self._when is not When.ALWAYS:
-            image = self._store.find(name, self._platform, stamp)
-            if image is not None:
-                return image
-        if path is None and self._when is When.NEVER:
-            raise ImageError(
-                f"the image {location} is not in the store {self._store.path}",
-                "get it where there is a network: cwl-udss images pull WORKFLOW",
-            )
-        from cwl_udss.images.convert import convert_in_turn
+        member = split_member(location, base)[1]
+        name = stored_name(path, member)
+        image = self._store.find(name, self._platform, stamp)
+        if image is not None:
+            return image
+        from cwl_udss.images.adopt import make_image
         from cwl_udss.images.sources.archives import read_image_file
-        from cwl_udss.images.sources.download import download
 
         with self._store.work() as work:
-            file = path or download(location, work / "download")
-            source = read_image_file(kind, file, str(path or name), self._platform, work)
-            image = convert_in_turn(source, self._store)
+            source = read_image_file(kind, path, str(path), self._platform, work, chosen=member)
+            image = make_image(source, self._store, self._platform)
         self._store.remember(name, self._platform, image.digest, stamp)
         return image

@@ -10,7 +10,7 @@ import mimetypes
 import os
 import posixpath
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -51,67 +51,149 @@ class Download:
     path: Path
     size: int
     checksum: str
-    """As CWL has it: "sha1$…"."""
+    """As CWL has it: "sha1$…"; of the algorithm that was asked for."""
 
 
 def download(
     url: str,
     path: Path,
     *,
+    algorithm: str = "sha1",
     sleep: Callable[[float], None] = time.sleep,
     patience: float = _PATIENCE_SECONDS,
 ) -> Download:
     """Download into a new file, which is there when it is whole. Raises DownloadError.
 
-    `patience` is for how many seconds next to nothing may come.
+    `algorithm` is of the checksum. `patience` is for how many seconds next to nothing may come.
     """
-    part = path.with_name(f"{path.name}.part")
+    part = _Part(path.with_name(f"{path.name}.part"), algorithm)
     try:
-        size, checksum, modified = _save_whole(url, part, sleep, patience)
+        modified = _save_whole(url, part, sleep, patience)
         if modified is not None:
-            os.utime(part, (modified, modified))
-        part.rename(path)
+            os.utime(part.path, (modified, modified))
+        part.path.rename(path)
     except OSError as error:
         raise DownloadError(
-            f"{without_password(url)} cannot be written to {part.parent}: {error.strerror}",
+            f"{without_password(url)} cannot be written to {path.parent}: {error.strerror}",
             "make room there, or choose another place",
         ) from error
     finally:
-        part.unlink(missing_ok=True)
-    return Download(path=path, size=size, checksum=checksum)
+        part.path.unlink(missing_ok=True)
+    return Download(path=path, size=part.size, checksum=f"{algorithm}${part.checksum.hexdigest()}")
+
+
+def beginning(url: str, size: int, *, sleep: Callable[[float], None] = time.sleep) -> bytes:
+    """Return the first bytes of a file, if it has so many. Raises DownloadError."""
+    # Who knows no ranges sends all of it, and is not listened to any more.
+    with _answered(url, {"Range": f"bytes=0-{size - 1}"}, sleep) as response:
+        found = b""
+        try:
+            for chunk in _body(response, _PATIENCE_SECONDS):
+                found += chunk
+                if len(found) >= size:
+                    break
+        except NETWORK_ERRORS as error:
+            raise _unreachable(url, error) from error
+        return found[:size]
+
+
+class _Part:
+    """What has come of a file until now."""
+
+    def __init__(self, path: Path, algorithm: str) -> None:
+        self.path = path
+        self._algorithm = algorithm
+        self._state = ""
+        self._restart()
+
+    def headers(self) -> dict[str, str]:
+        """What asks for the rest only, if the file is still the one that has begun to come
+        (RFC 9110, 13.1.5)."""
+        if not self.size or not self._state:
+            return {}
+        return {"Range": f"bytes={self.size}-", "If-Range": self._state}
+
+    def save(self, response: requests.Response, patience: float) -> None:
+        """Write what an answer brings. Raises a NETWORK_ERROR if it ends early."""
+        if response.status_code == requests.codes.partial_content:
+            place = response.headers.get("Content-Range", "")
+            if not place.startswith(f"bytes {self.size}-"):
+                self._state = ""
+                raise requests.ConnectionError(f"{place!r} came for what begins at {self.size}")
+        else:
+            self._restart()
+            self._state = _state(response)
+        with self.path.open("ab") as stream:
+            for chunk in _body(response, patience):
+                stream.write(chunk)
+                self.checksum.update(chunk)
+                self.size += len(chunk)
+
+    def _restart(self) -> None:
+        self.path.unlink(missing_ok=True)
+        self.checksum = hashlib.new(self._algorithm, usedforsecurity=False)
+        self.size = 0
+
+
+def _state(response: requests.Response) -> str:
+    """What a server tells this content from any other by; "" if it does not, or what comes is not
+    the file's bytes."""
+    headers = response.headers
+    if headers.get("Content-Encoding", "identity") != "identity":
+        return ""
+    tag = headers.get("ETag", "")
+    if tag:
+        return "" if tag.startswith("W/") else tag
+    # Of two contents within a second nothing tells (RFC 9110, 8.8.2.2).
+    changed, now = (_time(headers.get(name, "")) for name in ("Last-Modified", "Date"))
+    is_told = changed is not None and now is not None and now - changed >= 1
+    return headers["Last-Modified"] if is_told else ""
 
 
 def _save_whole(
-    url: str, path: Path, sleep: Callable[[float], None], patience: float
-) -> tuple[int, str, float | None]:
-    """Write the file, from its beginning again where it breaks off; return its size, checksum and
-    time."""
-    # Proxies and .netrc are heeded. What is compressed there must come so, and nothing else.
-    headers = {"User-Agent": "cwl-udss", "Accept-Encoding": "identity"}
-
-    def ask() -> requests.Response:
-        with told(f"for an answer to {without_password(url)}"):
-            return requests.get(url, headers=headers, stream=True, timeout=TIMEOUTS)
-
+    url: str, part: _Part, sleep: Callable[[float], None], patience: float
+) -> float | None:
+    """Write the file, going on where it breaks off if the server can; return its time."""
     attempt = 0
     while True:
         attempt += 1
-        with answered(
-            ask,
-            refused=lambda response: _refused(url, response),
-            unreachable=lambda error: _unreachable(url, error),
-            sleep=sleep,
-        ) as response:
-            if response.status_code != requests.codes.ok:  # 202: not ready; 204: nothing
-                raise _refused(url, response)
+        before = part.size
+        with _answered(url, part.headers(), sleep) as response:
             _announce(url, response)
             try:
                 with told(f"until all of {without_password(url)} is here"):
-                    return *_save(response, path, patience), _modified(response)
+                    part.save(response, patience)
+                    return _time(response.headers.get("Last-Modified", ""))
             except NETWORK_ERRORS as error:
+                if part.headers() and part.size - before >= _CHUNK_BYTES:
+                    attempt = 1  # it does come, in pieces
                 if attempt == ATTEMPTS:
                     raise _broken(url, error) from error
         wait(attempt, {}, sleep)
+
+
+@contextlib.contextmanager
+def _answered(
+    url: str, headers: Mapping[str, str], sleep: Callable[[float], None]
+) -> Iterator[requests.Response]:
+    """Yield an answer that has the file, or the part of it that was asked for."""
+    # Proxies and .netrc are heeded. What is compressed there must come so, and nothing else.
+    sent = {"User-Agent": "cwl-udss", "Accept-Encoding": "identity", **headers}
+    expected = (requests.codes.ok, *((requests.codes.partial_content,) if headers else ()))
+
+    def ask() -> requests.Response:
+        with told(f"for an answer to {without_password(url)}"):
+            return requests.get(url, headers=sent, stream=True, timeout=TIMEOUTS)
+
+    with answered(
+        ask,
+        refused=lambda response: _refused(url, response),
+        unreachable=lambda error: _unreachable(url, error),
+        sleep=sleep,
+    ) as response:
+        if response.status_code not in expected:  # 202: not ready; 204: nothing
+            raise _refused(url, response)
+        yield response
 
 
 def _announce(url: str, response: requests.Response) -> None:
@@ -126,18 +208,6 @@ def _announce(url: str, response: requests.Response) -> None:
             "that something is wrong?",
             shown,
         )
-
-
-def _save(response: requests.Response, path: Path, patience: float) -> tuple[int, str]:
-    """Write the body; return its size and checksum."""
-    checksum = hashlib.sha1(usedforsecurity=False)
-    size = 0
-    with path.open("wb") as stream:
-        for chunk in _body(response, patience):
-            stream.write(chunk)
-            checksum.update(chunk)
-            size += len(chunk)
-    return size, f"sha1${checksum.hexdigest()}"
 
 
 def _body(response: requests.Response, patience: float) -> Iterator[bytes]:
@@ -160,9 +230,9 @@ def _body(response: requests.Response, patience: float) -> Iterator[bytes]:
         raise requests.ConnectionError(f"{raw.tell()} bytes came of {length}")
 
 
-def _modified(response: requests.Response) -> float | None:
+def _time(text: str) -> float | None:
     with contextlib.suppress(ValueError, TypeError):
-        return parsedate_to_datetime(response.headers.get("Last-Modified", "")).timestamp()
+        return parsedate_to_datetime(text).timestamp()
     return None
 
 

@@ -216,7 +216,8 @@ def _handler(registry: Registry) -> type[http.server.BaseHTTPRequestHandler]:
             if registry.breaks and registry.break_after is not None:
                 registry.breaks -= 1
                 end = start + registry.break_after
-            self.wfile.write(content[start:end])
+            with contextlib.suppress(ConnectionError):  # who asked has had enough
+                self.wfile.write(content[start:end])
 
         def _answer(
             self,

@@ -7,7 +7,9 @@ import gzip
 import hashlib
 import logging
 import socket
+import time
 from collections.abc import Iterator
+from email.utils import formatdate
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,7 @@ from web_server import Site, serve_site
 
 from cwl_udss.errors import DownloadError
 from cwl_udss.web.asking import without_password
-from cwl_udss.web.downloads import Download, download
+from cwl_udss.web.downloads import Download, beginning, download
 
 CONTENT = bytes(range(256)) * 5_000
 
@@ -98,6 +100,79 @@ def test_a_broken_download_is_begun_again(
     url = site.add("/reads.fq", CONTENT, cut=300_000, cuts=2, chunked=chunked)
     assert fetch(url, tmp_path, waits).path.read_bytes() == CONTENT
     assert len(waits) == 2
+
+
+OLD = "Mon, 30 Nov 2015 20:00:00 GMT"
+
+
+@pytest.mark.parametrize(
+    "headers", [{"ETag": '"one"'}, {"Last-Modified": OLD}, {"ETag": '"one"', "Last-Modified": OLD}]
+)
+def test_a_broken_download_goes_on_where_it_broke_off(
+    site: Site, tmp_path: Path, waits: list[float], headers: dict[str, str]
+) -> None:
+    """However often it breaks off, if something comes each time."""
+    url = site.add("/image.sif", CONTENT, cut=270_000, headers=headers, ranges=True)
+    found = fetch(url, tmp_path, waits)
+    assert found.path.read_bytes() == CONTENT
+    assert found.checksum == f"sha1${hashlib.sha1(CONTENT, usedforsecurity=False).hexdigest()}"
+    assert found.size == len(CONTENT)
+    begins = [each.get("Range") for each in site.headers]
+    assert begins == [None, *(f"bytes={n * 270_000}-" for n in range(1, len(begins)))]
+    assert len(begins) == -(-len(CONTENT) // 270_000)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{}, {"ETag": 'W/"one"'}, {"Last-Modified": "no date"}, {"Last-Modified": "in this second"}],
+)
+def test_what_a_server_does_not_tell_from_another_is_begun_again(
+    site: Site, tmp_path: Path, waits: list[float], headers: dict[str, str]
+) -> None:
+    if "in this second" in headers.values():
+        headers = {"Last-Modified": formatdate(time.time() + 1, usegmt=True)}
+    url = site.add("/image.sif", CONTENT, cut=300_000, cuts=1, headers=headers, ranges=True)
+    assert fetch(url, tmp_path, waits).path.read_bytes() == CONTENT
+    assert [each.get("Range") for each in site.headers] == [None, None]
+
+
+def test_what_has_changed_meanwhile_is_taken_from_its_beginning(
+    site: Site, tmp_path: Path, waits: list[float]
+) -> None:
+    new = CONTENT[::-1]
+    url = site.add("/image.sif", CONTENT, cut=300_000, cuts=1, headers={"ETag": '"1"'})
+
+    def change(seconds: float) -> None:
+        site.add("/image.sif", new, headers={"ETag": '"2"'}, ranges=True)
+
+    found = download(url, tmp_path / "file", algorithm="sha256", sleep=change)
+    assert found.path.read_bytes() == new
+    assert found.checksum == f"sha256${hashlib.sha256(new).hexdigest()}"
+
+
+def test_a_part_from_elsewhere_is_not_put_behind_the_others(
+    site: Site, tmp_path: Path, waits: list[float]
+) -> None:
+    headers = {"ETag": '"1"', "Content-Range": "bytes 5-9/10"}
+    url = site.add("/image.sif", CONTENT, cut=300_000, cuts=1, headers={"ETag": '"1"'})
+
+    def lie(seconds: float) -> None:
+        if not waits:
+            site.add("/image.sif", CONTENT, headers=headers, status=206)
+        else:
+            site.add("/image.sif", CONTENT)
+        waits.append(seconds)
+
+    assert download(url, tmp_path / "file", sleep=lie).path.read_bytes() == CONTENT
+    assert len(waits) == 2
+
+
+def test_the_beginning_of_a_file(site: Site) -> None:
+    url = site.add("/image.sif", CONTENT)
+    assert beginning(url, 1000) == CONTENT[:1000]
+    assert beginning(url, 1 << 30) == CONTENT
+    with pytest.raises(DownloadError, match="404"):
+        beginning(site.url("/none"), 1000)
 
 
 @pytest.mark.parametrize("chunked", [False, True])

@@ -53,7 +53,7 @@ _EXT = FileKind(
     "an ext2, ext3 or ext4 filesystem",
     _to_directory("debugfs -R 'rdump / DIRECTORY' FILE, into one that is there"),
 )
-_WEB_PAGE = FileKind("a web page", _DOWNLOADED)
+WEB_PAGE = FileKind("a web page", _DOWNLOADED)
 DOCUMENT = FileKind("a CWL document", "name the image, or run it with cwltool --udss")
 _DOCKERFILE = FileKind("a Dockerfile", "give its text as dockerFile, which builds the image")
 _DEFINITION = FileKind(
@@ -131,7 +131,7 @@ _KINDS: tuple[tuple[int, bytes, FileKind], ...] = (
 _LAUNCHED = ((0, b"hsqs", _SINGULARITY_2), (1080, b"\x53\xef", _SINGULARITY_2_EXT))
 
 _TEXTS: tuple[tuple[re.Pattern[str], FileKind], ...] = (
-    (re.compile(r"\A\s*<(!doctype|html|head|body|\?xml)", re.IGNORECASE), _WEB_PAGE),
+    (re.compile(r"\A\s*<(!doctype|html|head|body|\?xml)", re.IGNORECASE), WEB_PAGE),
     (re.compile(r"""\bcwlVersion["']?\s*:"""), DOCUMENT),
     (re.compile(r"\A#!"), _SCRIPT),
     (re.compile(r"\A\s*(#.*\n\s*)*bootstrap\s*:", re.IGNORECASE), _DEFINITION),

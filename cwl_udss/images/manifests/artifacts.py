@@ -1,12 +1,43 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is in registries beside container images, by the media types that its makers chose."""
+"""What is in registries, by the media types that its makers chose: images of layers, images in one
+file, and all else.
+"""
 
 from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from cwl_udss.errors import InvalidImage, NoContainerImage
+from cwl_udss.machine.quantities import counted
+
+_OCI = "application/vnd.oci.image"
+CONFIG_TYPES = (f"{_OCI}.config.v1+json", "application/vnd.docker.container.image.v1+json")
+# Those of image-spec and Docker, and what stands for no more than a file or a tar. How it is
+# compressed its first bytes say.
+_LAYER = re.compile(
+    r"|application/vnd\.(oci\.image\.layer\.(nondistributable\.)?v1\.tar"
+    r"|docker\.image\.rootfs\.(foreign\.)?diff\.tar|docker\.container\.image\.rootfs\.diff\+x-gtar)"
+    r"([.+](gzip|zstd?|bzip2|xz))?"
+    r"|(application|binary)/(octet-stream|(?!vnd\.)[a-z+.-]*(tar|gzip|tgz|zstd|compressed))"
+)
+# No root filesystem, whoever says so.
+_TEXT = re.compile(r"(text|image|audio|video)/.*|.*[/+](json|yaml|xml|pdf)")
+# What artifacts have that need none (image-spec manifest.md, "Guidance for an Empty Descriptor").
+_NO_CONFIG = "application/vnd.oci.empty.v1+json"
+# Of layers, configurations and artifacts, those of Singularity before 3.7 with a misspelling before
+# it (apptainer's internal/pkg/client/oras/layer.go).
+_SIF = "/vnd.sylabs.sif."
+_SIF_LAYER = "/vnd.sylabs.sif.layer."
+# Layers of an OCI-SIF in a registry (sylabs/oci-tools, pkg/mutate).
+_SQUASHFS_LAYER = "squashfs"
+_OVERLAY_LAYER = "application/vnd.sylabs.image.layer.v1.ext3"
+_RUNNABLE = "name an image that Docker could run"
 
 # By a part of a media type; the first that fits. Who has pulled one of these by mistake knows it by
 # this name, and not by its type.
 _NAMES = {
-    "vnd.sylabs.sif": "a SIF image, which only Singularity and Apptainer run",
+    "vnd.sylabs.data-container": "a data container of Singularity",
     "vnd.cncf.helm": "a Helm chart",
     "wasm": "a WebAssembly module",
     "cosign": "a signature by cosign",
@@ -20,6 +51,61 @@ _NAMES = {
     "docker.plugin": "a plugin of Docker",
     "nydus": "an image for Nydus",
 }
+
+
+def is_image_type(artifact_type: str) -> bool:
+    """Say whether what a list calls so is an image; one that says nothing may be."""
+    return artifact_type in ("", *CONFIG_TYPES) or _SIF in artifact_type.lower()
+
+
+def file_layer(config: str, artifact: str, layers: Sequence[str]) -> int | None:
+    """Return which layer of a manifest is a file with a root filesystem in it, by media types: a
+    SIF image, a SquashFS file, or something that only its content tells. None for an image of
+    layers.
+
+    Raises what is to be said of an image that is none, or cannot be read.
+    """
+    sifs = [number for number, layer in enumerate(layers) if _SIF_LAYER in layer]
+    if sifs or _SIF in config or _SIF in artifact.lower():
+        found = sifs or range(len(layers))
+        if len(found) != 1:
+            raise InvalidImage(f"it has {counted(len(found), 'SIF image')}", "push one only")
+        return found[0]
+    if name_artifact(artifact, config, *layers):
+        raise no_image(artifact, config, *layers)
+    for layer in layers:
+        if "encrypted" in layer:
+            raise InvalidImage(f"a layer is encrypted ({layer})", "ask for an image that is not")
+    odd = [layer for layer in layers if not _LAYER.fullmatch(layer)]
+    if not odd and config != _NO_CONFIG:
+        return None
+    if len(layers) == 1 and not _TEXT.fullmatch(layers[0]):
+        return 0
+    _check_several(odd)
+    if config not in CONFIG_TYPES:
+        raise no_image(artifact, config)
+    raise NoContainerImage(f"a layer is no file system but {odd[0]}", _RUNNABLE)
+
+
+def _check_several(layers: Sequence[str]) -> None:
+    """Say what is so of an OCI-SIF that is not one SquashFS file."""
+    squashfs = sum(_SQUASHFS_LAYER in layer for layer in layers)
+    if squashfs and _OVERLAY_LAYER in layers:
+        raise InvalidImage(
+            "it has an overlay that can be written to (ext3)",
+            "push it without: singularity overlay seal FILE",
+        )
+    if squashfs > 1:
+        raise InvalidImage(
+            f"it has {squashfs} layers that are SquashFS files",
+            "push it with one: singularity pull without --keep-layers",
+        )
+
+
+def no_image(*media_types: str) -> NoContainerImage:
+    """Return what is raised for something of these media types that is no image."""
+    named = name_artifact(*media_types) or next(filter(None, media_types), "something else")
+    return NoContainerImage(f"it is no container image but {named}", _RUNNABLE)
 
 
 def name_artifact(*media_types: str) -> str | None:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 from cwl_udss.errors import ImageError, InvalidImage, MissingPart, NoContainerImage
+from cwl_udss.images.manifests.artifacts import CONFIG_TYPES
 from cwl_udss.images.manifests.manifest import (
     Descriptor,
     ImageConfig,
@@ -50,6 +52,9 @@ class ChosenImage:
     """Digests of the uncompressed layers; None if nothing says them."""
     config: ImageConfig
     config_document: bytes
+    """b"" of a file that has it in itself."""
+    file_type: str = ""
+    """If its one layer is a file with a root filesystem in it: what its maker calls that."""
 
 
 def choose_image(
@@ -65,9 +70,12 @@ def choose_image(
         image = search.image(manifest, digest)
         check_platform(image.config, wanted)
         return image
-    for image in search.images(manifest):
-        return image
-    raise search.nothing()
+    found = search.images(manifest)
+    first = next(found, None)
+    if first is None:
+        raise search.nothing()
+    # Of an image that is there in layers and as a file the layers: these say all of it.
+    return next((image for image in chain([first], found) if not image.file_type), first)
 
 
 def choose_from_layout(index: bytes, documents: Documents, wanted: Platform) -> ChosenImage:
@@ -79,6 +87,7 @@ def choose_from_layout(index: bytes, documents: Documents, wanted: Platform) -> 
     search = _Search(documents, wanted)
     for alike in search.candidates(manifest):
         found = [image for entry in alike if (image := next(search.behind(entry), None))]
+        found = [image for image in found if not image.file_type] or found
         if len(found) > 1:
             raise InvalidImage(f"it holds {len(found)} images", "save one only")
         if found:
@@ -161,14 +170,22 @@ class _Search:
         """Return the image of a manifest, with its configuration."""
         if isinstance(manifest, Schema1Manifest):
             return _schema_1_image(manifest, digest)
+        if manifest.is_file and manifest.config.media_type not in CONFIG_TYPES:
+            return _file_image(manifest, digest)
         document = self._read(lambda: self._documents.config(manifest.config))
-        config = parse_image_config(document, manifest)
+        try:
+            config = parse_image_config(document, manifest)
+        except NoContainerImage:
+            if not manifest.may_be_file:
+                raise
+            return _file_image(manifest, digest)
         return ChosenImage(
             digest=digest,
             layers=manifest.layers,
             diff_ids=config.diff_ids,
             config=config,
             config_document=document,
+            file_type=_file_type(manifest) if manifest.is_file else "",
         )
 
     def nothing(self) -> ImageError:
@@ -208,6 +225,23 @@ def _runs(actual: Platform, said: Platform, wanted: Platform) -> bool:
 
 def _rank(variant: str, best: Sequence[str]) -> int:
     return best.index(variant) if variant in best else len(best)
+
+
+def _file_image(manifest: ImageManifest, digest: str) -> ChosenImage:
+    """An image that is one file, of which nothing else says anything."""
+    return ChosenImage(
+        digest=digest,
+        layers=manifest.layers,
+        diff_ids=None,
+        config=parse_config(b"{}"),
+        config_document=b"",
+        file_type=_file_type(manifest),
+    )
+
+
+def _file_type(manifest: ImageManifest) -> str:
+    types = (manifest.artifact_type, manifest.config.media_type, manifest.layers[0].media_type)
+    return next(filter(None, types), "something else")
 
 
 def _schema_1_image(manifest: Schema1Manifest, digest: str) -> ChosenImage:

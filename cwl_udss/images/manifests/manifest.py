@@ -11,12 +11,17 @@ from __future__ import annotations
 
 import platform
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from cwl_udss.errors import ImageError, InvalidImage, NoContainerImage
-from cwl_udss.images.manifests.artifacts import name_artifact
+from cwl_udss.images.manifests.artifacts import (
+    CONFIG_TYPES,
+    file_layer,
+    is_image_type,
+    no_image,
+)
 from cwl_udss.images.manifests.documents import array, as_object, parse_object, text, texts
 from cwl_udss.images.manifests.schema1 import (
     SCHEMA_1_TYPES,
@@ -31,19 +36,8 @@ _OCI = "application/vnd.oci.image"
 _DOCKER = "application/vnd.docker.distribution.manifest"
 MANIFEST_TYPES = (f"{_OCI}.manifest.v1+json", f"{_DOCKER}.v2+json")
 INDEX_TYPES = (f"{_OCI}.index.v1+json", f"{_DOCKER}.list.v2+json")
-CONFIG_TYPES = (f"{_OCI}.config.v1+json", "application/vnd.docker.container.image.v1+json")
-# Those of image-spec and Docker, and what stands for no more than a file or a tar. How it is
-# compressed its first bytes say.
-_LAYER = re.compile(
-    r"|application/vnd\.(oci\.image\.layer\.(nondistributable\.)?v1\.tar"
-    r"|docker\.image\.rootfs\.(foreign\.)?diff\.tar|docker\.container\.image\.rootfs\.diff\+x-gtar)"
-    r"([.+](gzip|zstd?|bzip2|xz))?"
-    r"|(application|binary)/(octet-stream|(?!vnd\.)[a-z+.-]*(tar|gzip|tgz|zstd|compressed))"
-)
 _FOREIGN = (".foreign.", ".nondistributable.")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-# What artifacts have that need none (image-spec manifest.md, "Guidance for an Empty Descriptor").
-_NO_CONFIG = "application/vnd.oci.empty.v1+json"
 OWN_WORDS = "io.github.cwl-udss.own-words"
 """A key of our own in the configuration of an image that may say more in files of its own."""
 _UNKNOWN = "unknown"  # buildkit's platform for entries that are no images
@@ -105,6 +99,15 @@ class ImageManifest:
     """The oldest first."""
     artifact_type: str
     """What it is if it is no image; "" if it does not say."""
+    is_file: bool = False
+    """Whether its one layer is a file with a root filesystem in it, and none that changes files."""
+
+    @property
+    def may_be_file(self) -> bool:
+        """Whether that may be so if its configuration is none: who pushes a file with oras need not
+        say what it is, and gets the type of a layer for it."""
+        has_none = self.config.media_type not in CONFIG_TYPES
+        return self.is_file or (has_none and len(self.layers) == 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,11 +178,16 @@ def parse_manifest(document: bytes) -> Manifest:
         return ImageIndex(entries=tuple(_entry(entry) for entry in listed if _may_be_image(entry)))
     artifact_type = text(content, "artifactType")
     if "config" not in content and (artifact_type or kind not in (*MANIFEST_TYPES, "")):
-        raise _no_image(artifact_type, kind)
+        raise no_image(artifact_type, kind)
     config = _descriptor(as_object(content.get("config"), "config"))
     layers = [_descriptor(as_object(layer, "layer")) for layer in array(content, "layers")]
-    _check_types(config.media_type, artifact_type, [layer.media_type for layer in layers])
-    return ImageManifest(config=config, layers=tuple(layers), artifact_type=artifact_type)
+    file = file_layer(config.media_type, artifact_type, [layer.media_type for layer in layers])
+    return ImageManifest(
+        config=config,
+        layers=tuple(layers) if file is None else (layers[file],),
+        artifact_type=artifact_type,
+        is_file=file is not None,
+    )
 
 
 def parse_image_config(document: bytes, manifest: ImageManifest) -> ImageConfig:
@@ -196,7 +204,7 @@ def parse_image_config(document: bytes, manifest: ImageManifest) -> ImageConfig:
     if not is_image and manifest.config.media_type in CONFIG_TYPES:
         raise NoContainerImage("its configuration is not that of an image", _RUNNABLE)
     if not is_image:
-        raise _no_image(manifest.artifact_type, manifest.config.media_type)
+        raise no_image(manifest.artifact_type, manifest.config.media_type)
     return parse_config(document)
 
 
@@ -226,24 +234,6 @@ def parse_config(document: bytes) -> ImageConfig:
     )
 
 
-def _no_image(*media_types: str) -> NoContainerImage:
-    named = name_artifact(*media_types) or next(filter(None, media_types), "something else")
-    return NoContainerImage(f"it is no container image but {named}", _RUNNABLE)
-
-
-def _check_types(config: str, artifact: str, layers: Sequence[str]) -> None:
-    """Raise what is to be said of an image that is none, or cannot be read, by its media types."""
-    if name_artifact(artifact, config, *layers) or config == _NO_CONFIG:
-        raise _no_image(artifact, config, *layers)
-    for layer in layers:
-        if "encrypted" in layer:
-            raise InvalidImage(f"a layer is encrypted ({layer})", "ask for an image that is not")
-        if not _LAYER.fullmatch(layer):
-            if config not in CONFIG_TYPES:
-                raise _no_image(artifact, config)
-            raise NoContainerImage(f"a layer is no file system but {layer}", _RUNNABLE)
-
-
 def _may_be_image(content: Mapping[str, Any]) -> bool:
     """Tell what an index has beside images: attestations, signatures, artifacts."""
     # That of an image is the type of its configuration (image-spec descriptor.md).
@@ -251,7 +241,7 @@ def _may_be_image(content: Mapping[str, Any]) -> bool:
     offered = _platform(as_object(content.get("platform") or {}, "platform"))
     return (
         kind in ("", *MANIFEST_TYPES, *INDEX_TYPES, *SCHEMA_1_TYPES)
-        and artifact_type in ("", *CONFIG_TYPES)
+        and is_image_type(artifact_type)
         and _ATTESTATION not in as_object(content.get("annotations") or {}, "annotations")
         and _UNKNOWN not in (offered.os, offered.architecture)
     )

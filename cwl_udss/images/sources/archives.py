@@ -40,21 +40,25 @@ from cwl_udss.images.sources.image_signs import (
     is_image,
     is_transport,
 )
+from cwl_udss.images.sources.several_images import choose_indexed, choose_listed
 from cwl_udss.images.sources.source import Source
 from cwl_udss.machine.quantities import counted
 
 
-def read_image_file(kind: str, path: Path, name: str, platform: Platform, work: Path) -> Source:
+def read_image_file(
+    kind: str, path: Path, name: str, platform: Platform, work: Path, *, chosen: str = ""
+) -> Source:
     """Return the image in a file: "load" for an archive, "import" for a root filesystem, or "any".
 
     `path` may be a directory with what would be in an archive. `work` is a directory for what has
-    to be unpacked. Raises ImageError if it is none of that kind.
+    to be unpacked. `chosen` names one of several images. Raises ImageError if it is none of that
+    kind.
     """
     if path.is_dir():
-        return _image_in_directory(kind, UnpackedFile(name=name, path=path), platform)
+        return _image_in_directory(kind, UnpackedFile(name=name, path=path), platform, chosen)
     file = open_tar(path, name, work)
     if kind != "import" and (kind == "load" or is_image(file)):
-        return archived_image(file, platform)
+        return archived_image(file, platform, chosen)
     check_root(file)
     return imported_image(file, platform)
 
@@ -69,7 +73,7 @@ def is_image_directory(path: Path) -> bool:
     return is_image(UnpackedFile(name=str(path), path=path))
 
 
-def archived_image(file: ImageFile, platform: Platform) -> Source:
+def archived_image(file: ImageFile, platform: Platform, chosen: str = "") -> Source:
     """Return the image in what `docker save` writes, in an OCI layout, or in skopeo's `dir:`.
 
     Raises InvalidImage if there is none, or several.
@@ -77,9 +81,9 @@ def archived_image(file: ImageFile, platform: Platform) -> Source:
     if is_transport(file):
         return _transport_image(file, platform)
     if file.size(DOCKER_LISTING) is not None:  # which new archives have beside the other
-        return _docker_image(file, platform)
+        return _docker_image(file, platform, chosen)
     if file.size(OCI_LISTING) is not None:
-        return _oci_image(file, platform)
+        return _oci_image(file, platform, chosen)
     check_kind(file)
     raise InvalidImage(
         f"{file.name} is no image: it has neither {DOCKER_LISTING} nor {OCI_LISTING}",
@@ -87,9 +91,11 @@ def archived_image(file: ImageFile, platform: Platform) -> Source:
     )
 
 
-def _image_in_directory(kind: str, directory: UnpackedFile, platform: Platform) -> Source:
+def _image_in_directory(
+    kind: str, directory: UnpackedFile, platform: Platform, chosen: str
+) -> Source:
     if is_image(directory) and kind != "import":
-        return archived_image(directory, platform)
+        return archived_image(directory, platform, chosen)
     check_root(directory)
     raise InvalidImage(
         f"{directory.name} is a directory, and no image",
@@ -118,8 +124,10 @@ def imported_image(file: TarFile, platform: Platform) -> Source:
     )
 
 
-def _docker_image(file: ImageFile, platform: Platform) -> Source:
+def _docker_image(file: ImageFile, platform: Platform, chosen: str) -> Source:
     listing = _json(file, DOCKER_LISTING)
+    if isinstance(listing, list):
+        listing = choose_listed(listing, chosen, file.name)
     if not isinstance(listing, list) or len(listing) != 1:
         raise InvalidImage(
             f"{file.name} holds {len(listing) if isinstance(listing, list) else 'no'} images",
@@ -154,13 +162,15 @@ def _docker_image(file: ImageFile, platform: Platform) -> Source:
     )
 
 
-def _oci_image(file: ImageFile, platform: Platform) -> Source:
+def _oci_image(file: ImageFile, platform: Platform, chosen: str) -> Source:
     index = _content(file, OCI_LISTING)
     documents = Documents(
         manifest=lambda digest: _checked_content(file, _blob_path(digest), digest),
         config=lambda config: _checked_content(file, _blob_path(config.digest), config.digest),
     )
     with _named(file):
+        if chosen:
+            index = choose_indexed(index, chosen, file.name)
         image = choose_from_layout(index, documents, platform)
     return _chosen_image(file, image, _blob_path)
 
@@ -209,6 +219,7 @@ def _chosen_image(file: ImageFile, image: ChosenImage, path: Callable[[str], str
         read=lambda layer: _checked(file, path(layer.digest), layer.digest),
         verb="load",
         remedy=file.remedy,
+        file_type=image.file_type,
     )
 
 

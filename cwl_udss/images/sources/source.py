@@ -22,9 +22,12 @@ class Source:
     diff_ids: tuple[str, ...] | None
     """Digests of the uncompressed layers, as the configuration has them; None if it has none."""
     config_document: bytes
+    """b"" of a file that has it in itself."""
     read: Callable[[Descriptor], Iterable[bytes]]
     """Gives a layer's bytes once, checked; called from several threads."""
     verb: str = "pull"
     """What is done, for the log."""
     remedy: str = "the image is damaged: have it pushed again"
     """What to do if a layer is damaged."""
+    file_type: str = ""
+    """If its one layer is a file with a root filesystem in it: what its maker calls that."""

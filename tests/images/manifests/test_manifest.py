@@ -132,8 +132,6 @@ NO_CONFIG = "application/vnd.oci.empty.v1+json"
     ("config", "layer", "fields", "message"),
     [
         ("application/vnd.cncf.helm.config.v1+json", "x", {}, r"a Helm chart \(application/vnd"),
-        ("application/vnd.sylabs.sif.config.v1+json", "x", {}, "a SIF image"),
-        (f"{OCI}.config.v1+json", "application/vnd.sylabs.sif.layer.v1.sif", {}, "a SIF image"),
         ("application/vnd.wasm.config.v0+json", "application/wasm", {}, "a WebAssembly module"),
         (f"{OCI}.config.v1+json", "application/vnd.wasm.content.layer.v1+wasm", {}, "WebAssembly"),
         (
@@ -149,10 +147,10 @@ NO_CONFIG = "application/vnd.oci.empty.v1+json"
             {},
             "a model for Ollama",
         ),
-        (NO_CONFIG, f"{OCI}.layer.v1.tar", {"artifactType": "application/vnd.x"}, "vnd.x:"),
         (NO_CONFIG, "text/plain", {}, "vnd.oci.empty"),
-        ("application/vnd.acme.config", "application/vnd.acme.data", {}, "vnd.acme.config"),
-        (f"{OCI}.config.v1+json", "application/vnd.acme.data", {}, "no file system but .*acme"),
+        (NO_CONFIG, "application/vnd.acme.index.v1+json", {}, "vnd.oci.empty"),
+        ("application/vnd.acme.config", "image/png", {}, "vnd.acme.config"),
+        (f"{OCI}.config.v1+json", "application/vnd.sylabs.data-container.v1", {}, "a data cont"),
         (f"{OCI}.config.v1+json", "application/json", {}, "no file system but .*json"),
     ],
 )
@@ -162,6 +160,52 @@ def test_what_is_no_container_image_is_called_what_it_is(
     document = manifest(config=descriptor(config), layers=[descriptor(layer)], **fields)
     with pytest.raises(NoContainerImage, match=message):
         parse_manifest(document)
+
+
+SIF = "application/vnd.sylabs.sif"
+
+
+@pytest.mark.parametrize(
+    ("config", "layers", "fields", "file"),
+    [
+        (f"{SIF}.config.v1+json", [f"{SIF}.layer.v1.sif"], {}, 0),
+        (f"{SIF}.config.v1", ["appliciation/vnd.sylabs.sif.layer.tar"], {}, 0),
+        (f"{OCI}.config.v1+json", [f"{SIF}.layer.v1.sif"], {}, 0),
+        ("application/vnd.unknown.config.v1+json", [f"{SIF}.layer.v1.sif"], {}, 0),
+        (f"{SIF}.config.v1+json", ["application/octet-stream"], {}, 0),
+        (NO_CONFIG, ["x/y"], {"artifactType": f"{SIF}.config.v1+json"}, 0),
+        (f"{OCI}.config.v1+json", ["text/plain", f"{SIF}.layer.v1.sif"], {}, 1),
+        (f"{OCI}.config.v1+json", ["application/vnd.sylabs.image.layer.v1.squashfs"], {}, 0),
+        (NO_CONFIG, [f"{OCI}.layer.v1.tar"], {"artifactType": "application/vnd.x"}, 0),
+        ("application/vnd.acme.config", ["application/vnd.acme.data"], {}, 0),
+    ],
+)
+def test_an_image_that_is_one_file(
+    config: str, layers: list[str], fields: dict[str, str], file: int
+) -> None:
+    """As Apptainer and Singularity push SIF and OCI-SIF files, and oras whatever it is given."""
+    listed = [descriptor(layer, size=number) for number, layer in enumerate(layers)]
+    parsed = parse_manifest(manifest(config=descriptor(config), layers=listed, **fields))
+    assert isinstance(parsed, ImageManifest)
+    assert parsed.is_file
+    assert [layer.size for layer in parsed.layers] == [file]
+
+
+SQUASHFS = "application/vnd.sylabs.image.layer.v1.squashfs"
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        ([f"{SIF}.layer.v1.sif"] * 2, "it has 2 SIF images: push one only"),
+        ([SQUASHFS] * 3, "it has 3 layers that are SquashFS files: .*--keep-layers"),
+        ([SQUASHFS, "application/vnd.sylabs.image.layer.v1.ext3"], "an overlay that can be wri"),
+    ],
+)
+def test_what_is_not_one_file(layers: list[str], message: str) -> None:
+    listed = [descriptor(layer) for layer in layers]
+    with pytest.raises(InvalidImage, match=message):
+        parse_manifest(manifest(config=descriptor(f"{OCI}.config.v1+json"), layers=listed))
 
 
 def test_an_artifact_of_the_old_kind() -> None:

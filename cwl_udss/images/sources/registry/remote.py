@@ -42,6 +42,7 @@ class RemoteImage:
             diff_ids=self.image.diff_ids,
             config_document=self.image.config_document,
             read=self.client.blob,
+            file_type=self.image.file_type,
         )
 
 
