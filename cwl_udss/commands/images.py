@@ -255,7 +255,9 @@ def _spelled(image: StoredImage) -> list[tuple[StoredImage, Sequence[str]]]:
     """An image by each of its names, in all ways in which people write that."""
     from cwl_udss.images.links.link import spellings  # noqa: PLC0415 - as above
 
-    return [(image, spellings(name)) for name in image.references]
+    # Files and URLs are remembered by their names as well.
+    names = [name for name in image.references if not is_path(name) and "://" not in name]
+    return [(image, spellings(name)) for name in names]
 
 
 def _images(settings: Settings) -> Images:
