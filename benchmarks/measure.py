@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 from rich.console import Console
 from rich.table import Table
 
-from cwl_udss.runtimes.probe import find_bubblewrap
+from cwl_udss.runtimes.bubblewrap.probe import find_bubblewrap
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "conformance"))
 from stand_ins import mirrors, serve_registry, stand_in_registry

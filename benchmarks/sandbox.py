@@ -23,8 +23,8 @@ from stand_ins import push
 from cwl_udss.images.formats.names import ImageFormat
 from cwl_udss.images.pull import Images
 from cwl_udss.images.store.store import Store
-from cwl_udss.runtimes.bwrap import Bubblewrap
-from cwl_udss.runtimes.probe import find_bubblewrap
+from cwl_udss.runtimes.bubblewrap.bwrap import Bubblewrap
+from cwl_udss.runtimes.bubblewrap.probe import find_bubblewrap
 from cwl_udss.sandbox import (
     INPUT_DIRECTORY,
     OUTPUT_DIRECTORY,

@@ -14,7 +14,7 @@ import math
 import sys
 import threading
 from collections import defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -206,12 +206,18 @@ class ParallelExecutor(JobExecutor):
 class BatchExecutor(ParallelExecutor):
     """Has as many steps with the batch system at once as that is to be burdened with."""
 
-    def __init__(self, most_at_once: int, cores_here: int, stop_steps: Callable[[], None]) -> None:
-        """`cores_here` are for steps without an image, which run on this machine."""
+    def __init__(
+        self,
+        most_at_once: int,
+        cores_here: int,
+        stop_steps: Callable[[], None],
+        made: Collection[str],
+    ) -> None:
+        """`cores_here` are for steps without an image, which run on this machine; `made` is going
+        to have the output directories of steps that have ended."""
         super().__init__(Resources(cores=most_at_once, ram=sys.maxsize), stop_steps)
         self._cores_here = cores_here
-        self.made: set[str] = set()
-        """The output directories of steps that have ended."""
+        self._made = made
 
     def run_jobs(
         self,
@@ -222,10 +228,10 @@ class BatchExecutor(ParallelExecutor):
     ) -> None:
         """Run all jobs of a process (called by cwltool's JobExecutor)."""
         super().run_jobs(process, job_order_object, logger, runtime_context)
-        # cwltool moves what is below these directories, and removes the rest. Of a run that has
-        # failed all stays where it is, to go on with.
+        # cwltool moves what is below these directories. Of a run that has failed all stays where it
+        # is, to go on with.
         if self.final_status == ["success"]:
-            self.output_dirs |= self.made
+            self.output_dirs.update(self._made)
 
     def select_resources(
         self, request: ResourceRequest, runtime_context: RuntimeContext

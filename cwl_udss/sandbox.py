@@ -128,12 +128,27 @@ class SandboxProcess(Protocol):
         """Kill the command and all of its processes, from any thread, at any time."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Limit:
+    """Something that a runtime cannot enforce, or does not have."""
+
+    name: str
+    text: str
+    is_weakness: bool = True
+    """Whether a step can do more than it should, so that a person must accept it by name; else it
+    can do less."""
+
+
 class Runtime(Protocol):
     """Makes sandboxes: bubblewrap, say."""
 
     @property
     def description(self) -> str:
         """What runs, for the log and `cwl-udss doctor`: name, version, path."""
+
+    @property
+    def limits(self) -> tuple[Limit, ...]:
+        """What it does not keep of what is promised of a sandbox, on this machine."""
 
     def start(self, sandbox: Sandbox, streams: Streams) -> SandboxProcess:
         """Start the sandbox's command. Raises SandboxError if the sandbox is impossible."""

@@ -16,7 +16,7 @@ from commands import COMMANDS, Command
 
 from cwl_udss.commands.doctor import describe
 from cwl_udss.commands.findings import Finding
-from cwl_udss.runtimes.probe import bundled_bubblewrap
+from cwl_udss.runtimes.bubblewrap.probe import bundled_bubblewrap
 
 DEBIAN = "docker.io/library/debian:stable-slim"
 
@@ -562,6 +562,21 @@ def test_exporting_to_where_nothing_can_be_written(
     assert said in done.stderr
     assert "the store" not in done.stderr
     assert sorted(path.name for path in tmp_path.iterdir() if path.suffix == ".tar") == []
+
+
+def test_exporting_to_what_is_there(run_command: Command, tmp_path: Path) -> None:
+    """A link stays one, and what is no file is written to."""
+    (tmp_path / "old.tar").write_text("old")
+    (tmp_path / "link.tar").symlink_to("old.tar")
+    run_command("cwl-udss", "images", "pull", DEBIAN)
+    assert run_command("cwl-udss", "images", "export", "link.tar", DEBIAN).returncode == 0
+    assert (tmp_path / "link.tar").is_symlink()
+    assert tarfile.is_tarfile(tmp_path / "old.tar")
+    os.mkfifo(tmp_path / "pipe")
+    with subprocess.Popen(["wc", "-c", tmp_path / "pipe"], stdout=subprocess.PIPE) as wc:
+        assert run_command("cwl-udss", "images", "export", "pipe", DEBIAN).returncode == 0
+        assert wc.stdout is not None
+        assert int(wc.stdout.read().split()[0]) == (tmp_path / "old.tar").stat().st_size
 
 
 def test_options_of_ours_without_udss(run_command: Command) -> None:

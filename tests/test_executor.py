@@ -99,4 +99,4 @@ def test_resources_that_only_cwltool_knows_are_passed_on() -> None:
     got = {"cores": 2, "ram": 2, "tmpdirSize": 2, "outdirSize": 2, "antennas": 2}
     here = ParallelExecutor(Resources(cores=4, ram=1000), lambda: None)
     assert here.select_resources(asked, RuntimeContext()) == got
-    assert BatchExecutor(10, 4, lambda: None).select_resources(asked, RuntimeContext()) == got
+    assert BatchExecutor(10, 4, lambda: None, ()).select_resources(asked, RuntimeContext()) == got

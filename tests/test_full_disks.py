@@ -146,3 +146,14 @@ def test_an_input_that_is_an_output(on_disk: Callable[..., Outcome], tmp_path: P
     assert done.code == 1
     assert f"the outputs cannot be put into {tmp_path}/disk: " in done.said
     assert done.left == []
+
+
+def test_where_images_are_exported(on_disk: Callable[..., Outcome], tmp_path: Path) -> None:
+    export = ("images", "export", "disk/images.tar", DEBIAN)
+    assert on_disk("cwl-udss", "images", "pull", DEBIAN).code == 0
+    done = on_disk("cwl-udss", *export)
+    assert done.code == 1
+    assert "the images cannot be written: disk/images.tar: No space left on device" in done.said
+    assert f"({tmp_path}/disk (tmpfs) has 3.1 MB free, which is not enough)" in done.said
+    assert done.left == []
+    assert on_disk("cwl-udss", *export, options="size=200m").left == ["disk/images.tar"]

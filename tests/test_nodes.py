@@ -17,7 +17,7 @@ from images.registry_server import Registry, serve
 from images.tar_layers import directory, entry, file, gzipped, symlink
 from nodes import Node, finish, leftovers, lock_library, make_node
 
-from cwl_udss.runtimes.probe import find_bubblewrap
+from cwl_udss.runtimes.bubblewrap.probe import find_bubblewrap
 
 NODES = 16
 

@@ -16,7 +16,7 @@ from cwl_udss.batch.submission import Submitter
 from cwl_udss.batch.systems.client import Client
 from cwl_udss.batch.systems.system import BatchError, Cause, Placement, Resources, some_of
 from cwl_udss.machine.quantities import counted
-from cwl_udss.steps.spec import UnreadableStep, read_result, read_started
+from cwl_udss.steps.spec import UnreadableStep, read_result
 
 _logger = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class Backend(Protocol):
 
     def running(self, entry: Entry, name: str) -> Waiting | None:
         """Return what an earlier driver has had run, if it may still run; `name` is what its job
-        was called."""
+        was called. If not, it never will. Raises BatchError if that cannot be found out."""
 
     def stop(self) -> None:
         """End all that runs, and let nothing more begin."""
@@ -112,20 +112,19 @@ class JobBackend:
 
     def running(self, entry: Entry, name: str) -> Waiting | None:
         """Watch the job that may still run a step; None if it has left a result, or there is no
-        such job."""
+        such job. Raises BatchError."""
         with contextlib.suppress(UnreadableStep):
             read_result(entry.path)
             return None
-        with contextlib.suppress(UnreadableStep):
-            started = read_started(entry.path)
-            if started.job:
-                return self._poller.watch(entry, started.job)
+        job = self._run.begun_by(entry)
         submitted = self._run.job(entry)
-        if submitted is not None and submitted.job:
-            return self._poller.watch(entry, submitted.job)
-        # Its driver has died while it submitted the job, or just before.
-        found = self._client.find(submitted.name if submitted else name)
-        return self._poller.watch(entry, found[0]) if found else None
+        if submitted is not None:
+            job = job or submitted.job
+        if not job:  # its driver has died while it submitted the job, or just before
+            found = self._client.find(submitted.name if submitted else name)
+            # What submits it may outlive the driver, and come to the batch system later than we.
+            job = found[0] if found else self._run.take(entry)
+        return self._poller.watch(entry, job) if job else None
 
     def stop(self) -> None:
         """Delete all jobs, and wait a moment for their end: a batch system may need long for it,

@@ -88,6 +88,8 @@ def _script(directory: Path, settings: Settings, environment: Mapping[str, str])
     """What the job does: the answer appears by rename, when it is whole, after its exit code."""
     options = [f"--udss-store={settings.store}"]
     options += [] if settings.scratch is None else [f"--udss-scratch={settings.scratch}"]
+    options += [f"--udss-runtime={settings.runtime}"]
+    options += [f"--udss-accept={name}" for name in settings.accept]
     options += [] if settings.bwrap is None else [f"--udss-bwrap={settings.bwrap}"]
     doctor = shlex.join([sys.executable, "-m", "cwl_udss", "doctor", *options])
     return "\n".join(

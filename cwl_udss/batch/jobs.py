@@ -180,6 +180,7 @@ class BatchSteps:
             with contextlib.suppress(UnreadableStep):
                 result = read_result(entry.path)
                 self._run.mark_seen(entry.name)
+                self._run.moves.put_back(entry.path / OUTPUTS, result.outputs)
                 if _is_whole(entry, result) and is_success(result.exit_code):
                     _logger.info("[job %s] result of an earlier run: %s", name, entry.path)
                     return FinishedStep(directory=entry.path, result=result)

@@ -21,6 +21,8 @@ class Kind(enum.Enum):
     """It has ended by itself, or at its own time limit: there is a result that counts."""
     REFUSED = "refused"
     """The node could not run it, or the batch system never did."""
+    NOT_KEPT = "not kept"
+    """The node could not pass on what it has said or left."""
     MEMORY = "memory"
     WALLTIME = "walltime"
     DELETED = "deleted"
@@ -65,6 +67,8 @@ def judge(end: JobEnd, facts: JobFacts) -> Outcome:
     result, status = end.result, end.status
     if result is not None and result.ending is StepEnding.REFUSED:
         return Outcome(kind=Kind.REFUSED, message=f"could not be run on {result.problem}")
+    if result is not None and result.ending is StepEnding.NOT_KEPT:
+        return Outcome(kind=Kind.NOT_KEPT, message=f"has run, but in vain, on {result.problem}")
     if result is not None and result.ending is StepEnding.OUT_OF_MEMORY:
         used = result.memory_bytes or 0
         return Outcome(kind=Kind.MEMORY, message=_over_memory("the kernel", used, facts.asked))

@@ -4,6 +4,7 @@
     RUN/steps/NAME.KEY.NONCE/   a step: see steps/spec.py; job.json says which job is to run it
     RUN/ended/                  an empty file for each step that has ended, until it was seen
     RUN/drivers/                presences of those who drive it
+    RUN/moves.json              where the results are moved to, while they are (see moves.py)
     RUN/work/                   cwltool's directories, by a directory for each driver
 
 It is on a filesystem that all nodes share. One directory is looked into for all ends, as each look
@@ -25,10 +26,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cwl_udss.batch.moves import Moves
 from cwl_udss.errors import StoreError
 from cwl_udss.files import copies
 from cwl_udss.filesystems.leases import list_presences, living, presence, presence_name
 from cwl_udss.staging import publish_file, remove_tree
+from cwl_udss.steps.beginning import begin
 from cwl_udss.steps.spec import (
     JOB,
     LOG,
@@ -38,6 +41,7 @@ from cwl_udss.steps.spec import (
     StepSpec,
     SubmittedJob,
     UnreadableStep,
+    read_started,
     read_submitted,
     to_json,
 )
@@ -91,7 +95,9 @@ class RunDirectory:
         self._drivers = path / "drivers"
         self._own = presence_name()
         self.work = path / "work" / self._own
+        self.moves = Moves(path / "moves.json")
         self._earlier: dict[str, list[Entry]] = defaultdict(list)
+        self._has_others = False
 
     @contextlib.contextmanager
     def driven(self, *, alone: bool, keeps_work: Callable[[], bool]) -> Iterator[None]:
@@ -99,6 +105,7 @@ class RunDirectory:
         try:
             for directory in (self.steps, self.ended, self.work):
                 directory.mkdir(parents=True, exist_ok=True)
+            self.moves.read()
             others = living(list_presences(self._drivers), patience=0)
         except OSError as error:
             raise StoreError(
@@ -110,6 +117,7 @@ class RunDirectory:
                 f"{self.path} is being run already, by {min(others).name.rpartition('.')[0]}",
                 "wait for its end",
             )
+        self._has_others = bool(others)
         for name in sorted(os.listdir(self.steps)):
             key = name.rpartition(".")[0].rpartition(".")[2]
             self._earlier[key].append(Entry(path=self.steps / name))
@@ -161,6 +169,20 @@ class RunDirectory:
             return read_submitted(entry.path / JOB)
         except UnreadableStep:
             return None
+
+    def begun_by(self, entry: Entry) -> str:
+        """Return which job has begun a step, "" if none has."""
+        try:
+            return read_started(entry.path).job
+        except UnreadableStep:
+            return ""
+
+    def take(self, entry: Entry) -> str:
+        """Have no job begin a step any more that an earlier driver has left; return which has, if
+        one has. Of drivers that live that would be no good turn. Raises OSError."""
+        if not self._has_others:
+            begin(entry.path, {})
+        return self.begun_by(entry)
 
     def ended_names(self) -> list[str]:
         """Return the names of the steps that have ended and were not seen yet. Opening a directory

@@ -28,9 +28,9 @@ from cwl_udss.containment_suite.surroundings import problems, surroundings
 from cwl_udss.files.scratch import temporary_directory
 from cwl_udss.images.pull import Images
 from cwl_udss.machine.resources import available_resources
-from cwl_udss.runtimes.probe import find_bubblewrap
+from cwl_udss.runtimes.choice import describe_choice
 from cwl_udss.settings.settings import Settings
-from cwl_udss.steps.shared import open_store
+from cwl_udss.steps.shared import open_store, runtime_finder
 
 IMAGE = "docker.io/library/debian:stable-slim"
 _TESTS = "containment_tests.yaml"
@@ -52,12 +52,12 @@ def print_verdict(settings: Settings, environment: Mapping[str, str], home: Path
 
     Raises UdssError if they cannot be run.
     """
-    runtime = find_bubblewrap(settings.bwrap, environment.get("PATH"))
+    runtime = runtime_finder(settings, environment).find()
     Images(open_store(settings), environment, home).get(IMAGE)
     start = time.monotonic()
     outcomes = _run_all(settings, environment)
     print(
-        f"containment of cwl-udss {cwl_udss.__version__} by {runtime.description} on "
+        f"containment of cwl-udss {cwl_udss.__version__} by {describe_choice(runtime)} on "
         f"{platform.node()}, Linux {platform.release()}, as uid {os.getuid()}"
     )
     for area in dict.fromkeys(outcome.area for outcome in outcomes):
@@ -89,6 +89,8 @@ def matches(expected: Any, actual: Any) -> bool:
 
 def _run_all(settings: Settings, environment: Mapping[str, str]) -> list[Outcome]:
     variables = {**environment, "CWL_UDSS_STORE": str(settings.store)}
+    variables["CWL_UDSS_RUNTIME"] = settings.runtime
+    variables["CWL_UDSS_ACCEPT"] = ":".join(settings.accept)
     if settings.bwrap:
         variables["CWL_UDSS_BWRAP"] = settings.bwrap
     if settings.scratch:

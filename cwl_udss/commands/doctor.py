@@ -29,11 +29,11 @@ from cwl_udss.images.sources.registry.registries import load_registries
 from cwl_udss.images.store.store import Store
 from cwl_udss.machine.quantities import counted
 from cwl_udss.machine.resources import available_resources
-from cwl_udss.runtimes.probe import find_bubblewrap
+from cwl_udss.runtimes.choice import describe_choice
 from cwl_udss.settings.setting import DEFAULT
 from cwl_udss.settings.settings import Settings
 from cwl_udss.settings.table import SETTINGS
-from cwl_udss.steps.shared import open_store
+from cwl_udss.steps.shared import open_store, runtime_finder
 from cwl_udss.surroundings.javascript import SandboxedNode
 
 _FEW_BYTES = 2 << 30
@@ -194,7 +194,7 @@ def _node(settings: Settings, environment: Mapping[str, str]) -> str:
 def _node_images(settings: Settings, environment: Mapping[str, str]) -> NodeImages:
     return NodeImages(
         open_store(settings),
-        lambda: find_bubblewrap(settings.bwrap, environment.get("PATH")),
+        runtime_finder(settings, environment).find,
         scratch=settings.scratch,
         scratch_bytes=settings.scratch_images,
         environment=environment,
@@ -241,12 +241,14 @@ def _printable(line: str) -> str:
 
 
 def _sandbox(settings: Settings, environment: Mapping[str, str]) -> str:
-    runtime = find_bubblewrap(settings.bwrap, environment.get("PATH"))
+    runtime = runtime_finder(settings, environment).find()
+    if runtime.limits:
+        return describe_choice(runtime)
     return f"{runtime.description}: user, mount, PID, IPC, UTS and network namespaces work"
 
 
 def _javascript(settings: Settings, environment: Mapping[str, str]) -> str:
-    runtime = find_bubblewrap(settings.bwrap, environment.get("PATH"))
+    runtime = runtime_finder(settings, environment).find()
     temporary = functools.partial(temporary_directory, settings.scratch, environment)
     return SandboxedNode(lambda: runtime, temporary).examine()
 

@@ -9,7 +9,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
@@ -25,6 +25,7 @@ from cwl_udss.batch.systems.slurm import Slurm
 from cwl_udss.batch.systems.system import BatchError, BatchSystem, some_of
 from cwl_udss.machine.quantities import counted
 from cwl_udss.settings.settings import Settings
+from cwl_udss.staging import remove_tree
 
 _logger = logging.getLogger(__name__)
 
@@ -90,6 +91,8 @@ class BatchRun:
         self.directory = RunDirectory(plan.directory)
         self._steps: BatchSteps | None = None
         self._outlives_us = False
+        self.made: set[str] = set()
+        """The output directories of steps that have ended; to be added to by who runs them."""
         self.has_succeeded = False
         """To be set by who knows."""
 
@@ -137,6 +140,20 @@ class BatchRun:
                 self.directory.path,
             )
             yield
+            if self.has_succeeded:
+                self._clear(keeps_outputs=keeps_work)
+
+    def _clear(self, *, keeps_outputs: bool) -> None:
+        """Remove what nobody needs any more: until now, when the person has been told of the
+        results, a later driver could still find them all."""
+        self.directory.moves.forget()
+        for made in self.made if not keeps_outputs else ():
+            remove_tree(Path(made))
+
+    def note_moves(self, moves: Sequence[tuple[str, str]]) -> None:
+        """Write down what is going to be moved where. Raises OSError."""
+        if not self._plan.is_shared:  # else the cache has it
+            self.directory.moves.note(moves, self.directory.work)
 
     def _backend(self) -> contextlib.AbstractContextManager[Backend]:
         settings, environment = self._settings, self._environment

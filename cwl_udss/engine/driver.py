@@ -37,7 +37,8 @@ from cwl_udss.engine.options import (
     refuse_needless_options,
     when_to_pull,
 )
-from cwl_udss.engine.places import choose_places, given_prefixes, keep_left_outputs, place_steps
+from cwl_udss.engine.outputs.relocation import tell_of_moves
+from cwl_udss.engine.places import choose_places, given_prefixes, keep_outputs, place_steps
 from cwl_udss.engine.replacements.scatter import pace_scatters, straighten_cwltool
 from cwl_udss.engine.replacements.workflow import wait_for_running_steps
 from cwl_udss.engine.startup.loaders import use_late_loaders
@@ -121,8 +122,8 @@ def _run_with_udss(arguments: list[str], options: argparse.Namespace) -> int:
             cache = stack.enter_context(open_cache(Path(options.cachedir).absolute()))
             runtime_context.cachedir = None  # cwltool's own is not wanted
         contents = _contents(cache, batch)
-        if leaves_outputs:
-            keep_left_outputs()
+        if leaves_outputs or batch is not None:  # which removes them by itself
+            keep_outputs()
         places = choose_places(
             given_prefixes(extended_parser(), given_options(arguments, os.environ)),
             removes=options.rm_tmpdir,
@@ -142,6 +143,7 @@ def _run_with_udss(arguments: list[str], options: argparse.Namespace) -> int:
                 steps.check_images()
             if batch is not None:
                 stack.enter_context(batch.begun(keeps_work=not options.rm_tmpdir or leaves_outputs))
+                tell_of_moves(batch.note_moves)
                 context.tmpdir_prefix = context.tmp_outdir_prefix = f"{batch.directory.work}/"
                 return
             scratch = local_directories(settings.scratch, os.environ) or [Path(options.outdir)]
@@ -218,7 +220,7 @@ def _executor(
     executor: ParallelExecutor
     available = available_resources(os.environ)
     if batch is not None:
-        executor = BatchExecutor(batch.most_at_once, available.cores, stop)
+        executor = BatchExecutor(batch.most_at_once, available.cores, stop, batch.made)
     else:
         cores = options.parallel_max or available.cores
         executor = ParallelExecutor(Resources(cores=cores, ram=available.ram), stop)
@@ -251,6 +253,6 @@ def _make_job(
         steps=batch.steps,
         contents=contents,
         settings=batch.step_settings,
-        note_outputs=executor.made.add,
+        note_outputs=batch.made.add,
     )
     return functools.partial(BatchJob, steps, cache, shared)

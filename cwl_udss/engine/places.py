@@ -91,7 +91,7 @@ def place_steps(
         return stack.pop_all()
 
 
-def keep_left_outputs() -> None:
-    """Have cwltool not remove the outputs that it was told to leave (--leave-outputs, 3.1 to 3.3):
-    it removes the directories of all steps, whether they were moved or not."""
+def keep_outputs() -> None:
+    """Have cwltool not remove outputs, which it was told to leave (--leave-outputs, 3.1 to 3.3) or
+    which may be needed: it removes the directories of all steps, whether they were moved or not."""
     vars(cwltool.executors)["cleanIntermediate"] = lambda directories: None

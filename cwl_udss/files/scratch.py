@@ -93,6 +93,20 @@ def temporary_directory(setting: Path | None, environment: Mapping[str, str]) ->
         yield path
 
 
+@contextlib.contextmanager
+def program_directory(setting: Path | None, environment: Mapping[str, str]) -> Iterator[Path]:
+    """As temporary_directory(), where programs can be executed. Raises StoreError."""
+    places = local_directories(setting, environment)
+    fitting = [place for place in places if not look_at(place).forbids_programs]
+    if places and not fitting:
+        raise StoreError(
+            f"programs cannot be executed in {' or '.join(map(str, places))} (mounted noexec)",
+            _ADVICE,
+        )
+    with run_directory(fitting, 0) as path:
+        yield path
+
+
 def clean(setting: Path | None, environment: Mapping[str, str]) -> list[Path]:
     """Remove what dead processes have left on this node. Returns what it was."""
     places = []

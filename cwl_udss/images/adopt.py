@@ -30,6 +30,7 @@ from cwl_udss.images.store.image import ROOT_NAMES, StoredImage
 from cwl_udss.images.store.store import Store
 from cwl_udss.images.trees.contents import Written, write_tree
 from cwl_udss.images.trees.merge import ensure_mount_points
+from cwl_udss.images.trees.table import EntryTable
 from cwl_udss.machine.waiting import told
 
 _CHUNK_BYTES = 1 << 20
@@ -91,7 +92,7 @@ def _take(file: ReceivedFile, root: RootPart, store: Store, work: Path) -> None:
     with told(f"until {file.name} is in the store"), _explained(file):
         tree, contents = read_squashfs(file.path, root.offset)
         if store.format is ImageFormat.DIRECTORY:
-            ensure_mount_points(tree)
+            ensure_mount_points(tree, EntryTable())
             with new_root(made, work / "contents", store) as sink:
                 written = write_tree(tree, contents, sink)
         else:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from cwl_udss.errors import ImageError, InvalidImage
+from cwl_udss.files import copies
 from cwl_udss.filesystems.system_words import system_words
 from cwl_udss.images.convert import make_in_turn, new_root
 from cwl_udss.images.formats.names import ImageFormat
@@ -64,11 +65,22 @@ def export_images(
                     facts = {"names": sorted(named[image.digest]), "platform": str(platform)}
                     _add(archive, facts, image, work / str(number), store)
         try:
-            shutil.move(made, target)
-        except OSError as error:
+            _put(made, target)
+        except OSError as error:  # which may name what it would have been called first
+            words = system_words(OSError(error.errno, error.strerror, str(target)))
             raise ImageError(
-                f"the images cannot be written: {system_words(error)}", "name another place"
+                f"the images cannot be written: {words}", "name another place"
             ) from error
+
+
+def _put(made: Path, target: Path) -> None:
+    """Have the bundle where it is wanted, whole or not at all; but into a device or pipe what is
+    written is written."""
+    if target.exists() and not target.is_file():
+        with made.open("rb") as stream, target.open("wb") as copy:
+            shutil.copyfileobj(stream, copy, 1 << 20)
+    else:
+        copies.move(str(made), os.path.realpath(target))  # a link stays one
 
 
 def import_images(bundle: Path, store: Store) -> Iterator[StoredImage]:

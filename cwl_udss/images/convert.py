@@ -25,6 +25,7 @@ from cwl_udss.images.store.store import Store
 from cwl_udss.images.trees.contents import Sink
 from cwl_udss.images.trees.listing import file_digest
 from cwl_udss.images.trees.merge import ensure_mount_points, merge_layers, regular_file
+from cwl_udss.images.trees.table import EntryTable
 from cwl_udss.images.trees.tree import Tree
 from cwl_udss.machine.waiting import told
 
@@ -68,7 +69,11 @@ def convert(source: Source, store: Store) -> None:
     distinct = list({layer.digest: layer for layer in source.layers}.values())
     with store.work() as work, pull_progress(source.name, distinct, source.verb) as progress:
         made = work / "image"
-        with new_root(made, work / "contents", store) as sink, _explained(source):
+        with (
+            new_root(made, work / "contents", store) as sink,
+            contextlib.closing(EntryTable(work / "tree")) as table,
+            _explained(source),
+        ):
 
             def chunks(layer: Descriptor) -> Iterator[bytes]:
                 for chunk in _layer(source, layer, work, store):
@@ -77,7 +82,7 @@ def convert(source: Source, store: Store) -> None:
                 progress.finish(layer)
 
             # Members are many, and not needed any more when the image is written.
-            tree = _merge(source, _read_layers(distinct, chunks, sink))
+            tree = _merge(source, _read_layers(distinct, chunks, sink), table)
             with told(f"until {source.name} is written"):
                 written = sink.finish(tree)
         with told(f"until {source.name} is on the disk"):
@@ -163,8 +168,8 @@ def _layer(source: Source, layer: Descriptor, work: Path, store: Store) -> Itera
         yield from source.read(layer)
 
 
-def _merge(source: Source, read: Mapping[str, LayerIndex]) -> Tree:
-    """Merge layers, by digest, into the tree of an image."""
+def _merge(source: Source, read: Mapping[str, LayerIndex], table: EntryTable) -> Tree:
+    """Merge layers, by digest, into the tree of an image, which `table` holds."""
     layers = [read[layer.digest] for layer in source.layers]
     # image-spec config.md, "diff_ids"
     found = tuple(layer.diff_id for layer in layers)
@@ -173,8 +178,8 @@ def _merge(source: Source, read: Mapping[str, LayerIndex]) -> Tree:
             f"the layers of {source.name} are not those that its configuration names",
             source.remedy,
         )
-    tree = merge_layers(layers)
-    ensure_mount_points(tree)
+    tree = merge_layers(layers, table)
+    ensure_mount_points(tree, table)
     for note in tree.notes:
         _logger.info("%s: %s", source.name, note)
     return tree

@@ -68,8 +68,8 @@ class Images:
         with self._locks[name]:
             image = self._gotten.get(name) or self._here(name, when)
             if image is None and when is When.NEVER:
-                if not is_remote(text):
-                    parse_reference(text)  # raises what is wrong with it
+                if not is_remote(name):
+                    parse_reference(name)  # raises what is wrong with it
                 raise ImageError(
                     f"the image {name} is not in the store {self._store.path}",
                     f"pull it where there is a network: cwl-udss images pull {name}",

@@ -29,7 +29,7 @@ from cwl_udss.images.reference import parse_reference
 from cwl_udss.images.store.image import StoredImage
 from cwl_udss.images.store.store import Store
 from cwl_udss.images.transports import Kind, path_after_transport, split_transport
-from cwl_udss.runtimes.bwrap import Bubblewrap
+from cwl_udss.runtimes.choice import AnyRuntime
 from cwl_udss.web.asking import without_password
 
 
@@ -91,10 +91,10 @@ class RequestedImages:
         images: Images,
         store: Store,
         node: NodeImages,
-        runtime: Callable[[], Bubblewrap],
+        runtime: Callable[[], AnyRuntime],
         when: When,
     ) -> None:
-        """`node` and `runtime` are needed when an image must be built."""
+        """`node` and `runtime` are needed when an image must be built, or looked into."""
         self._images = images
         self._store = store
         self._node = node
@@ -135,7 +135,7 @@ class RequestedImages:
                 images=self._images,
                 store=self._store,
                 node=self._node,
-                runtime=self._runtime(),
+                runtime=self._runtime,
                 name=request.name,
                 when=self._when,
             )

@@ -60,7 +60,7 @@ class Words:
             self.read()
 
 
-class BubblewrapProcess:
+class RuntimeProcess:
     """A command running in its sandbox (see sandbox.SandboxProcess).
 
     All is done by the thread that waits, so that nothing has to be shared with others; they wake
@@ -73,16 +73,25 @@ class BubblewrapProcess:
         relay: Relay | None,
         status: int,
         around: int | None = None,
+        *,
+        own_generations: int = _OWN_GENERATIONS,
+        has_namespaces: bool = True,
+        afterwards: contextlib.ExitStack | None = None,
     ) -> None:
-        """`status` is the descriptor from which to read what bwrap says, `around` that of the one
-        in which it runs, if trees are made for it."""
+        """`status` is the descriptor from which to read what bwrap says, or another that says the
+        same; `around` that of the one in which it runs, if trees are made for it.
+        `own_generations` are not the step's, of those that begin with the process that is named
+        there. Without namespaces it is asked to end (SIGTERM), which ends all others first.
+        `afterwards` is closed when all have ended."""
         self.process = process
         self._relay = relay
         self._words = Words(status)
         self._around = None if around is None else Words(around)
         # Of the one that we have started, which is the outermost.
         self._outermost = self._around or self._words
-        self._generations = _OWN_GENERATIONS if around is None else _GENERATIONS_AROUND
+        self._generations = own_generations if around is None else _GENERATIONS_AROUND
+        self._has_namespaces = has_namespaces
+        self._afterwards = contextlib.ExitStack() if afterwards is None else afterwards
         self._watch: Watch | None = None
         self._killed: Ending | None = None
         self._lock = threading.RLock()  # a signal's handler may kill what this thread waits for
@@ -109,6 +118,7 @@ class BubblewrapProcess:
                 os.close(wakener)
             if self._relay is not None:
                 self._relay.close()
+            self._afterwards.close()
         result = replace(self._result(), usage=usage)
         if self._relay is not None and self._killed is None:
             self._relay.check()
@@ -121,6 +131,9 @@ class BubblewrapProcess:
             if self._wakener is not None:
                 os.eventfd_write(self._wakener, 1)
 
+    def _watch_from(self, first: int) -> Watch:
+        return Watch(first, self._generations, has_namespaces=self._has_namespaces)
+
     def _attend(self, give_up: float) -> None:
         """Copy the streams, and look at the processes, until bwrap has ended or must."""
         while not self._outermost.have_ended:
@@ -130,7 +143,7 @@ class BubblewrapProcess:
             if now >= give_up:
                 return self._end(Ending.TIME_LIMIT)
             if self._watch is None and "child-pid" in self._outermost.facts:
-                self._watch = Watch(self._outermost.facts["child-pid"], self._generations)
+                self._watch = self._watch_from(self._outermost.facts["child-pid"])
             if self._watch is not None and now >= self._watch.next:
                 self._watch.look()
             until = give_up if self._watch is None else min(give_up, self._watch.next)
@@ -170,7 +183,8 @@ class BubblewrapProcess:
         self._killed = self._killed or ending
         # Before it has said which process the sandbox's first is, nobody could end that one.
         self._outermost.read_until("child-pid", _WORDS_SECONDS)
-        os.kill(self.process.pid, signal.SIGKILL)  # --die-with-parent takes the rest
+        # --die-with-parent takes the rest
+        os.kill(self.process.pid, signal.SIGKILL if self._has_namespaces else signal.SIGTERM)
 
     def _wait_for_the_rest(self) -> Usage | None:
         """Wait until there is none of the sandbox's processes any more; return what they used."""
@@ -189,7 +203,7 @@ class BubblewrapProcess:
         if first is None:
             return None
         _wait_for_end(first)
-        watch = self._watch or Watch(first, self._generations)
+        watch = self._watch or self._watch_from(first)
         return watch.usage(_adopted(first), runtime)
 
     def _result(self) -> Result:
@@ -204,10 +218,19 @@ class BubblewrapProcess:
             return Result(exit_code=return_code, ending=Ending.KILLED)
         if "child-pid" not in status:
             raise SandboxError(
-                "bubblewrap could not make the sandbox",
+                "the sandbox could not be made",
                 "its message is above, or in the step's standard error; try `cwl-udss doctor`",
             )
         return Result(exit_code=127, ending=Ending.NOT_STARTED)
+
+
+def has_terminal() -> bool:
+    """Say whether this process has a controlling terminal: tty(4)."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY))
+    except OSError:
+        return False
+    return True
 
 
 def _is_readable(descriptor: int, seconds: float) -> bool:

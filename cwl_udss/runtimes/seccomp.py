@@ -14,31 +14,32 @@ import functools
 import itertools
 import platform
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from cwl_udss.errors import SandboxError
 
 # Opcodes of linux/bpf_common.h, combined as the kernel's own examples do.
-_LOAD_WORD = 0x20  # BPF_LD | BPF_W | BPF_ABS
-_JUMP_EQUAL = 0x15  # BPF_JMP | BPF_JEQ | BPF_K
+LOAD_WORD = 0x20  # BPF_LD | BPF_W | BPF_ABS
+JUMP_EQUAL = 0x15  # BPF_JMP | BPF_JEQ | BPF_K
 _JUMP_GREATER_EQUAL = 0x35  # BPF_JMP | BPF_JGE | BPF_K
-_JUMP_BITS_SET = 0x45  # BPF_JMP | BPF_JSET | BPF_K
-_RETURN = 0x06  # BPF_RET | BPF_K
+JUMP_BITS_SET = 0x45  # BPF_JMP | BPF_JSET | BPF_K
+RETURN = 0x06  # BPF_RET | BPF_K
 
 _KILL_PROCESS = 0x80000000
-_ALLOW = 0x7FFF0000
-_REFUSE = 0x00050000 | errno.EPERM
+ALLOW = 0x7FFF0000
+REFUSE = 0x00050000 | errno.EPERM
 # ENOSYS makes the C library fall back to an older call, whose arguments can be looked at.
-_NOT_IMPLEMENTED = 0x00050000 | errno.ENOSYS
+NOT_IMPLEMENTED = 0x00050000 | errno.ENOSYS
 _SUCCEED = 0x00050000  # SECCOMP_RET_ERRNO with no error
 
 # Offsets in struct seccomp_data. Of a 64-bit argument only the low half is compared: the kernel
 # ignores the high half of ioctl's request, so a filter that compares all of it can be passed by.
 _CALL_NUMBER = 0
 _ARCHITECTURE = 4
-_FIRST_ARGUMENT = 16
-_SECOND_ARGUMENT = 24
-_THIRD_ARGUMENT = 32
+FIRST_ARGUMENT = 16
+SECOND_ARGUMENT = 24
+THIRD_ARGUMENT = 32
 
 _CLONE_NEWUSER = 0x10000000
 _TIOCSTI = 0x5412
@@ -55,6 +56,10 @@ _NEW_CALLS_NOT_IMPLEMENTED = (
     435,  # clone3: its flags are behind a pointer
     442,  # mount_setattr
 )
+
+
+Answers = dict[int, list[bytes]]
+"""Of calls, by number: the instructions that decide them; every path through them returns."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +94,7 @@ _X86_64 = CallTable(
     pretended=(
         *(92, 93, 94, 260, 105, 106, 113, 114, 116, 117, 119, 122, 123, 126, 188, 189, 190),
     ),
-    make_node=((133, _SECOND_ARGUMENT), (259, _THIRD_ARGUMENT)),
+    make_node=((133, SECOND_ARGUMENT), (259, THIRD_ARGUMENT)),
     chroot=161,
     has_x32=True,
 )
@@ -105,7 +110,7 @@ _I386 = CallTable(
         *(182, 95, 16, 298, 23, 46, 70, 71, 81, 164, 170, 138, 139, 185, 226, 227, 228),
         *(212, 207, 198, 213, 214, 203, 204, 206, 208, 210, 215, 216),
     ),
-    make_node=((14, _SECOND_ARGUMENT), (297, _THIRD_ARGUMENT)),
+    make_node=((14, SECOND_ARGUMENT), (297, THIRD_ARGUMENT)),
     chroot=61,
 )
 _AARCH64 = CallTable(
@@ -117,7 +122,7 @@ _AARCH64 = CallTable(
         *(273, 106, 142, 224, 225, 265, 294),
     ),
     pretended=(55, 54, 146, 144, 145, 143, 159, 147, 149, 151, 152, 91, 5, 6, 7),
-    make_node=((33, _THIRD_ARGUMENT),),
+    make_node=((33, THIRD_ARGUMENT),),
     chroot=51,
 )
 
@@ -134,6 +139,11 @@ def seccomp_program(machine: str | None = None, *, pretend: bool = False) -> byt
     themselves as root, although there is only one user (as ch-image(1), --force=seccomp).
     Raises SandboxError on an architecture whose call numbers are not known here.
     """
+    return filter_program(_pretence if pretend else None, machine)
+
+
+def filter_program(further: Callable[[CallTable], Answers] | None, machine: str | None) -> bytes:
+    """Return the filter with more answers, or others, than every sandbox's has."""
     machine = machine or platform.machine()
     try:
         tables = CALL_TABLES[machine]
@@ -142,40 +152,37 @@ def seccomp_program(machine: str | None = None, *, pretend: bool = False) -> byt
             f"no system call filter for {machine}",
             f"sandboxes are made on {' and '.join(CALL_TABLES)} only",
         ) from None
-    sections = [_filter_of(table, pretend) for table in tables]
-    program = [_instruction(_LOAD_WORD, _ARCHITECTURE)]
+    sections = [_filter_of(table, further) for table in tables]
+    program = [instruction(LOAD_WORD, _ARCHITECTURE)]
     for table, section in zip(tables, sections, strict=True):
-        program.append(_instruction(_JUMP_EQUAL, table.audit_architecture, 0, len(section)))
+        program.append(instruction(JUMP_EQUAL, table.audit_architecture, 0, len(section)))
         program.extend(section)
-    program.append(_instruction(_RETURN, _KILL_PROCESS))
+    program.append(instruction(RETURN, _KILL_PROCESS))
     return b"".join(program)
 
 
-def _filter_of(table: CallTable, pretend: bool) -> list[bytes]:
+def _filter_of(table: CallTable, further: Callable[[CallTable], Answers] | None) -> list[bytes]:
     """The instructions that decide a call on one architecture; every path through them returns."""
     answers = {
-        **{number: [_instruction(_RETURN, _REFUSE)] for number in table.refused},
-        **{
-            number: [_instruction(_RETURN, _NOT_IMPLEMENTED)]
-            for number in _NEW_CALLS_NOT_IMPLEMENTED
-        },
+        **{number: [instruction(RETURN, REFUSE)] for number in table.refused},
+        **{number: [instruction(RETURN, NOT_IMPLEMENTED)] for number in _NEW_CALLS_NOT_IMPLEMENTED},
         table.clone: [
-            _instruction(_LOAD_WORD, _FIRST_ARGUMENT),
-            *_when(_JUMP_BITS_SET, _CLONE_NEWUSER, [_instruction(_RETURN, _REFUSE)]),
-            _instruction(_RETURN, _ALLOW),
+            instruction(LOAD_WORD, FIRST_ARGUMENT),
+            *when(JUMP_BITS_SET, _CLONE_NEWUSER, [instruction(RETURN, REFUSE)]),
+            instruction(RETURN, ALLOW),
         ],
         table.ioctl: [
-            _instruction(_LOAD_WORD, _SECOND_ARGUMENT),
-            *_when(_JUMP_EQUAL, _TIOCSTI, [_instruction(_RETURN, _REFUSE)]),
-            *_when(_JUMP_EQUAL, _TIOCLINUX, [_instruction(_RETURN, _REFUSE)]),
-            _instruction(_RETURN, _ALLOW),
+            instruction(LOAD_WORD, SECOND_ARGUMENT),
+            *when(JUMP_EQUAL, _TIOCSTI, [instruction(RETURN, REFUSE)]),
+            *when(JUMP_EQUAL, _TIOCLINUX, [instruction(RETURN, REFUSE)]),
+            instruction(RETURN, ALLOW),
         ],
     }
-    if pretend:
-        answers |= _pretence(table)
-    section = [_instruction(_LOAD_WORD, _CALL_NUMBER)]
+    if further is not None:
+        answers |= further(table)
+    section = [instruction(LOAD_WORD, _CALL_NUMBER)]
     if table.has_x32:
-        section += _when(_JUMP_GREATER_EQUAL, _X32_BIT, [_instruction(_RETURN, _NOT_IMPLEMENTED)])
+        section += when(_JUMP_GREATER_EQUAL, _X32_BIT, [instruction(RETURN, NOT_IMPLEMENTED)])
     return section + _search(sorted(answers.items()))
 
 
@@ -183,20 +190,20 @@ def _search(answers: list[tuple[int, list[bytes]]]) -> list[bytes]:
     """Find a call's answer by halves, and allow it if there is none: Linux before 5.11 goes through
     the program with each call."""
     if len(answers) <= _NEIGHBOURS:
-        tried = [_when(_JUMP_EQUAL, number, answer) for number, answer in answers]
-        return [*itertools.chain(*tried), _instruction(_RETURN, _ALLOW)]
+        tried = [when(JUMP_EQUAL, number, answer) for number, answer in answers]
+        return [*itertools.chain(*tried), instruction(RETURN, ALLOW)]
     middle = len(answers) // 2
     below, above = _search(answers[:middle]), _search(answers[middle:])
-    return [_instruction(_JUMP_GREATER_EQUAL, answers[middle][0], len(below)), *below, *above]
+    return [instruction(_JUMP_GREATER_EQUAL, answers[middle][0], len(below)), *below, *above]
 
 
-def _pretence(table: CallTable) -> dict[int, list[bytes]]:
-    succeed = [_instruction(_RETURN, _SUCCEED)]
-    allow = [_instruction(_RETURN, _ALLOW)]
+def _pretence(table: CallTable) -> Answers:
+    succeed = [instruction(RETURN, _SUCCEED)]
+    allow = [instruction(RETURN, ALLOW)]
     nodes = {
         number: [
-            _instruction(_LOAD_WORD, mode),
-            *_when(_JUMP_BITS_SET, _DEVICE_BIT, succeed),
+            instruction(LOAD_WORD, mode),
+            *when(JUMP_BITS_SET, _DEVICE_BIT, succeed),
             *allow,
         ]
         for number, mode in table.make_node
@@ -204,9 +211,11 @@ def _pretence(table: CallTable) -> dict[int, list[bytes]]:
     return {**dict.fromkeys(table.pretended, succeed), **nodes, table.chroot: allow}
 
 
-def _when(comparison: int, value: int, then: list[bytes]) -> list[bytes]:
-    return [_instruction(comparison, value, 0, len(then)), *then]
+def when(comparison: int, value: int, then: list[bytes]) -> list[bytes]:
+    """Follow these instructions if what was loaded compares so."""
+    return [instruction(comparison, value, 0, len(then)), *then]
 
 
-def _instruction(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:
+def instruction(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:
+    """Return an instruction of linux/bpf_common.h."""
     return struct.pack("=HBBI", code, if_true, if_false, value)

@@ -14,11 +14,14 @@ import os
 import stat
 import sys
 import termios
+from collections.abc import Callable
+from typing import TypeVar
 
-from cwl_udss.errors import StreamError
+from cwl_udss.errors import SandboxError, StreamError
 from cwl_udss.runtimes.channels import Channel, LendingChannel, is_ready
 from cwl_udss.sandbox import Streams
 
+Started = TypeVar("Started")
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -139,6 +142,24 @@ class Relay:
 
     def _is_handed_on(self, descriptor: int) -> bool:
         return self._streams.hands_on_terminals and os.isatty(descriptor)
+
+
+def with_relay(streams: Streams, start: Callable[[Relay], Started]) -> Started:
+    """Start a process with pipes, which are this one's to close if it cannot be started.
+
+    Raises SandboxError if the streams cannot be used.
+    """
+    try:
+        relay = Relay(streams)
+    except OSError as error:  # closed descriptors, or too many of them
+        raise SandboxError("the standard streams cannot be used", str(error)) from error
+    try:
+        return start(relay)
+    except BaseException:
+        relay.close()
+        raise
+    finally:
+        relay.close_inside()
 
 
 def _own_terminal(descriptor: int) -> int:

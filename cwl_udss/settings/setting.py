@@ -135,6 +135,19 @@ def one_of(*words: str) -> Callable[[str], str]:
     return convert
 
 
+def some_of(*words: str) -> Callable[[str], tuple[str, ...]]:
+    """Return what takes any of these words, with colons between."""
+
+    def convert(text: str) -> tuple[str, ...]:
+        given = tuple(word for word in text.split(":") if word)
+        for word in given:
+            if word not in words:
+                raise ValueError(f"there is no {word!r}, only {', '.join(words)}")
+        return given
+
+    return convert
+
+
 def parse_format(text: str) -> ImageFormat | None:
     """Return a format, None for "auto". Raises ValueError."""
     if text == "auto":

@@ -35,6 +35,10 @@ class Settings:
     """A directory on this node; None looks for one."""
     scratch_images: int
     """How many bytes unpacked images may take there."""
+    runtime: str
+    """What makes sandboxes; `auto` tries."""
+    accept: tuple[str, ...]
+    """Weaknesses that it may have (see sandbox.Limit)."""
     bwrap: str | None
     """The `bwrap` program to use; None looks for one."""
     trace: Path | None

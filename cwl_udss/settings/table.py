@@ -7,10 +7,12 @@ from cwl_udss.images.formats.names import Compression
 from cwl_udss.images.libraries.place import Trust
 from cwl_udss.machine.quantities import parse_size, show_size
 from cwl_udss.machine.user_directories import user_cache
+from cwl_udss.runtimes.proot.limits import WEAKNESSES
 from cwl_udss.settings.batch_settings import BATCH_SETTINGS
 from cwl_udss.settings.setting import (
     Setting,
     always,
+    one_of,
     parse_compression,
     parse_format,
     parse_path,
@@ -22,6 +24,7 @@ from cwl_udss.settings.setting import (
     show_places,
     show_trust,
     show_yes_or_no,
+    some_of,
 )
 
 _SETTINGS_OF_ALL_RUNS: tuple[Setting, ...] = (
@@ -109,6 +112,22 @@ _SETTINGS_OF_ALL_RUNS: tuple[Setting, ...] = (
         default=always(20 << 30),
         convert=parse_size,
         show=show_size,
+    ),
+    Setting(
+        name="runtime",
+        metavar="NAME",
+        help="make sandboxes with `bwrap` or `proot` (default: auto, the first that works here)",
+        default=always("auto"),
+        convert=one_of("auto", "bwrap", "proot"),
+    ),
+    Setting(
+        name="accept",
+        metavar="NAME[:NAME...]",
+        help="use a runtime although it has these weaknesses, as `cwl-udss doctor` names them",
+        default=always(()),
+        convert=some_of(*(limit.name for limit in WEAKNESSES)),
+        show=":".join,
+        is_list=True,
     ),
     Setting(
         name="bwrap",

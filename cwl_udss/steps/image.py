@@ -6,8 +6,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from cwl_udss.errors import SandboxError
 from cwl_udss.images.formats.names import ImageFormat
+from cwl_udss.images.node.node import NodeImages
 from cwl_udss.images.store.image import StoredImage, image_in_place
+from cwl_udss.images.store.store import Store
+from cwl_udss.sandbox import RootFilesystem
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,3 +54,17 @@ def step_image(image: StoredImage) -> StepImage:
         offset=image.offset,
         size=image.size,
     )
+
+
+def step_root(image: StepImage, store: Store, images: NodeImages) -> RootFilesystem:
+    """Return a step's root filesystem on this node. Raises SandboxError or StoreError."""
+    if image.path:
+        return images.root(image.in_place())
+    store.refresh()
+    found = store.find_digest(image.digest)
+    if found is None:
+        raise SandboxError(
+            f"the image {image.digest} is not in the store {store.path} as this node sees it",
+            "name a store on a filesystem that all nodes share, with --udss-store",
+        )
+    return images.root(found)

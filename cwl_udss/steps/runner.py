@@ -17,14 +17,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cwl_udss.errors import SandboxError, UdssError
+from cwl_udss.errors import StreamError, UdssError
 from cwl_udss.files import copies
 from cwl_udss.files.scratch import free_bytes, local_directories, run_directory
 from cwl_udss.filesystems.system_words import system_words
 from cwl_udss.images.node.node import NodeImages
 from cwl_udss.images.store.store import Store
 from cwl_udss.machine.resources import memory_kills
-from cwl_udss.runtimes.probe import find_bubblewrap
+from cwl_udss.runtimes.choice import RuntimeFinder
 from cwl_udss.sandbox import (
     SIGNAL_OFFSET,
     TEMPORARY_DIRECTORY,
@@ -33,10 +33,12 @@ from cwl_udss.sandbox import (
     Result,
     RootFilesystem,
     Sandbox,
+    Usage,
 )
 from cwl_udss.staging import publish_file, work_directory
 from cwl_udss.steps.beginning import begin
 from cwl_udss.steps.delivery import list_outputs, put_outputs
+from cwl_udss.steps.image import step_root
 from cwl_udss.steps.spec import (
     OUTPUTS,
     RESULT,
@@ -143,12 +145,14 @@ def _run_once(
         return None
     try:
         result = _result(directory, started, environment, termination)
+    except StreamError as error:
+        result = _ended_early(started, StepEnding.NOT_KEPT, problem=str(error))
     except UdssError as error:
-        result = _ended_early(started, StepEnding.REFUSED, str(error))
+        result = _ended_early(started, StepEnding.REFUSED, problem=str(error))
     except OSError as error:
-        result = _ended_early(started, StepEnding.REFUSED, system_words(error))
-    except Terminated:
-        result = _ended_early(started, StepEnding.TERMINATED, "")
+        result = _ended_early(started, StepEnding.REFUSED, problem=system_words(error))
+    except Terminated as error:
+        result = _ended_early(started, StepEnding.TERMINATED, error.usage)
     with work_directory(directory / "work") as work:
         publish_file(directory / RESULT, to_json(result), work)
         publish_file(directory.parent.parent / "ended" / directory.name, b"", work)
@@ -172,8 +176,12 @@ def _result(
         with termination.raised():
             work = stack.enter_context(_work(spec, directory, environment))
             run = _run(spec, work, streams, environment, termination)
-        removed = put_outputs(spec, work / OUTPUTS, directory / OUTPUTS)
-    ending, usage = _ENDINGS[run.result.ending], run.result.usage
+        ending, usage = _ENDINGS[run.result.ending], run.result.usage
+        try:
+            removed = put_outputs(spec, work / OUTPUTS, directory / OUTPUTS)
+        except OSError as error:
+            problem = f"what it has left: {system_words(error)}"
+            return _ended_early(started, StepEnding.NOT_KEPT, usage, problem)
     if termination.has_come and ending is StepEnding.EXITED and run.result.exit_code:
         ending = StepEnding.TERMINATED  # it was told to end, too, and has obeyed
     if run.memory_kills and run.result.exit_code == _KILLED:
@@ -193,15 +201,17 @@ def _result(
     )
 
 
-def _ended_early(started: Started, ending: StepEnding, problem: str) -> StepResult:
+def _ended_early(
+    started: Started, ending: StepEnding, usage: Usage | None = None, problem: str = ""
+) -> StepResult:
     return StepResult(
         ending=ending,
-        exit_code=_EXIT_FAILURE if ending is StepEnding.REFUSED else _EXIT_TERMINATED,
+        exit_code=_EXIT_TERMINATED if ending is StepEnding.TERMINATED else _EXIT_FAILURE,
         node=started.node,
         started=started.time,
         ended=time.time(),
-        processor_seconds=None,
-        memory_bytes=None,
+        processor_seconds=usage.processor_seconds if usage else None,
+        memory_bytes=usage.memory_bytes if usage else None,
         outputs={},
         problem=f"{started.node}: {problem}" if problem else "",
     )
@@ -240,20 +250,24 @@ def _run(
     termination: Termination,
 ) -> _Run:
     settings = spec.settings
+    scratch = Path(settings.scratch) if settings.scratch else None
     started, kills = time.time(), memory_kills()
     with contextlib.ExitStack() as stack:
-        runtime = find_bubblewrap(settings.bwrap, environment.get("PATH"))
+        finder = RuntimeFinder(
+            settings.runtime, settings.accept, settings.bwrap, scratch, environment
+        )
+        runtime = finder.find()
         store = Store(Path(settings.store), libraries=tuple(map(Path, settings.library)))
         images = stack.enter_context(
             NodeImages(
                 store,
                 lambda: runtime,
-                scratch=Path(settings.scratch) if settings.scratch else None,
+                scratch=scratch,
                 scratch_bytes=settings.scratch_images,
                 environment=environment,
             )
         )
-        sandbox = _sandbox(spec, _root(spec, store, images), work)
+        sandbox = _sandbox(spec, step_root(spec.image, store, images), work)
         descriptors = stack.enter_context(streams.opened(work / OUTPUTS))
         result = termination.run(lambda: runtime.start(sandbox, descriptors), spec.time_limit)
         problem = why_not_executed(sandbox, result)
@@ -263,19 +277,6 @@ def _run(
     return _Run(
         result=result, started=started, memory_kills=memory_kills() - kills, problem=problem
     )
-
-
-def _root(spec: StepSpec, store: Store, images: NodeImages) -> RootFilesystem:
-    if spec.image.path:
-        return images.root(spec.image.in_place())
-    store.refresh()
-    image = store.find_digest(spec.image.digest)
-    if image is None:
-        raise SandboxError(
-            f"the image of {spec.name} is not in the store {store.path} as this node sees it",
-            "name a store on a filesystem that all nodes share, with --udss-store",
-        )
-    return images.root(image)
 
 
 def _sandbox(spec: StepSpec, root: RootFilesystem, work: Path) -> Sandbox:

@@ -18,8 +18,7 @@ from cwl_udss.images.request import ImageRequest, RequestedImages
 from cwl_udss.images.store.image import StoredImage
 from cwl_udss.images.store.store import Store
 from cwl_udss.report.trace import traced
-from cwl_udss.runtimes.bwrap import Bubblewrap
-from cwl_udss.runtimes.probe import find_bubblewrap
+from cwl_udss.runtimes.choice import AnyRuntime, RuntimeFinder, describe_choice
 from cwl_udss.sandbox import Result, RootFilesystem, Sandbox, SandboxProcess, Streams
 from cwl_udss.settings.settings import Settings
 from cwl_udss.steps.made import MadeDirectories
@@ -35,6 +34,17 @@ def open_store(settings: Settings) -> Store:
         format=settings.format,
         compression=settings.compression,
         keeps_layers=settings.keep_layers,
+    )
+
+
+def runtime_finder(settings: Settings, environment: Mapping[str, str]) -> RuntimeFinder:
+    """Return what finds the runtime that the settings want."""
+    return RuntimeFinder(
+        wanted=settings.runtime,
+        accepted=settings.accept,
+        bwrap=settings.bwrap,
+        scratch=settings.scratch,
+        environment=environment,
     )
 
 
@@ -98,12 +108,12 @@ class Steps:
         )
 
     @cached_property
-    def _found_runtime(self) -> Bubblewrap:
-        runtime = find_bubblewrap(self._settings.bwrap, self._environment.get("PATH"))
-        _logger.info("sandboxes are made by %s", runtime.description)
+    def _found_runtime(self) -> AnyRuntime:
+        runtime = runtime_finder(self._settings, self._environment).find()
+        _logger.info("sandboxes are made by %s", describe_choice(runtime))
         return runtime
 
-    def runtime(self) -> Bubblewrap:
+    def runtime(self) -> AnyRuntime:
         """Return the runtime. Raises SandboxError if no sandbox can be made on this machine."""
         with self._lock:
             return self._found_runtime

@@ -47,6 +47,8 @@ class NodeSettings:
     library: tuple[str, ...]
     scratch: str | None
     scratch_images: int
+    runtime: str
+    accept: tuple[str, ...]
     bwrap: str | None
 
 
@@ -90,6 +92,8 @@ class StepEnding(enum.Enum):
     """The kernel has killed a process for the memory limit of the job's control group."""
     REFUSED = "refused"
     """The node could not run it; `problem` says why."""
+    NOT_KEPT = "not kept"
+    """It has run, but what it read, said or left could not be passed on; `problem` says why."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +116,7 @@ class StepResult:
     removed: tuple[str, ...] = ()
     """What was taken out of it (see outputs.confine)."""
     problem: str = ""
-    """Why it was refused, or its program not executed; with the node's name."""
+    """Why it was refused, not kept, or its program not executed; with the node's name."""
     image: str = ""
     """Which one it ran in, for people (see StepImage.described)."""
 
@@ -158,7 +162,11 @@ def read_spec(directory: Path) -> StepSpec:
                 "directories": tuple(facts["directories"]),
                 "binds": tuple(Bind(**bind) for bind in facts["binds"]),
                 "settings": NodeSettings(
-                    **{**facts["settings"], "library": tuple(facts["settings"]["library"])}
+                    **{
+                        **facts["settings"],
+                        "library": tuple(facts["settings"]["library"]),
+                        "accept": tuple(facts["settings"]["accept"]),
+                    }
                 ),
             }
         )

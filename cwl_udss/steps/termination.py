@@ -8,11 +8,16 @@ import signal
 from collections.abc import Callable, Iterator
 from types import FrameType
 
-from cwl_udss.sandbox import Ending, Result, SandboxProcess
+from cwl_udss.sandbox import Ending, Result, SandboxProcess, Usage
 
 
 class Terminated(BaseException):
     """The batch system, or a person, wants this to end."""
+
+    def __init__(self, usage: Usage | None = None) -> None:
+        super().__init__()
+        self.usage = usage
+        """What was used until then, if anything has run."""
 
 
 class Termination:
@@ -56,7 +61,7 @@ class Termination:
         finally:
             self._process, self._is_raised = None, before
         if self.has_come and result.ending is Ending.KILLED:
-            raise Terminated
+            raise Terminated(result.usage)
         return result
 
     def _handle(self, number: int, frame: FrameType | None) -> None:

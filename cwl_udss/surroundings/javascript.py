@@ -25,7 +25,7 @@ from cwl_utils.sandboxjs import NodeJSEngine
 
 from cwl_udss.errors import SandboxError, UdssError
 from cwl_udss.machine.waiting import told
-from cwl_udss.runtimes.bwrap import Bubblewrap
+from cwl_udss.runtimes.choice import AnyRuntime
 from cwl_udss.sandbox import Bind, RootFilesystem, Sandbox
 
 # What a dynamically linked program needs to start.
@@ -39,13 +39,13 @@ class SandboxedNode(NodeJSEngine):
 
     def __init__(
         self,
-        bubblewrap: Callable[[], Bubblewrap],
+        runtime: Callable[[], AnyRuntime],
         temporary: Callable[[], AbstractContextManager[Path]],
     ) -> None:
-        """`bubblewrap` is called when the first expression needs a sandbox; `temporary` makes an
+        """`runtime` is called when the first expression needs a sandbox; `temporary` makes an
         empty directory."""
         super().__init__()
-        self._bubblewrap = bubblewrap
+        self._runtime = runtime
         self._temporary = temporary
         self._lock = threading.Lock()
         # The base class keeps a process per thread and ends none while the run lasts: with a
@@ -101,7 +101,7 @@ class SandboxedNode(NodeJSEngine):
         # is made in memory.
         with self._temporary() as empty:
             started = self._starter.submit(
-                self._bubblewrap().start_with,
+                self._runtime().start_with,
                 _sandbox(empty, program, arguments),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

@@ -75,6 +75,19 @@ def test_a_node_that_does_not_see_the_run() -> None:
 
 
 @pytest.mark.parametrize(
+    ("ending", "words"),
+    [
+        (StepEnding.REFUSED, "could not be run on node1: no room"),
+        (StepEnding.NOT_KEPT, "has run, but in vain, on node1: no room"),
+    ],
+)
+def test_a_node_that_could_not_do_its_part(ending: StepEnding, words: str) -> None:
+    result = replace(RESULT, ending=ending, problem="node1: no room")
+    outcome = judge(JobEnd(result=result, status=ended(Cause.EXITED)), FACTS)
+    assert (outcome.message, outcome.result) == (words, None)
+
+
+@pytest.mark.parametrize(
     ("kind", "is_scaled", "again"),
     [
         (Kind.LOST, False, True),
@@ -83,6 +96,7 @@ def test_a_node_that_does_not_see_the_run() -> None:
         (Kind.WALLTIME, True, True),
         (Kind.DELETED, True, False),
         (Kind.REFUSED, True, False),
+        (Kind.NOT_KEPT, True, False),
     ],
 )
 def test_what_is_tried_again(kind: Kind, is_scaled: bool, again: bool) -> None:

@@ -13,7 +13,7 @@ import pytest
 from batch.slurm import Slurm, need_slurm, serve_slurm
 from mortal import remaining
 
-from cwl_udss.runtimes.probe import find_bubblewrap
+from cwl_udss.runtimes.bubblewrap.probe import find_bubblewrap
 
 
 @pytest.fixture(scope="module")

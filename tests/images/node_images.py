@@ -7,7 +7,7 @@ import os
 
 from cwl_udss.images.node.node import NodeImages
 from cwl_udss.images.store.store import Store
-from cwl_udss.runtimes.probe import find_bubblewrap
+from cwl_udss.runtimes.bubblewrap.probe import find_bubblewrap
 
 
 def node(store: Store) -> NodeImages:

@@ -20,7 +20,7 @@ from cwl_udss.images.layers.members import LayerIndex, Member
 from cwl_udss.images.layers.tar import index_layer
 from cwl_udss.images.trees.contents import Sink
 from cwl_udss.images.trees.merge import merge_layers, regular_file
-from cwl_udss.images.trees.tree import Tree
+from cwl_udss.images.trees.table import EntryTable
 
 Entry = bytes
 
@@ -64,7 +64,8 @@ def gzipped(*entries: Entry) -> bytes:
 
 @dataclass(frozen=True)
 class Converted:
-    tree: Tree
+    names: frozenset[str]
+    """Those in the tree."""
     root: Path
 
     @property
@@ -93,10 +94,11 @@ def convert(destination: Path, *layers: bytes) -> Converted:
     with (
         tempfile.TemporaryDirectory(dir=destination) as spool,
         closing(DirectorySink(root, Path(spool, "contents"))) as sink,
+        closing(EntryTable(Path(spool, "tree"), most_in_memory=3)) as table,
     ):
-        tree = merge_layers(read_layers(map(in_chunks, layers), sink))
+        tree = merge_layers(read_layers(map(in_chunks, layers), sink), table)
         sink.finish(tree)
-    return Converted(tree, root)
+        return Converted(frozenset(os.fsdecode(path) for path, _ in tree.walk()), root)
 
 
 def read_layers(layers: Iterable[Iterable[bytes]], sink: Sink) -> list[LayerIndex]:

@@ -22,7 +22,7 @@ from cwl_udss.images.pull import Images, When
 from cwl_udss.images.request import ImageRequest, RequestedImages
 from cwl_udss.images.store.image import StoredImage
 from cwl_udss.images.store.store import Store
-from cwl_udss.runtimes.probe import find_bubblewrap
+from cwl_udss.runtimes.bubblewrap.probe import find_bubblewrap
 
 NAME = "docker.io/library/carried:1"
 BOTH = list(ImageFormat)

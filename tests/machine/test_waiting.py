@@ -488,7 +488,15 @@ def spec() -> StepSpec:
         stderr=None,
         time_limit=None,
         needed_bytes=0,
-        settings=NodeSettings(store="", library=(), scratch=None, scratch_images=0, bwrap=None),
+        settings=NodeSettings(
+            store="",
+            library=(),
+            scratch=None,
+            scratch_images=0,
+            runtime="auto",
+            accept=(),
+            bwrap=None,
+        ),
     )
 
 

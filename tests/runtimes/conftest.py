@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from steps import Step
 
-from cwl_udss.runtimes.bwrap import Bubblewrap
-from cwl_udss.runtimes.probe import find_bubblewrap
-from cwl_udss.runtimes.trees import MANY
+from cwl_udss.runtimes.bubblewrap.bwrap import Bubblewrap
+from cwl_udss.runtimes.bubblewrap.probe import find_bubblewrap
+from cwl_udss.runtimes.bubblewrap.trees import MANY
 from cwl_udss.sandbox import Bind, RootFilesystem, Sandbox
 from cwl_udss.surroundings.identity import identity_files
 

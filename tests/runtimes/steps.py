@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cwl_udss.runtimes.bwrap import Bubblewrap
+from cwl_udss.runtimes.bubblewrap.bwrap import Bubblewrap
 from cwl_udss.sandbox import Result, Sandbox, Streams
 
 

@@ -212,7 +212,7 @@ def test_processor_time_of_what_was_left_running_counts(step: Step) -> None:
 
 DRIVER = """
 import pickle, sys
-from cwl_udss.runtimes.probe import find_bubblewrap
+from cwl_udss.runtimes.bubblewrap.probe import find_bubblewrap
 from cwl_udss.sandbox import Streams
 ballast = bytearray(400 << 20)
 for start in range(0, len(ballast), 4096):

@@ -20,7 +20,7 @@ import pytest
 from steps import Step
 
 from cwl_udss.errors import SandboxError
-from cwl_udss.runtimes.process import BubblewrapProcess
+from cwl_udss.runtimes.process import RuntimeProcess
 from cwl_udss.sandbox import Ending, Result, RootFilesystem, Streams
 
 TO_THE_LOG = Streams(stdout=1, stderr=2)
@@ -238,7 +238,7 @@ def processes_with(argument: str) -> list[Path]:
 
 DRIVER = """
 import pickle, sys
-from cwl_udss.runtimes.probe import find_bubblewrap
+from cwl_udss.runtimes.bubblewrap.probe import find_bubblewrap
 from cwl_udss.sandbox import Streams
 find_bubblewrap(None).start(
     pickle.load(sys.stdin.buffer), Streams(stdout=1, stderr=2)
@@ -332,7 +332,7 @@ def descendants(number: int) -> Iterator[Process]:
         yield from descendants(int(child))
 
 
-def start_sleep(step: Step) -> BubblewrapProcess:
+def start_sleep(step: Step) -> RuntimeProcess:
     started = step.runtime.start(
         replace(step.sandbox, command=("sh", "-c", "touch /out/ready; sleep 60")),
         TO_THE_LOG,

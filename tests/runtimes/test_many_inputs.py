@@ -17,8 +17,8 @@ import pytest
 from steps import Step
 
 from cwl_udss.errors import SandboxError
-from cwl_udss.runtimes.bwrap import Bubblewrap
-from cwl_udss.runtimes.trees import MANY
+from cwl_udss.runtimes.bubblewrap.bwrap import Bubblewrap
+from cwl_udss.runtimes.bubblewrap.trees import MANY
 from cwl_udss.sandbox import Bind, RootFilesystem
 
 PACKAGE = "cwl_udss"
@@ -204,7 +204,7 @@ def test_a_mount_within_an_input_is_read_only_too(large_step: Step, sources: Pat
 
 DRIVER = """
 import pickle, sys
-from cwl_udss.runtimes.probe import find_bubblewrap
+from cwl_udss.runtimes.bubblewrap.probe import find_bubblewrap
 from cwl_udss.sandbox import Streams
 find_bubblewrap(None).start(
     pickle.load(sys.stdin.buffer), Streams(stdin=0, stdout=1, stderr=2)

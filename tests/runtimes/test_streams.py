@@ -20,7 +20,7 @@ import pytest
 from steps import Step
 
 from cwl_udss.errors import StreamError
-from cwl_udss.runtimes.process import BubblewrapProcess
+from cwl_udss.runtimes.process import RuntimeProcess
 from cwl_udss.sandbox import Ending, Result, Streams
 
 OLD = "a line of last week\n"
@@ -38,7 +38,7 @@ def log(path: Path, flags: int) -> Iterator[int]:
         os.close(descriptor)
 
 
-def start(step: Step, script: str, streams: Streams) -> BubblewrapProcess:
+def start(step: Step, script: str, streams: Streams) -> RuntimeProcess:
     command = ("sh", "-c", script)
     return step.runtime.start(replace(step.sandbox, command=command), streams)
 
@@ -313,7 +313,7 @@ def test_a_terminal_is_handed_on_only_to_who_may_have_it(step: Step, descriptor:
 
 AT_A_TERMINAL = """
 import os, pickle, sys
-from cwl_udss.runtimes.probe import find_bubblewrap
+from cwl_udss.runtimes.bubblewrap.probe import find_bubblewrap
 from cwl_udss.sandbox import Streams
 os.open(sys.argv[1], os.O_RDWR)  # of who leads a session it becomes the controlling one
 os.open("/dev/tty", os.O_RDWR)
@@ -347,7 +347,7 @@ def test_no_descriptor_is_left_open(step: Step) -> None:
 
 INTERRUPTED = """
 import os, pickle, signal, sys
-from cwl_udss.runtimes.probe import find_bubblewrap
+from cwl_udss.runtimes.bubblewrap.probe import find_bubblewrap
 from cwl_udss.sandbox import Streams
 def end(number, frame):
     sys.exit(0)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from cwl_udss.runtimes.bubblewrap.trees import Instruction, MountTree, gather
 from cwl_udss.runtimes.operations import (
     MakeSymlink,
     MountBind,
@@ -12,7 +13,6 @@ from cwl_udss.runtimes.operations import (
     Operation,
     RemountReadOnly,
 )
-from cwl_udss.runtimes.trees import Instruction, MountTree, gather
 
 ROOT = MountBind("/", "/images/root", writable=False, is_directory=True)
 OUT = MountBind("/out", "/host/out", writable=True, is_directory=True)

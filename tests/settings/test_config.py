@@ -16,6 +16,7 @@ from cwl_udss.images.formats.names import Compression, ImageFormat
 from cwl_udss.images.libraries.naming import NAMINGS
 from cwl_udss.images.libraries.place import STORE, LibraryPlace, Trust
 from cwl_udss.machine.quantities import counted, show_memory, show_number, show_size, show_time
+from cwl_udss.runtimes.proot.limits import WEAKNESSES
 from cwl_udss.settings.config import add_options, load_settings
 from cwl_udss.settings.setting import Setting
 from cwl_udss.settings.settings import Settings
@@ -120,6 +121,8 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     ),
     "format": st.sampled_from([None, *ImageFormat]),
     "compression": st.sampled_from(Compression),
+    "runtime": st.sampled_from(["auto", "bwrap", "proot"]),
+    "accept": st.lists(st.sampled_from([limit.name for limit in WEAKNESSES])).map(tuple),
     "batch": st.sampled_from(["pbs", "slurm", "lsf", "local"]),
     "batch_options": st.lists(WORDS).map(tuple),
     **dict.fromkeys(("scratch_images", "batch_memory", "batch_walltime"), st.integers(0, 1 << 50)),

@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mortal import remaining
@@ -40,17 +42,25 @@ def link_and_be_signalled(*arguments, **more):
     os.kill(os.getpid(), signal.SIGTERM)
 os.link = link_and_be_signalled
 """
+# The filesystem that all nodes share is full.
+FULL = """
+import errno, os
+from cwl_udss.files import copies
+def move(source, target):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), target)
+copies.move = move
+"""
 # A signal that comes when bubblewrap has just been started. There is no result as long as there are
 # processes.
 SIGNALLED_AT_THE_START = """
 import os, signal, sys
 from cwl_udss.runtimes import bwrap
 from cwl_udss.steps import runner
-class BubblewrapProcess(bwrap.BubblewrapProcess):
+class RuntimeProcess(bwrap.RuntimeProcess):
     def __init__(self, *arguments):
         super().__init__(*arguments)
         os.kill(os.getpid(), signal.SIGTERM)
-bwrap.BubblewrapProcess = BubblewrapProcess
+bwrap.RuntimeProcess = RuntimeProcess
 publish_file = runner.publish_file
 def publish_when_alone(*arguments):
     try:
@@ -62,7 +72,7 @@ runner.publish_file = publish_when_alone
 """
 
 
-def step(run: Path, name: str, root: Path, script: str) -> Path:
+def step(run: Path, name: str, root: Path, script: str, **more: Any) -> Path:
     """Write down a step that runs a script."""
     directory = run / "steps" / name
     (directory / "staged").mkdir(parents=True)
@@ -83,10 +93,16 @@ def step(run: Path, name: str, root: Path, script: str) -> Path:
         time_limit=None,
         needed_bytes=0,
         settings=NodeSettings(
-            store=str(run / "store"), library=(), scratch=None, scratch_images=0, bwrap=None
+            store=str(run / "store"),
+            library=(),
+            scratch=None,
+            scratch_images=0,
+            runtime="auto",
+            accept=(),
+            bwrap=None,
         ),
     )
-    (directory / "spec.json").write_bytes(to_json(spec))
+    (directory / "spec.json").write_bytes(to_json(replace(spec, **more)))
     return directory
 
 
@@ -149,8 +165,45 @@ def test_a_step_that_is_ended_has_a_result(
         job.terminate()
     _, said = job.communicate(timeout=60)
     assert job.returncode == 128 + signal.SIGTERM, said
-    assert read_result(first).ending is StepEnding.TERMINATED
+    result = read_result(first)
+    assert result.ending is StepEnding.TERMINATED
+    if not circumstances:  # else nothing has run
+        assert result.memory_bytes is not None
+        assert result.memory_bytes > 100_000
+        assert result.processor_seconds is not None
     assert "Traceback" not in said
     assert not (second / "started.json").exists()
     assert not list(tmp_path.glob("steps/a/work"))
     assert remaining(str(tmp_path)) == []
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_what_a_step_says_where_there_is_no_room(
+    busybox_root: Path, tmp_path: Path, stream: str
+) -> None:
+    script = "echo said; echo said >&2; sleep 0.2"
+    job = start(failed := step(tmp_path, "a", busybox_root, script, **{stream: "/dev/full"}))
+    _, said = job.communicate(timeout=60)
+    result = read_result(failed)
+    assert (job.returncode, result.exit_code, result.ending) == (1, 1, StepEnding.NOT_KEPT)
+    words = "what the step says cannot be written to /dev/full: No space left on device"
+    assert f"{result.node}: {words}" in result.problem
+    assert f"cwl-udss: {result.problem}\n" in said
+
+
+def test_what_a_step_leaves_where_there_is_no_room(busybox_root: Path, tmp_path: Path) -> None:
+    failed = step(tmp_path, "a", busybox_root, "echo left > file")
+    job = start(failed, circumstances=FULL)
+    _, said = job.communicate(timeout=60)
+    result = read_result(failed)
+    assert (job.returncode, result.ending) == (1, StepEnding.NOT_KEPT), said
+    assert f"{result.node}: what it has left: " in result.problem
+    assert "No space left on device" in result.problem
+    assert result.memory_bytes is not None
+    assert not (failed / "outputs").exists()
+
+
+def test_a_stream_that_cannot_be_opened(busybox_root: Path, tmp_path: Path) -> None:
+    refused = step(tmp_path, "a", busybox_root, "true", stdin=str(tmp_path / "none"))
+    _, said = start(refused).communicate(timeout=60)
+    assert read_result(refused).ending is StepEnding.REFUSED, said

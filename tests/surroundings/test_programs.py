@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from cwl_udss.runtimes.bwrap import Bubblewrap
-from cwl_udss.runtimes.probe import find_bubblewrap
+from cwl_udss.runtimes.bubblewrap.bwrap import Bubblewrap
+from cwl_udss.runtimes.bubblewrap.probe import find_bubblewrap
 from cwl_udss.sandbox import Bind, Ending, RootFilesystem, Sandbox, Streams
 from cwl_udss.surroundings.programs import why_not_executed
 

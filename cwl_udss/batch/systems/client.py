@@ -101,9 +101,27 @@ class Client:
         self._is_ending.set()
 
     def find(self, name: str) -> list[str]:
-        """Return the ids of jobs with a name."""
-        answer = self._type(self.system.find_command(name))
-        return self.system.found(answer.output.decode(errors="replace"))
+        """Return the ids of jobs with a name: who takes no answer for none submits a job twice.
+        Raises BatchError if there is no answer."""
+        give_up = time.monotonic() + SUBMISSION_SECONDS
+        pause = FIRST_PAUSE_SECONDS
+        while True:
+            command = self.system.find_command(name)
+            answer = self._type(command)
+            found = self.system.found(answer)
+            if found is not None:
+                return found
+            if time.monotonic() > give_up or self._is_ending.is_set():
+                raise BatchError(
+                    f"{self.system.name} does not say whether it has the job {name}: "
+                    f"{words_of(answer)}",
+                    f"it was asked by: {' '.join(command)}",
+                )
+            if command != self.system.find_command(name):  # now we know how to ask
+                continue
+            _logger.warning("%s does not answer (%s): trying again", command[0], words_of(answer))
+            self._is_ending.wait(pause)
+            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
     def _wait_for_turn(self) -> None:
         with self._lock:

@@ -84,10 +84,7 @@ class Pbs:
 
     def statuses(self, answer: Answer, jobs: Collection[str]) -> dict[str, JobStatus] | None:
         """Return what qstat says. It fails as a whole for an unknown job among known ones."""
-        if self._keeps_history and not answer.output.strip() and _NO_HISTORY.search(answer.error):
-            self._keeps_history = False
-            return None
-        if self.is_transient(answer) or b"pbs_server" not in answer.output:
+        if self._forgets(answer) or self.is_transient(answer) or b"pbs_server" not in answer.output:
             return None
         attributes = parse_jobs(answer.output.decode("utf-8", errors="replace"))
         return by_number({job: job_status(facts) for job, facts in attributes.items()}, jobs)
@@ -100,9 +97,17 @@ class Pbs:
         """Return the qselect command."""
         return ["qselect", *(["-x"] if self._keeps_history else []), "-N", name]
 
-    def found(self, output: str) -> list[str]:
+    def found(self, answer: Answer) -> list[str] | None:
         """Return the ids that qselect has printed."""
-        return output.split()
+        if self._forgets(answer) or answer.exit_code:
+            return None
+        return answer.output.decode(errors="replace").split()
+
+    def _forgets(self, answer: Answer) -> bool:
+        """Say whether this was refused because no history is kept; it is not asked for again."""
+        is_refused = not answer.output.strip() and bool(_NO_HISTORY.search(answer.error))
+        self._keeps_history = self._keeps_history and not is_refused
+        return is_refused
 
     def is_transient(self, answer: Answer) -> bool:
         """Say whether the server may have time later."""

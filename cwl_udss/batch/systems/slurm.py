@@ -97,9 +97,9 @@ class Slurm:
         """Return the squeue command."""
         return ["squeue", "--noheader", "--states=all", "--me", f"--name={name}", "--format=%i"]
 
-    def found(self, output: str) -> list[str]:
+    def found(self, answer: Answer) -> list[str] | None:
         """Return the ids that squeue has printed."""
-        return output.split()
+        return None if answer.exit_code else answer.output.decode(errors="replace").split()
 
     def is_transient(self, answer: Answer) -> bool:
         """Say whether the controller may have time later."""

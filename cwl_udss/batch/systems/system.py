@@ -137,8 +137,8 @@ class BatchSystem(Protocol):
     def find_command(self, name: str) -> list[str]:
         """Return the command that lists this user's jobs of a name."""
 
-    def found(self, output: str) -> list[str]:
-        """Return the ids in its output."""
+    def found(self, answer: Answer) -> list[str] | None:
+        """Return the ids in its answer; None if that says nothing."""
 
     def is_transient(self, answer: Answer) -> bool:
         """Say whether a refusal may be over in a minute: too busy, not reachable."""

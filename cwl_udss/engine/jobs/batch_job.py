@@ -123,6 +123,8 @@ class BatchJob(SandboxedJob):
                 library=tuple(map(str, settings.other_stores)),
                 scratch=None if settings.scratch is None else str(settings.scratch),
                 scratch_images=settings.scratch_images,
+                runtime=settings.runtime,
+                accept=settings.accept,
                 bwrap=settings.bwrap,
             ),
         )

@@ -12,10 +12,11 @@ import contextlib
 import functools
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import cwltool.executors
 from cwltool.errors import WorkflowException
 from cwltool.loghandler import _logger
 from cwltool.pathmapper import MapperEnt, PathMapper
@@ -40,6 +41,8 @@ from cwl_udss.filesystems.system_words import system_words
 from cwl_udss.report.trace import traced
 from cwl_udss.staging import remove_tree
 
+TellOfMoves = Callable[[Sequence[tuple[str, str]]], None]
+
 
 def put_outputs(outputs: Any, destination: str, *arguments: Any, **keywords: Any) -> Any:
     """Do what relocate_outputs() does, and say where it is that it cannot be done."""
@@ -52,6 +55,11 @@ def put_outputs(outputs: Any, destination: str, *arguments: Any, **keywords: Any
         ) from error
 
 
+def tell_of_moves(note: TellOfMoves) -> None:
+    """Have `note` called with what is going to be moved, and where, before the first of it is."""
+    vars(cwltool.executors)["relocateOutputs"] = functools.partial(put_outputs, note=note)
+
+
 def relocate_outputs(  # noqa: PLR0917 - as cwltool calls it
     outputs: Any,
     destination: str,
@@ -60,6 +68,7 @@ def relocate_outputs(  # noqa: PLR0917 - as cwltool calls it
     fs_access: StdFsAccess,
     compute_checksum: bool = True,
     path_mapper: type[PathMapper] = PathMapper,
+    note: TellOfMoves = lambda moves: None,
 ) -> Any:
     """Move or copy what `outputs` names to a directory, and name it there.
 
@@ -80,7 +89,7 @@ def relocate_outputs(  # noqa: PLR0917 - as cwltool calls it
         number_directories(mapper, placed, sources.is_used_once)
         number_clashes(mapper, {x.target for _, x in mapper.items() if x.type == "Directory"})
         number_others(mapper, placed)
-        deliver(mapper, sources)
+        deliver(mapper, sources, note)
         visit_class(outputs, ("File", "Directory"), functools.partial(_name, mapper))
         if compute_checksum:
             visit_class(outputs, ("File",), functools.partial(compute_checksums, fs_access))
@@ -167,7 +176,7 @@ def _locations(entry: Any) -> Iterator[str]:
         yield from _locations(part)
 
 
-def deliver(mapper: PathMapper, sources: Sources) -> None:
+def deliver(mapper: PathMapper, sources: Sources, note: TellOfMoves) -> None:
     """Put all that was placed where it is to be: moved if the run has made it, else copied.
 
     What is copied comes first, as it may be in what is moved.
@@ -192,6 +201,7 @@ def deliver(mapper: PathMapper, sources: Sources) -> None:
         _logger.debug("Copying %s to %s", source, target)
         os.makedirs(os.path.dirname(target), exist_ok=True)
         _copy(source, target)
+    note(moves)
     for source, target in moves:
         _logger.debug("Moving %s to %s", source, target)
         os.makedirs(os.path.dirname(target), exist_ok=True)

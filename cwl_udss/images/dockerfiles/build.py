@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from cwl_udss.images.store.image import StoredImage
 from cwl_udss.images.store.store import Store
 from cwl_udss.images.trees.contents import write_tree
 from cwl_udss.images.trees.snapshot import read_directory
-from cwl_udss.runtimes.bwrap import Bubblewrap
+from cwl_udss.runtimes.choice import AnyRuntime, bubblewrap_for
 
 _logger = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ def build_image(
     images: Images,
     store: Store,
     node: NodeImages,
-    runtime: Bubblewrap,
+    runtime: Callable[[], AnyRuntime],
     name: str,
     when: When,
 ) -> StoredImage:
@@ -66,7 +67,7 @@ def build_image(
                     "build it where there is a network: cwl-udss images pull WORKFLOW",
                 )
             _logger.info("building %s", name)
-            roots = BuildRoots(place, runtime)
+            roots = BuildRoots(place, bubblewrap_for("building an image", runtime()))
             roots.export(_materialize(state.root, roots, work), work / "rootfs")
             with store.work() as target:
                 made = target / "image"

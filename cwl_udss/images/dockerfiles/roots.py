@@ -21,8 +21,8 @@ from typing import Any
 
 from cwl_udss.errors import ImageError, SandboxError
 from cwl_udss.images.store.store import Store
-from cwl_udss.runtimes.bwrap import Argument, Bubblewrap, proc_arguments
-from cwl_udss.runtimes.probe import bundled_bubblewrap
+from cwl_udss.runtimes.bubblewrap.bwrap import Argument, Bubblewrap, proc_arguments
+from cwl_udss.runtimes.bubblewrap.probe import bundled_bubblewrap
 from cwl_udss.runtimes.seccomp import seccomp_program
 from cwl_udss.sandbox import HOST_NAME, Ending
 

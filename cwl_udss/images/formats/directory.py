@@ -91,12 +91,16 @@ class DirectorySink:
                     size += node.size
                 else:
                     os.link(first, path, src_dir_fd=root, dst_dir_fd=root, follow_symlinks=False)
-                checksum = self._checksums[node.layer][node.offset] if node.size else _EMPTY
+                checksum = self._checksum(node) if node.size else _EMPTY
                 listing.add(path, stat.S_IFREG | self._mode(node.mode), checksum)
         # What is in a directory changes its time, and its mode may forbid to change it.
         for path, node in reversed(directories):
             self._finish_directory(root, path, node)
         return Written(entries=entries, bytes=size, digest=listing.digest())
+
+    def _checksum(self, file: RegularFile) -> bytes:
+        checksums = self._checksums[file.layer]
+        return checksums[checksums.position(file.offset)]
 
     def _move_file(self, root: int, path: bytes, file: RegularFile) -> None:
         if file.size:

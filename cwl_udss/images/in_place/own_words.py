@@ -15,7 +15,7 @@ from typing import Any
 from cwl_udss.images.in_place.scripts import SCRIPTS, scripted_environment
 from cwl_udss.images.manifests.documents import text, texts
 from cwl_udss.images.manifests.manifest import ImageConfig
-from cwl_udss.runtimes.bwrap import Bubblewrap
+from cwl_udss.runtimes.choice import AnyRuntime
 from cwl_udss.sandbox import RootFilesystem
 
 _LARGEST_FILE = 1 << 20
@@ -24,7 +24,7 @@ _ALL_ARGUMENTS = "$@"
 
 
 def own_words(
-    name: str, root: RootFilesystem, runtime: Callable[[], Bubblewrap]
+    name: str, root: RootFilesystem, runtime: Callable[[], AnyRuntime]
 ) -> Mapping[str, Any]:
     """Return what a root filesystem says, as OCI's configurations have it ("Env" and so on); what
     it does not say is not there. `name` is for messages. Raises ImageError if its scripts fail."""

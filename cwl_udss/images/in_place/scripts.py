@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from cwl_udss.errors import ImageError
 from cwl_udss.images.manifests.command import DEFAULT_PATH
-from cwl_udss.runtimes.bwrap import Bubblewrap
+from cwl_udss.runtimes.choice import AnyRuntime
 from cwl_udss.sandbox import Ending, RootFilesystem, Sandbox, Streams
 
 SCRIPTS = ".singularity.d/env"
@@ -29,7 +29,7 @@ exec cat /proc/self/environ
 
 
 def scripted_environment(
-    name: str, root: RootFilesystem, runtime: Callable[[], Bubblewrap]
+    name: str, root: RootFilesystem, runtime: Callable[[], AnyRuntime]
 ) -> tuple[str, ...]:
     """Return what the scripts of a root filesystem export, entries `NAME=value`. `name` is for
     messages. Raises ImageError if they fail."""

@@ -33,7 +33,8 @@ from cwl_udss.images.node.mounter import MOUNTER, find_mounter, mount_command
 from cwl_udss.images.store.image import StoredImage
 from cwl_udss.images.store.store import Store
 from cwl_udss.machine.waiting import told
-from cwl_udss.runtimes.bwrap import Bubblewrap
+from cwl_udss.runtimes.bubblewrap.bwrap import Bubblewrap
+from cwl_udss.runtimes.choice import AnyRuntime
 from cwl_udss.sandbox import RootFilesystem
 from cwl_udss.staging import publish_directory, remove_tree, work_directory
 
@@ -48,7 +49,7 @@ class NodeImages:
     def __init__(
         self,
         store: Store,
-        runtime: Callable[[], Bubblewrap],
+        runtime: Callable[[], AnyRuntime],
         *,
         scratch: Path | None,
         scratch_bytes: int,
@@ -117,6 +118,8 @@ class NodeImages:
             return f"unpacked to {self.unpacked_directory} (there is no {MOUNTER} on PATH)"
         if not os.access("/dev/fuse", os.R_OK | os.W_OK):
             return f"unpacked to {self.unpacked_directory} (you may not use /dev/fuse)"
+        if not isinstance(self._runtime(), Bubblewrap):
+            return f"unpacked to {self.unpacked_directory} (there are no user namespaces)"
         return f"mounted by {mounter}"
 
     def _root(self, image: StoredImage) -> RootFilesystem:
@@ -143,6 +146,9 @@ class NodeImages:
         mounter = find_mounter(self._environment)
         if mounter is None or not os.access("/dev/fuse", os.R_OK | os.W_OK):
             return None
+        runtime = self._runtime()
+        if not isinstance(runtime, Bubblewrap):  # others cannot enter where it is mounted
+            return None
         # A batch system ends all processes of a job with it, and so the mount for the others.
         own = batch_job(self._environment) or "node"
         place = self._directory / "mounts" / own / image.name
@@ -153,7 +159,7 @@ class NodeImages:
             held = connect(place / "socket")
             if held is None:
                 request = {
-                    "command": mount_command(self._runtime().path, mounter, image, place),
+                    "command": mount_command(runtime.path, mounter, image, place),
                     "mount": str(place / "root"),
                     "socket": str(place / "socket"),
                 }

@@ -14,6 +14,7 @@ import posixpath
 import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -53,7 +54,6 @@ class TarFile:
     name: str
     path: Path
     index: LayerIndex
-    members: dict[str, Member]
     remedy: str = "save it again"
 
     def size(self, path: str) -> int | None:
@@ -71,11 +71,26 @@ class TarFile:
         """Yield the tar itself."""
         return self._range(0, self.path.stat().st_size)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing in it but, perhaps, its root."""
+        return all(not _name(member) for member in self.index.members)
+
+    @cached_property
+    def _top(self) -> dict[str, Member]:
+        """What is in no directory. It says whether it is an image; of a root filesystem nothing
+        else is asked for, which may have a million."""
+        return {name: x for x in self.index.members if "/" not in (name := _name(x))}
+
+    @cached_property
+    def _all(self) -> dict[str, Member]:
+        return {_name(member): member for member in self.index.members}
+
     def _member(self, path: str) -> Member | None:
         """Old archives have links to layers that several images share."""
         name = _normal(path)
         for _ in range(_MOST_LINKS):
-            member = self.members.get(name)
+            member = (self._all if "/" in name else self._top).get(name)
             if member is None or member.kind is Kind.FILE:
                 return member
             link = member.link.decode("utf-8", "replace")
@@ -151,12 +166,11 @@ def open_tar(path: Path, name: str, work: Path) -> TarFile:
             f"{name} has something behind the end of the tar that it is",
             "make one tar of it: of several, tar --concatenate does",
         )
-    members = {_normal(member.path.decode("utf-8", "replace")): member for member in index.members}
-    found = plain if packing else path
-    if members.keys() <= {""}:
-        what = "a tar with nothing in it" if found.stat().st_size else "empty"
+    found = TarFile(name=name, path=plain if packing else path, index=index)
+    if found.is_empty:
+        what = "a tar with nothing in it" if found.path.stat().st_size else "empty"
         raise InvalidImage(f"{name} is {what}", "make or copy it again")
-    return TarFile(name=name, path=found, index=index, members=members)
+    return found
 
 
 def _no_tar(error: NoTar, name: str, packing: str) -> InvalidImage:
@@ -180,6 +194,10 @@ def _copied(chunks: Iterable[bytes], copy: Any) -> Iterator[bytes]:
     for chunk in chunks:
         copy.write(chunk)
         yield chunk
+
+
+def _name(member: Member) -> str:
+    return _normal(member.path.decode("utf-8", "replace"))
 
 
 def _normal(path: str) -> str:

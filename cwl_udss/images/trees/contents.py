@@ -43,14 +43,17 @@ class Records:
     def __len__(self) -> int:
         return len(self.offsets)
 
-    def __getitem__(self, offset: int) -> bytes:
-        """Return the record of the file with an offset, which has been added."""
-        start = self.position(offset) * self._size
-        return bytes(self._records[start : start + self._size])
+    def __getitem__(self, position: int) -> bytes:
+        """Return a record."""
+        return bytes(self._records[position * self._size : (position + 1) * self._size])
 
     def position(self, offset: int) -> int:
-        """Return which record that is."""
+        """Return which record is that of the file with an offset, which has been added."""
         return bisect_left(self.offsets, offset)
+
+    def replace(self, position: int, record: bytes) -> None:
+        """Put another record in the place of one."""
+        self._records[position * self._size : (position + 1) * self._size] = record
 
     def add(self, offset: int, record: bytes) -> None:
         """Add a record; offsets come in their order."""

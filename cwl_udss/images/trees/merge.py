@@ -8,38 +8,45 @@ of two entries of one name in a layer the last wins.
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Mapping, Sequence
 
-from cwl_udss.errors import InvalidImage
 from cwl_udss.images.layers.members import Kind, LayerIndex, Member
+from cwl_udss.images.trees.member_paths import (
+    LONGEST_NAME,
+    LONGEST_PATH,
+    check_path,
+    invalid,
+    path_components,
+)
 from cwl_udss.images.trees.modes import directory_mode, file_mode
+from cwl_udss.images.trees.table import EntryTable, TableEntries
 from cwl_udss.images.trees.tree import Directory, Node, RegularFile, SymbolicLink, Tree
 
 _WHITEOUT = b".wh."
 _OPAQUE = b".wh..wh..opq"
 _AUFS = b".wh..wh."
 MAXIMUM_SYMLINKS = 40  # as the kernel: path_resolution(7)
-LONGEST_PATH = 4095
-LONGEST_NAME = 255
 
 # What a sandbox mounts something on, so that no mount point has to be made later.
 _MOUNT_DIRECTORIES = (b"dev", b"proc", b"sys", b"tmp", b"var/lib/cwl", b"var/spool/cwl", b"etc")
 _MOUNT_FILES = (b"passwd", b"group", b"hosts", b"resolv.conf")
+
+_NO_NAMES = (b"", b".", b"..")
+_MOST_FOUND = 1000
 
 # Stands for any special file while layers are merged: it replaces and is replaced, linked to and
 # whited out as others are.
 _SPECIAL_FILE = RegularFile(0, 0, 0, layer=0, offset=0, extents=None, attributes={})
 
 
-def merge_layers(layers: Sequence[LayerIndex]) -> Tree:
-    """Merge layers, the oldest first. Raises InvalidImage for a layer that is malformed."""
-    merger = _Merger()
+def merge_layers(layers: Sequence[LayerIndex], table: EntryTable | None = None) -> Tree:
+    """Merge layers, the oldest first; `table` is empty, and holds the tree. Raises InvalidImage for
+    a layer that is malformed."""
+    merger = _Merger(table or EntryTable())
     for layer in layers:
         merger.add(layer)
-    count = merger.leave_out_special_files()
-    notes = (f"{count} device nodes, pipes and other special files left out",) if count else ()
-    return Tree(root=merger.root, linked=frozenset(merger.linked), notes=notes)
+    return merger.tree()
 
 
 def regular_file(member: Member, layer: int) -> RegularFile:
@@ -55,11 +62,12 @@ def regular_file(member: Member, layer: int) -> RegularFile:
     )
 
 
-def ensure_mount_points(tree: Tree) -> None:
-    """Add what a sandbox mounts its own things on, where the image does not have it."""
-    merger = _Merger(tree.root)
+def ensure_mount_points(tree: Tree, table: EntryTable) -> None:
+    """Add what a sandbox mounts its own things on, where the image does not have it; `table` is the
+    one that holds the tree."""
+    merger = _Merger(table, tree.root)
     for path in _MOUNT_DIRECTORIES:
-        merger.directory(_components(path))
+        merger.directory(path_components(path))
     etc = merger.directory([b"etc"])
     for name in _MOUNT_FILES:
         # resolv.conf is often a link into /run, which leads nowhere here.
@@ -71,74 +79,88 @@ def ensure_mount_points(tree: Tree) -> None:
 class _Merger:
     """A tree to which layers are added."""
 
-    def __init__(self, root: Directory | None = None) -> None:
-        self.root = root or Directory()
-        self.linked: set[Node] = set()
-        self._special_files: list[tuple[Directory, bytes]] = []
+    def __init__(self, table: EntryTable, root: Directory | None = None) -> None:
+        self._table = table
+        self._root = root or table.directory()
+        table.link(_SPECIAL_FILE)
         self._layer = 0
         self._is_oldest = True
-        # What this layer has added, which it does not remove; the oldest removes nothing anyway.
-        self._added: defaultdict[Directory, set[bytes]] = defaultdict(set)
-        self._whited_out: set[tuple[Directory, bytes]] = set()
+        # Directories by their paths as members have them, to be forgotten where one may have
+        # become another: nearly all members are where the one before was.
+        self._found: dict[bytes, Directory] = {}
+        self._whited_out: set[Directory] = set()
 
     def add(self, layer: LayerIndex) -> None:
         """Apply a layer's members in their order."""
         self._layer = layer.number
+        self._table.layer += 1
         for member in layer.members:
             self._apply(member)
         self._is_oldest = False
-        self._added.clear()
         self._whited_out.clear()
 
-    def leave_out_special_files(self) -> int:
-        """Remove them at last. Returns how many there were."""
-        found = {
-            (directory, name)
-            for directory, name in self._special_files
-            if directory.entries.get(name) is _SPECIAL_FILE
-        }
-        for directory, name in found:
-            del directory.entries[name]
-        return len(found)
+    def tree(self) -> Tree:
+        """What the layers have made."""
+        count = self._table.remove_all(_SPECIAL_FILE)
+        notes = (f"{count} device nodes, pipes and other special files left out",) if count else ()
+        return Tree(root=self._root, linked=self._table.linked - {_SPECIAL_FILE}, notes=notes)
 
     def _apply(self, member: Member) -> None:
-        components = _components(member.path)
-        if not components:
-            if member.kind is not Kind.DIRECTORY:
-                raise _invalid(member.path, "a root that is no directory")
-            self._update(self.root, member)
+        place = self._place(member)
+        if place is None:
             return
-        *parents, name = components
-        if name.startswith(_WHITEOUT):
-            self._white_out(parents, name, member)
-            return
-        directory = self.directory(parents)
-        existing = directory.entries.get(name)
-        if member.kind is Kind.DIRECTORY:
-            node: Node = existing if isinstance(existing, Directory) else Directory()
+        directory, name = place
+        existing: Node | None = directory.entries.get(name)
+        if member.kind is Kind.FILE:
+            node: Node = regular_file(member, self._layer)
+        elif member.kind is Kind.DIRECTORY:
+            node = existing if isinstance(existing, Directory) else self._table.directory()
             self._update(node, member)
         elif member.kind is Kind.HARD_LINK:
             node = self._link_target(member)
-            self.linked.add(node)
         elif member.kind is Kind.SYMBOLIC_LINK:
             if not 0 < len(member.link) <= LONGEST_PATH or b"\0" in member.link:
-                raise _invalid(member.path, "a symbolic link to what can be no path")
+                raise invalid(member.path, "a symbolic link to what can be no path")
             node = SymbolicLink(member.link, member.mtime)
-        elif member.kind is Kind.OTHER:
-            node = _SPECIAL_FILE
         else:
-            node = regular_file(member, self._layer)
-        if node is _SPECIAL_FILE:
-            self._special_files.append((directory, name))
-        self._put(directory, name, node)
+            node = _SPECIAL_FILE
+        self._put(directory, name, node, existing)
 
-    def _put(self, directory: Directory, name: bytes, node: Node) -> None:
+    def _place(self, member: Member) -> tuple[Directory, bytes] | None:
+        """Where a member is to be put: in which directory, which is made if need be, and by which
+        name. None for what is not put anywhere, and is done then."""
+        parent, _, name = member.path.rpartition(b"/")
+        known = self._found.get(parent)
+        if known is not None and name not in _NO_NAMES and not name.startswith(_WHITEOUT):
+            check_path(member.path, name)
+            return known, name
+        components = path_components(member.path)
+        if not components:
+            if member.kind is not Kind.DIRECTORY:
+                raise invalid(member.path, "a root that is no directory")
+            self._update(self._root, member)
+            return None
+        *parents, name = components
+        if name.startswith(_WHITEOUT):
+            self._white_out(parents, name, member)
+            return None
+        directory = self.directory(parents)
+        parent, _, last = member.path.rstrip(b"/").rpartition(b"/")
+        if last == name:
+            if len(self._found) >= _MOST_FOUND:
+                self._found.clear()
+            self._found[parent] = directory
+        return directory, name
+
+    def _put(self, directory: Directory, name: bytes, node: Node, existing: Node | None) -> None:
         # Not checked earlier: the name of a whiteout is longer than what it hides.
         if len(name) > LONGEST_NAME:
-            raise _invalid(name, "a name that no file system can hold")
+            raise invalid(name, "a name that no file system can hold")
+        if isinstance(node, SymbolicLink) or (
+            isinstance(existing, Directory | SymbolicLink) and existing is not node
+        ):
+            self._found.clear()
         directory.entries[name] = node
-        if not self._is_oldest:
-            self._added[directory].add(name)
 
     def _update(self, node: Node, member: Member) -> None:
         assert isinstance(node, Directory)
@@ -151,38 +173,54 @@ class _Merger:
             return  # AUFS' own notes
         hidden = name[len(_WHITEOUT) :]
         if hidden in (b"", b".", b".."):
-            raise _invalid(member.path, "a whiteout of no name")
+            raise invalid(member.path, "a whiteout of no name")
         directory = self.find(parents)
         if self._is_oldest or not isinstance(directory, Directory):
             return
-        # Once is enough: what the layer adds itself stays anyway.
-        if (directory, name) in self._whited_out:
+        if name == _OPAQUE:
+            self._remove_lower(directory)
             return
-        self._whited_out.add((directory, name))
-        for entry in list(directory.entries) if name == _OPAQUE else [hidden]:
-            self._remove_lower(directory, entry)
+        node = directory.entries.get(hidden)
+        if isinstance(node, Directory):
+            self._remove_lower(node)
+        if node is not None:
+            self._remove(directory, hidden, node)
 
-    def _remove_lower(self, directory: Directory, name: bytes) -> None:
-        """Remove an entry, and all below it, as far as it is older than this layer."""
-        pending = [(directory, name, False)]
+    def _remove_lower(self, directory: Directory) -> None:
+        """Remove all below a directory, as far as it is older than this layer."""
+        # Once is enough: what the layer adds itself stays anyway.
+        if directory in self._whited_out:
+            return
+        self._found.clear()
+        pending = [(directory, False)]
         while pending:
-            parent, entry, emptied = pending.pop()
-            node = parent.entries.get(entry)
-            if isinstance(node, Directory) and node.entries and not emptied:
-                pending.append((parent, entry, True))  # again, when its entries are done
-                pending.extend((node, child, False) for child in node.entries)
-            elif node is not None and entry not in self._added[parent]:
-                still_needed = isinstance(node, Directory) and node.entries
-                if not still_needed:
-                    del parent.entries[entry]
+            parent, are_emptied = pending.pop()
+            entries = _entries(parent)
+            directories = entries.directories()
+            if are_emptied:
+                for name, node in directories:
+                    self._remove(parent, name, node)
+            elif parent not in self._whited_out:
+                self._whited_out.add(parent)
+                entries.discard_older()
+                pending.append((parent, True))  # again, when what is in its directories is done
+                pending.extend((node, False) for _, node in directories)
+
+    def _remove(self, directory: Directory, name: bytes, node: Node) -> None:
+        """Remove an entry if it is older than this layer, and nothing is left in it."""
+        still_needed = isinstance(node, Directory) and node.entries
+        if not still_needed and not _entries(directory).is_new(name):
+            del directory.entries[name]
+            if not isinstance(node, RegularFile):
+                self._found.clear()
 
     def _link_target(self, member: Member) -> Node:
-        *parents, name = _components(member.link) or [b""]
+        *parents, name = path_components(member.link) or [b""]
         parent = self.find(parents)
-        node = parent.entries.get(name) if isinstance(parent, Directory) else None
+        node = _entries(parent).link(name) if isinstance(parent, Directory) else None
         if node is None or isinstance(node, Directory):
             target = member.link.decode(errors="replace")
-            raise _invalid(member.path, f"a hard link to {target!r}, which is no file of the image")
+            raise invalid(member.path, f"a hard link to {target!r}, which is no file of the image")
         return node
 
     def directory(self, components: list[bytes]) -> Directory:
@@ -200,7 +238,7 @@ class _Merger:
         """Resolve a path as a process whose root is the image would; but ".." leads back even from
         what is no directory, as in umoci (filepath-securejoin), so that none is made for it."""
         pending = deque(components)
-        path: list[Directory] = [self.root]
+        path: list[Directory] = [self._root]
         missing: list[bytes] = []
         links = 0
         while pending:
@@ -217,9 +255,9 @@ class _Merger:
             elif isinstance(node, SymbolicLink):
                 links += 1
                 if links > MAXIMUM_SYMLINKS:
-                    raise _invalid(b"/".join(components), "symbolic links that go round")
+                    raise invalid(b"/".join(components), "symbolic links that go round")
                 if node.target.startswith(b"/"):
-                    path = [self.root]
+                    path = [self._root]
                 pending.extendleft(
                     reversed([part for part in node.target.split(b"/") if part not in (b"", b".")])
                 )
@@ -228,32 +266,16 @@ class _Merger:
         if missing and not make:
             return path[-1].entries.get(missing[0]) if len(missing) == 1 else None
         for name in missing:
-            made = Directory()
-            self._put(path[-1], name, made)
+            made = self._table.directory()
+            self._put(path[-1], name, made, None)
             path.append(made)
         return path[-1]
 
 
-def _components(path: bytes) -> list[bytes]:
-    """A member's path in pieces; absolute is taken as below the root, as tar(1) does.
-
-    Raises InvalidImage if it leads out of the image, or no file system could hold it.
-    """
-    components: list[bytes] = []
-    for name in path.split(b"/"):
-        if name in (b"", b"."):
-            continue
-        if name == b"..":
-            if not components:
-                raise _invalid(path, "a path that leaves the image")
-            components.pop()
-        elif b"\0" in name:
-            raise _invalid(path, "a name that no file system can hold")
-        else:
-            components.append(name)
-    if len(path) > LONGEST_PATH:
-        raise _invalid(path, "a path that is too long")
-    return components
+def _entries(directory: Directory) -> TableEntries:
+    """Those of a directory that a merger has made."""
+    assert isinstance(directory.entries, TableEntries)
+    return directory.entries
 
 
 def kept_attributes(attributes: Mapping[str, bytes]) -> Mapping[str, bytes]:
@@ -264,8 +286,3 @@ def kept_attributes(attributes: Mapping[str, bytes]) -> Mapping[str, bytes]:
         for name, value in attributes.items()
         if name.startswith("user.") and not name.startswith("user.overlay.")
     }
-
-
-def _invalid(path: bytes, problem: str) -> InvalidImage:
-    name = path[:80].decode(errors="replace")
-    return InvalidImage(f"a layer has {problem} ({name!r})", "the image cannot be used")

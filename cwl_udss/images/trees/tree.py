@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A root filesystem in memory: what a sink writes. Hard links are one node under several names."""
+"""A root filesystem: what a sink writes. Hard links are one node under several names."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
 
 from cwl_udss.images.layers.members import Extent
@@ -43,10 +44,27 @@ class Directory:
     mode: int = 0o755
     mtime: float = 0
     attributes: Mapping[str, bytes] = field(default_factory=dict)
-    entries: dict[bytes, Node] = field(default_factory=dict)
+    entries: dict[bytes, Node] | Entries = field(default_factory=dict)
+
+    def by_name(self) -> Iterator[tuple[bytes, Node]]:
+        """What is in it, in the order of names."""
+        entries = self.entries
+        return iter(sorted(entries.items())) if isinstance(entries, dict) else entries.by_name()
 
 
 Node = Directory | RegularFile | SymbolicLink
+
+
+class Entries(MutableMapping[bytes, Node]):
+    """What is in a directory, where that is kept elsewhere: there may be too many for memory.
+
+    The same file may be another object each time it is asked for, unless it is one of
+    `Tree.linked`; a directory is always the same.
+    """
+
+    @abstractmethod
+    def by_name(self) -> Iterator[tuple[bytes, Node]]:
+        """All in the order of names, which are not to be changed meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -61,14 +79,14 @@ class Tree:
 
     def walk(self) -> Iterator[tuple[bytes, Node]]:
         """All paths (relative, without the root) by name, a directory before what is in it."""
-        pending: list[tuple[bytes, Node]] = [(b"", self.root)]
+        pending = [(b"", self.root.by_name())]
         while pending:
-            path, node = pending.pop()
-            if path:
+            prefix, entries = pending[-1]
+            for name, node in entries:
+                path = prefix + name
                 yield path, node
-            if isinstance(node, Directory):
-                prefix = path + b"/" if path else b""
-                pending.extend(
-                    (prefix + name, node.entries[name])
-                    for name in sorted(node.entries, reverse=True)
-                )
+                if isinstance(node, Directory):
+                    pending.append((path + b"/", node.by_name()))
+                    break
+            else:
+                pending.pop()

@@ -184,3 +184,33 @@ def test_a_refusal_in_a_line() -> None:
     )
     assert words_of(Answer(exit_code=2, output=b"", error=usage)) == "qsub: illegal -N value"
     assert words_of(Answer(exit_code=3, output=b"", error="")) == "exit code 3"
+
+
+@pytest.mark.parametrize(
+    ("code", "output", "error", "found"),
+    [
+        (0, b"", "", []),
+        (0, b"7.head\n12.head\n", "", ["7.head", "12.head"]),
+        (
+            226,
+            b"",
+            "Connection refused\nqselect: cannot connect to server head (errno=15010)",
+            None,
+        ),
+        (1, b"", "qselect: timed out", None),
+        (1, b"7.head\n", "Communication failure.", None),
+    ],
+)
+def test_which_jobs_there_are(
+    code: int, output: bytes, error: str, found: list[str] | None
+) -> None:
+    assert Pbs().found(Answer(exit_code=code, output=output, error=error)) == found
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_a_server_without_a_memory_is_asked_for_what_it_knows(code: int) -> None:
+    pbs = Pbs()
+    assert "-x" in pbs.find_command("align.1f")
+    error = "qselect: PBS is not configured to maintain job history"
+    assert pbs.found(Answer(exit_code=code, output=b"", error=error)) is None
+    assert "-x" not in pbs.find_command("align.1f")

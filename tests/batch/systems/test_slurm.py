@@ -123,3 +123,12 @@ def test_what_only_a_jobs_log_says() -> None:
     )
     assert Slurm().cause_in_log(killed) is Cause.MEMORY
     assert Slurm().cause_in_log("a tool's own words\n") is None
+
+
+def test_which_jobs_there_are() -> None:
+    def found(code: int, output: bytes) -> list[str] | None:
+        return Slurm().found(Answer(exit_code=code, output=output, error="squeue: error"))
+
+    assert found(0, b"") == []
+    assert found(0, b"7\n12\n") == ["7", "12"]
+    assert found(1, b"") is None

@@ -28,8 +28,8 @@ from cwl_udss.images.pull import Images, When
 from cwl_udss.images.request import ImageRequest, RequestedImages
 from cwl_udss.images.store.image import StoredImage
 from cwl_udss.images.store.store import Store
-from cwl_udss.runtimes.bwrap import Bubblewrap
-from cwl_udss.runtimes.probe import bundled_bubblewrap
+from cwl_udss.runtimes.bubblewrap.bwrap import Bubblewrap
+from cwl_udss.runtimes.bubblewrap.probe import bundled_bubblewrap
 
 
 @pytest.fixture(scope="module")

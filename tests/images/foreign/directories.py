@@ -20,11 +20,12 @@ CMD ["two words", "last"]
 
 
 def charliecloud_directory(workshop: Workshop) -> Path:
-    """An image directory that ch-image has built and ch-convert written.
+    """An image directory that ch-image has built and ch-convert written (Charliecloud 0.45).
 
-    It has `ch/environment` and `ch/metadata.json` (of its own form: `arch`, `cwd`, `env`, `labels`,
-    `shell`, `volumes`…), files to mount over in `etc`, and directories to mount on in `mnt`.
-    ENTRYPOINT and CMD are not in it: ch-image builds images that have them and leaves them out.
+    `ch/metadata.json` is of its own form: `arch`, `cmd`, `cwd`, `entrypoint`, `env`, `labels`,
+    `volumes` and more. `ch/environment` has lines NAME=VALUE; `ch/entrypoint` and `ch/cmd` are
+    binary, words with a byte for their length before. There are empty files in `etc` to mount
+    over, and directories to mount on in `mnt`.
     """
 
     def make(root: Path) -> None:

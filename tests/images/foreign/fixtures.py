@@ -14,7 +14,7 @@ from needs import need
 from stand_ins import serve_registry
 
 from cwl_udss.errors import SandboxError
-from cwl_udss.runtimes.probe import find_bubblewrap
+from cwl_udss.runtimes.bubblewrap.probe import find_bubblewrap
 
 
 @pytest.fixture(scope="session")

@@ -127,7 +127,11 @@ def mksquashfs_with_special_files(workshop: Workshop) -> Path:
 
 
 def tar2sqfs(workshop: Workshop, compression: str = "xz") -> Path:
-    """The tree packed by tar2sqfs of squashfs-tools-ng, which is no relation of mksquashfs."""
+    """The tree packed by tar2sqfs of squashfs-tools-ng, which is no relation of mksquashfs.
+
+    By lz4 it stores 4 bytes of owners as a compressed block of 5: unsquashfs (4.7.5) takes that for
+    damage, rdsquashfs does not (versions 1.2.0 and 1.3.2).
+    """
     pack = ["tar2sqfs", "--quiet", "--compressor", compression]
     return workshop.keep(f"tar2sqfs-{compression}.sqfs", lambda path: _pack(workshop, pack, path))
 

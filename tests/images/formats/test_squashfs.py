@@ -12,6 +12,7 @@ import os
 import random
 import resource
 import shutil
+import struct
 import tarfile
 import threading
 import tracemalloc
@@ -51,6 +52,7 @@ from cwl_udss.images.formats.directory import DirectorySink
 from cwl_udss.images.formats.names import Compression
 from cwl_udss.images.formats.squashfs.data import cut
 from cwl_udss.images.formats.squashfs.format import (
+    DIRECTORY,
     NONE,
     Blocks,
     Entry,
@@ -353,11 +355,10 @@ def test_numbers_of_inodes() -> None:
     layer = tar(file("b/y"), file("b/a"), directory("b/c"), hardlink("a", "b/y"), file("c"))
     tree = merged([layer])
     numbering = number_inodes(tree)
-    root, b, c = numbering.directories
-    assert (root.number, b.number, c.number) == (1, 3, 6)
-    found = [{name: x for name, _, x in numbering.entries(each)} for each in (root, b, c)]
+    assert list(numbering.numbers) == [1, 3, 6]
+    found = [{name: x for name, _, x in numbering.entries(index)} for index in range(3)]
     assert found == [{b"a": 2, b"b": 3, b"c": 4}, {b"a": 5, b"c": 6, b"y": 2}, {}]
-    assert numbering.inodes == 6
+    assert (numbering.inodes, numbering.names) == (6, 6)
     assert list(numbering.links.values()) == [2]
 
 
@@ -704,9 +705,13 @@ def test_names_that_lead_out_of_an_image(tmp_path: Path, name: bytes) -> None:
 
 
 def test_a_directory_that_is_in_itself(tmp_path: Path) -> None:
-    inner = Directory()
-    tree = one_directory({b"a": inner, b"b": inner})
+    tree = Tree(root=Directory(entries={b"a": Directory()}), linked=frozenset())
     tree_to_squashfs(tree, [], tmp_path / "image")
+    # Too short to be compressed: the offset of its inode, beside which is that of the root.
+    entry, other = (struct.pack("<HhHH", x, 0, DIRECTORY, 0) + b"a" for x in (0, 32))
+    made = (tmp_path / "image").read_bytes()
+    assert made.count(entry) == 1
+    (tmp_path / "image").write_bytes(made.replace(entry, other))
     with pytest.raises(InvalidImage, match="damaged"), ours(tmp_path / "image", tmp_path):
         pass
 

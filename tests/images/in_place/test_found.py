@@ -19,6 +19,7 @@ from cwl_udss.images.formats.sif.layout import FileSystem, ObjectKind, Part
 from cwl_udss.images.in_place.found import found_image
 from cwl_udss.images.manifests.manifest import Platform
 
+DEFINITION = ObjectKind.DEFINITION
 SCRIPTS = {
     "10-docker2singularity.sh": 'export PATH="/opt/bin:$PATH"\nexport BOTH="${BOTH:-"first"}"\n',
     "90-environment.sh": 'GREETING="hello world"\nexport TEXT="$GREETING, $BOTH"\n',
@@ -86,12 +87,15 @@ def test_what_an_image_says_of_its_process(
     run_command: Command, tmp_path: Path, plain: bytes
 ) -> None:
     config = document("oci-config.json", json.dumps(DOCKER).encode())
-    (tmp_path / "x.sif").write_bytes(sif(config, partition(plain)))
+    pulled = document("deffile", b"bootstrap: docker\nfrom: busybox\n\n", DEFINITION)
+    (tmp_path / "x.sif").write_bytes(sif(pulled, config, partition(plain)))
     assert run_command("cwl-udss", "run", "x.sif").stdout == "entry command\n"
     assert run_command("cwl-udss", "run", "x.sif", "a", "b").stdout == "entry a b\n"
 
 
-@pytest.mark.parametrize("kind", ["sif", "definition", "squashfs", "singularity 2", "directory"])
+@pytest.mark.parametrize(
+    "kind", ["sif", "definition", "rebuilt", "squashfs", "singularity 2", "directory"]
+)
 def test_the_scripts_of_a_definition_file(
     run_command: Command, tmp_path: Path, scripted: bytes, kind: str
 ) -> None:
@@ -101,7 +105,10 @@ def test_the_scripts_of_a_definition_file(
     if kind == "sif":
         place.write_bytes(sif(partition(scripted)))
     elif kind == "definition":
-        deffile = document("deffile", definition, ObjectKind.DEFINITION)
+        deffile = document("deffile", definition, DEFINITION)
+        place.write_bytes(sif(deffile, config, partition(scripted)))
+    elif kind == "rebuilt":
+        deffile = document("deffile", b"bootstrap: localimage\nfrom: old.sif\n", DEFINITION)
         place.write_bytes(sif(deffile, config, partition(scripted)))
     elif kind == "squashfs":
         place.write_bytes(scripted)

@@ -49,9 +49,14 @@ class StoredBlocks:
     places: Records
     """See place()."""
 
-    def place(self, offset: int) -> Place:
-        """Return where the content of the file with an offset is, which has been added."""
-        return Place._make(_PLACE.unpack(self.places[offset]))
+    def place(self, position: int) -> Place:
+        """Return where the content of a file is, by its position among the records."""
+        return Place._make(_PLACE.unpack(self.places[position]))
+
+    def move_tail(self, position: int, fragment: int, offset: int) -> None:
+        """From now on the end of a file is somewhere else."""
+        place = self.place(position)._replace(fragment=fragment, tail_offset=offset)
+        self.places.replace(position, _PLACE.pack(*place))
 
     def starts(self) -> array[int]:
         """Where in the file each block begins, and at last where they end."""

@@ -29,25 +29,30 @@ class TakenLayer:
     stream: BinaryIO
     """Of the file with the blocks; nothing more is written to it."""
     stored: StoredBlocks
-    files: Sequence[RegularFile]
-    """In the order of their offsets."""
 
-    @property
+    @cached_property
+    def is_wanted(self) -> bytearray:
+        """Of each of its files with content whether the image has it, in the order of their
+        records."""
+        return bytearray(len(self.stored.places))
+
+    def want(self, offset: int) -> None:
+        """Note that the image has the file with an offset. All are to be noted first."""
+        self.is_wanted[self.stored.places.position(offset)] = True
+
+    @cached_property
     def is_whole(self) -> bool:
         """Whether the image has all of it."""
-        return len(self.files) == len(self.stored.places)
+        return all(self.is_wanted)
 
     @cached_property
     def left_out(self) -> bytearray:
         """For each block whether it is left out: fragment blocks are if any part of them is."""
         left_out = bytearray(len(self.stored.sizes))
-        wanted = (file.offset for file in self.files)
-        next_wanted = next(wanted, None)
-        for offset in self.stored.places.offsets:
-            if offset == next_wanted:
-                next_wanted = next(wanted, None)
+        for position, is_wanted in enumerate(self.is_wanted):
+            if is_wanted:
                 continue
-            place = self.stored.place(offset)
+            place = self.stored.place(position)
             for number in range(place.first_block, place.first_block + place.blocks):
                 left_out[number] = True
             if place.fragment != NONE:
@@ -63,7 +68,8 @@ class _CopiedLayer:
     starts: array[int]
     """By the numbers of blocks in the layer; of those that are left out it means nothing."""
     fragments: array[int]
-    """Which fragment block of the image each of the layer is, or NONE."""
+    """Which fragment block of the image each of the layer is, or NONE; and then those that were
+    made anew."""
 
 
 class Selection:
@@ -73,7 +79,6 @@ class Selection:
         self._stream = stream
         self._block_bytes = block_bytes
         self._layers: dict[int, _CopiedLayer] = {}
-        self._tails_anew: dict[tuple[int, int], tuple[int, int]] = {}
         self.fragments: list[tuple[int, int]] = []
         """Of each fragment block its position, and its size with its flag."""
 
@@ -94,20 +99,15 @@ class Selection:
     def blocks(self, file: RegularFile) -> Blocks:
         """Return where the content of a file is."""
         layer = self._layers[file.layer]
-        place = layer.stored.place(file.offset)
+        place = layer.stored.place(layer.stored.places.position(file.offset))
         sizes: Sequence[int] = ()
         if place.blocks:
             sizes = layer.stored.sizes[place.first_block : place.first_block + place.blocks]
-        fragment, offset = NONE, place.tail_offset
-        if place.fragment != NONE:
-            fragment = layer.fragments[place.fragment]
-        if file.place in self._tails_anew:
-            fragment, offset = self._tails_anew[file.place]
         return Blocks(
             start=layer.starts[place.first_block] if sizes else 0,
             sizes=sizes,
-            fragment=fragment,
-            fragment_offset=offset,
+            fragment=NONE if place.fragment == NONE else layer.fragments[place.fragment],
+            fragment_offset=place.tail_offset,
             hole_bytes=_hole_bytes(sizes, file.size, self._block_bytes) if 0 in sizes else 0,
         )
 
@@ -119,14 +119,16 @@ class Selection:
     ) -> None:
         """Write the ends of files whose fragment blocks were not copied, at the end."""
         for layer in layers:
-            for file, tail in _tails(layer, decompress):
-                self._tails_anew[file.place] = writer.add_tail(tail)
+            known = len(layer.stored.fragments)
+            for position, tail in _tails(layer, decompress):
+                fragment, offset = writer.add_tail(tail)
+                layer.stored.move_tail(position, known + fragment, offset)
         stored = writer.finish()
         starts = stored.starts()
         first = len(self.fragments)
         self.fragments += [(starts[block], stored.sizes[block]) for block in stored.fragments]
-        for place, (fragment, offset) in self._tails_anew.items():
-            self._tails_anew[place] = first + fragment, offset
+        for copied in self._layers.values():
+            copied.fragments.extend(range(first, len(self.fragments)))
 
     def _copy(self, layer: TakenLayer, starts: array[int]) -> array[int]:
         """Copy blocks; those beside each other at once. Returns where each is in the image."""
@@ -144,15 +146,15 @@ class Selection:
         return moved
 
 
-def _tails(
-    layer: TakenLayer, decompress: Callable[[bytes], bytes]
-) -> Iterator[tuple[RegularFile, bytes]]:
-    """The ends of files whose fragment blocks are left out."""
+def _tails(layer: TakenLayer, decompress: Callable[[bytes], bytes]) -> Iterator[tuple[int, bytes]]:
+    """The ends of files whose fragment blocks are left out, with the positions of their records."""
     stored, starts = layer.stored, layer.stored.starts()
     content = b""
     read = NONE
-    for file in layer.files:
-        place = stored.place(file.offset)
+    if layer.is_whole:
+        return
+    for position in (x for x, is_wanted in enumerate(layer.is_wanted) if is_wanted):
+        place = stored.place(position)
         if place.fragment == NONE or not layer.left_out[stored.fragments[place.fragment]]:
             continue
         if place.fragment != read:
@@ -161,7 +163,7 @@ def _tails(
             content = _read(layer.stream, starts[block], starts[block + 1] - starts[block])
             if not stored.sizes[block] & STORED_AS_IT_IS:
                 content = decompress(content)
-        yield file, content[place.tail_offset : place.tail_offset + place.tail_bytes]
+        yield position, content[place.tail_offset : place.tail_offset + place.tail_bytes]
 
 
 def _copy(source: BinaryIO, offset: int, size: int, target: BinaryIO) -> None:

@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import struct
 import sys
 import threading
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from itertools import groupby
-from operator import attrgetter
 from pathlib import Path
 from typing import BinaryIO
 
@@ -27,19 +24,15 @@ from cwl_udss.errors import InvalidImage
 from cwl_udss.images.formats.names import Compression
 from cwl_udss.images.formats.squashfs.data import DataWriter
 from cwl_udss.images.formats.squashfs.format import (
-    ABSENT_TABLE,
     LARGEST_TREE,
     SUPERBLOCK_BYTES,
     Superblock,
-    attribute_table_header,
     fragment_entry,
     metadata_block,
 )
+from cwl_udss.images.formats.squashfs.metadata import Compress, Metadata
 from cwl_udss.images.formats.squashfs.selection import Selection, TakenLayer
 from cwl_udss.images.formats.squashfs.tables import (
-    AttributeTable,
-    Compress,
-    Metadata,
     Numbering,
     TreeTables,
     number_inodes,
@@ -158,34 +151,31 @@ class SquashfsSink:
 
     def finish(self, tree: Tree) -> Written:
         """See Sink."""
-        numbering = number_inodes(tree)
-        stream, data = self._write_contents(_files_by_layer(numbering))
+        taken = {
+            number: TakenLayer(number=number, stream=stream, stored=writer.finish())
+            for number, (stream, writer) in sorted(self._layers.items())
+        }
+        self._layers.clear()
+        numbering = number_inodes(tree, lambda file: taken[file.layer].want(file.offset))
+        stream, data = self._write_contents(list(taken.values()))
         stream.flush()
         # Only a help for whoever syncs the whole file: most of it is on its way then.
         syncing = self._pool.submit(os.fdatasync, stream.fileno())
-        entries = _TableWriter(stream, self._codec).write(numbering, data)
+        with (self._spool / "directories").open("x+b", buffering=_BUFFER_BYTES) as spool:
+            _TableWriter(stream, self._codec).write(numbering, data, spool)
         size = stream.seek(0, os.SEEK_END)
         stream.flush()
         # The superblock, which is written last, is the beginning: all has to be read again.
         digest = file_digest(self._destination)
         syncing.result()
-        return Written(entries=entries, bytes=size, digest=digest)
+        return Written(entries=numbering.names, bytes=size, digest=digest)
 
     def close(self) -> None:
         """See Sink."""
         self._opened.close()
 
-    def _write_contents(
-        self, files: Mapping[int, Sequence[RegularFile]]
-    ) -> tuple[BinaryIO, Selection]:
+    def _write_contents(self, layers: list[TakenLayer]) -> tuple[BinaryIO, Selection]:
         """Begin the image with its contents. Returns its stream, and where they are in it."""
-        layers = [
-            TakenLayer(
-                number=number, stream=stream, stored=writer.finish(), files=files.get(number, ())
-            )
-            for number, (stream, writer) in sorted(self._layers.items())
-        ]
-        self._layers.clear()
         # The largest first of those that the image can begin with: the fewer bytes are copied.
         layers.sort(key=lambda layer: layer.stream.tell() if layer.is_whole else 0, reverse=True)
         if layers and layers[0].is_whole:
@@ -217,20 +207,6 @@ class SquashfsSink:
         )
 
 
-def _files_by_layer(numbering: Numbering) -> Mapping[int, Sequence[RegularFile]]:
-    """The files with content, each content once, in the order of their offsets."""
-    layers: defaultdict[int, list[RegularFile]] = defaultdict(list)
-    for directory in numbering.directories:
-        for node in directory.node.entries.values():
-            if isinstance(node, RegularFile) and node.size:
-                layers[node.layer].append(node)
-    by_offset = attrgetter("offset")
-    return {
-        number: [next(same) for _, same in groupby(sorted(files, key=by_offset), by_offset)]
-        for number, files in layers.items()
-    }
-
-
 class _TableWriter:
     """Writes the tables of an image after its contents, and the superblock at last."""
 
@@ -238,16 +214,18 @@ class _TableWriter:
         self._stream = stream
         self._codec = codec
 
-    def write(self, numbering: Numbering, data: Selection) -> int:
-        """The tables are in mksquashfs' order, which the kernel checks. Returns the number of the
-        tree's names."""
-        tables = TreeTables(numbering, data.blocks, self._codec.compress)
+    def write(self, numbering: Numbering, data: Selection, spool: BinaryIO) -> None:
+        """The tables are in mksquashfs' order, which the kernel checks; `spool` is an empty file
+        for what is made before its place is known."""
         fragments = [fragment_entry(start, size) for start, size in data.fragments]
-        inode_table = self._append(tables.inodes.finish())
-        directory_table = self._append(tables.directories.finish())
+        inode_table = self._stream.tell()
+        tables = TreeTables(numbering, data.blocks, self._codec.compress, self._stream, spool)
+        directory_table = self._stream.tell()
+        spool.seek(0)
+        shutil.copyfileobj(spool, self._stream, _BUFFER_BYTES)
         fragment_table = self._append_indexed(fragments)
         id_table = self._append_indexed([struct.pack("<I", 0)])
-        attribute_table = self._append_attributes(tables.attributes)
+        attribute_table = tables.attributes.write(self._stream)
         superblock = Superblock(
             inodes=numbering.inodes,
             block_log=_BLOCK_LOG,
@@ -264,28 +242,15 @@ class _TableWriter:
         self._stream.write(bytes(-self._stream.tell() % _PADDING))
         self._stream.seek(0)
         self._stream.write(superblock.pack())
-        return sum(len(directory.node.entries) for directory in numbering.directories)
-
-    def _append(self, table: bytes) -> int:
-        """Write a table. Returns where it begins."""
-        start = self._stream.tell()
-        self._stream.write(table)
-        return start
 
     def _append_indexed(self, records: list[bytes]) -> int:
         """Write a table that is found through the positions of its blocks, which come after it.
         Returns where these begin."""
-        table = Metadata(self._codec.compress)
+        start = self._stream.tell()
+        table = Metadata(self._codec.compress, self._stream)
         for record in records:
             table.add(record)
-        start = self._append(table.finish())
-        return self._append(table.block_positions(start))
-
-    def _append_attributes(self, table: AttributeTable) -> int:
-        """Write the extended attributes. Returns where their header is, or that there are none."""
-        if not len(table):
-            return ABSENT_TABLE
-        pairs = self._append(table.pairs.finish())
-        entries = self._append(table.entries.finish())
-        header = attribute_table_header(pairs, len(table))
-        return self._append(header + table.entries.block_positions(entries))
+        table.finish()
+        positions = self._stream.tell()
+        self._stream.write(table.block_positions(start))
+        return positions

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from cwl_udss.errors import SandboxError
-from cwl_udss.runtimes.bwrap import Bubblewrap
+from cwl_udss.runtimes.bubblewrap.bwrap import Bubblewrap
 
 # Distributions backport options, so they are looked for in `bwrap --help` and no version is
 # compared. All of these are in 0.3, older than any supported distribution's.

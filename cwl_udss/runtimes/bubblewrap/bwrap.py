@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from cwl_udss.errors import SandboxError
 from cwl_udss.runtimes.accounting import adopt_orphans
+from cwl_udss.runtimes.bubblewrap.trees import Instruction, MountTree, plan_trees, tree_command
 from cwl_udss.runtimes.mounts import plan_mounts
 from cwl_udss.runtimes.operations import (
     MakeSymlink,
@@ -25,12 +26,11 @@ from cwl_udss.runtimes.operations import (
     Operation,
     RemountReadOnly,
 )
-from cwl_udss.runtimes.process import BubblewrapProcess
+from cwl_udss.runtimes.process import RuntimeProcess, has_terminal
 from cwl_udss.runtimes.seccomp import seccomp_program
-from cwl_udss.runtimes.streams import Relay
-from cwl_udss.runtimes.trees import Instruction, MountTree, plan_trees, tree_command
+from cwl_udss.runtimes.streams import Relay, with_relay
 from cwl_udss.runtimes.words import check_words, encode_words, memory_file
-from cwl_udss.sandbox import HOST_NAME, Sandbox, Streams
+from cwl_udss.sandbox import HOST_NAME, Limit, Sandbox, Streams
 
 # Which of /proc are read-only in Docker's containers.
 _KERNEL_SETTINGS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
@@ -54,25 +54,23 @@ class Bubblewrap:
         """For the log and `cwl-udss doctor`."""
         return f"{self.version} ({self.path})"
 
-    def start(self, sandbox: Sandbox, streams: Streams) -> BubblewrapProcess:
+    @property
+    def limits(self) -> tuple[Limit, ...]:
+        """None: all that is promised is kept."""
+        return ()
+
+    def start(self, sandbox: Sandbox, streams: Streams) -> RuntimeProcess:
         """Start the sandbox's command (see sandbox.Runtime)."""
-        try:
-            relay = Relay(streams)
-        except OSError as error:  # closed descriptors, or too many of them
-            raise SandboxError("the standard streams cannot be used", str(error)) from error
-        try:
-            return self.start_with(
+        return with_relay(
+            streams,
+            lambda relay: self.start_with(
                 sandbox,
                 stdin=relay.stdin,
                 stdout=relay.stdout,
                 stderr=relay.stderr,
                 relay=relay,
-            )
-        except BaseException:
-            relay.close()
-            raise
-        finally:
-            relay.close_inside()
+            ),
+        )
 
     def start_with(
         self,
@@ -82,7 +80,7 @@ class Bubblewrap:
         stdout: int,
         stderr: int,
         relay: Relay | None = None,
-    ) -> BubblewrapProcess:
+    ) -> RuntimeProcess:
         """Start it with streams that are no files of the host's, as subprocess.Popen takes them:
         pipes that the caller, or else the relay, reads and writes."""
         check_words(sandbox.command, sandbox.environment)
@@ -114,7 +112,7 @@ class Bubblewrap:
         relay: Relay | None = None,
         inside: int | None = None,
         instructions: tuple[Instruction, ...] = (),
-    ) -> BubblewrapProcess:
+    ) -> RuntimeProcess:
         """Start a command with bwrap's arguments, in the namespaces of the process `inside`, after
         following the instructions for trees. Raises SandboxError if that cannot be done."""
         kept: list[int] = []
@@ -147,7 +145,7 @@ class Bubblewrap:
                 pass_fds=passed,
                 # By /dev/tty a step could read what is typed, and write to the terminal. Jobs have
                 # none, and stay in the session that their batch system knows them by.
-                start_new_session=_has_terminal()
+                start_new_session=has_terminal()
                 and not (relay is not None and relay.hands_on_a_terminal),
             )
         except (OSError, ValueError) as error:  # ValueError: a NUL character in the command
@@ -158,7 +156,7 @@ class Bubblewrap:
             raise
         finally:
             _close(passed)
-        return BubblewrapProcess(process, relay, *kept)
+        return RuntimeProcess(process, relay, *kept)
 
 
 def _pipe(kept: list[int], passed: list[int], flags: int = os.O_WRONLY) -> str:
@@ -181,15 +179,6 @@ def _check_number(arguments: int) -> None:
             f"bubblewrap takes {_MOST_ARGUMENTS} arguments, and the step is {arguments}",
             "give it directories instead of single files, or its command line in a file",
         )
-
-
-def _has_terminal() -> bool:
-    """Say whether this process has a controlling terminal: tty(4)."""
-    try:
-        os.close(os.open("/dev/tty", os.O_RDONLY))
-    except OSError:
-        return False
-    return True
 
 
 def _enter(process: int | None) -> tuple[str, ...]:

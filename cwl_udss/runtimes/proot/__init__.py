@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sandboxes without namespaces: PRoot shows the image, Landlock and seccomp see to the rest."""

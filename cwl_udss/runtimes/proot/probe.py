@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether PRoot can make sandboxes on this machine: found by making one, and if not, why not."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import re
+import shutil
+import struct
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from cwl_udss.errors import SandboxError
+from cwl_udss.runtimes.proot.landlock import landlock_abi
+from cwl_udss.runtimes.proot.proot import Proot
+from cwl_udss.sandbox import Ending, RootFilesystem, Sandbox, Streams
+
+_PROBE_SECONDS = 20.0
+_VERSION = re.compile(r"\bv?(\d+\.\d+[\w.-]*)")
+_ELF = b"\x7fELF"
+# Of an ELF header, by class: how and where it has where the section headers are, and of what size.
+_SECTIONS = {1: ("<I", 32, 46), 2: ("<Q", 40, 58)}
+_LOADERS = {2: "PROOT_LOADER", 1: "PROOT_LOADER_32"}
+_MESSAGE = "proot error: "
+
+
+def find_proot(
+    temporary: Callable[[], AbstractContextManager[Path]], search_path: str | None = None
+) -> Proot:
+    """Return the `proot` on PATH, if it makes a sandbox here.
+
+    `temporary` makes an empty directory of this node, in which programs can be executed; it stays
+    until this process ends. Raises SandboxError with the reason if it does not.
+    """
+    path = shutil.which("proot", path=search_path)
+    if path is None:
+        raise SandboxError("there is no proot on this machine", "install the package proot")
+    abi = landlock_abi()
+    if not abi:
+        raise SandboxError(
+            f"{path} alone keeps nobody out, and this kernel has no Landlock",
+            "Linux 5.13 and newer have it: ask that `landlock` is in the kernel's lsm=",
+        )
+    with contextlib.ExitStack() as stack:
+        place = stack.enter_context(temporary())
+        proot = Proot(
+            path=path,
+            version=_version(path),
+            loaders=tuple(_write_loaders(Path(path), place)),
+            abi=abi,
+            place=place,
+        )
+        _try(proot)
+        atexit.register(stack.pop_all().close)
+    return proot
+
+
+def embedded_loaders(content: bytes) -> Iterator[tuple[str, bytes]]:
+    """Yield the programs that PRoot has in itself to start others, each with the variable that
+    names a file with it. It would write them to /tmp, where programs may be forbidden."""
+    start = content.find(_ELF, 1)
+    while start >= 0:
+        try:
+            size = _elf_size(content, start)
+        except (KeyError, struct.error):
+            size = 0
+        if 0 < size <= len(content) - start:
+            yield _LOADERS[content[start + 4]], content[start : start + size]
+        start = content.find(_ELF, start + max(size, 1))
+
+
+def _elf_size(content: bytes, start: int) -> int:
+    """The size of an ELF file that ends with its section headers."""
+    kind, offset_at, size_at = _SECTIONS[content[start + 4]]
+    (offset,) = struct.unpack_from(kind, content, start + offset_at)
+    size, number = struct.unpack_from("<HH", content, start + size_at)
+    return int(offset + size * number)
+
+
+def _write_loaders(proot: Path, place: Path) -> Iterator[tuple[str, Path]]:
+    try:
+        content = proot.read_bytes()
+    except OSError as error:
+        raise SandboxError(f"{proot} cannot be read", str(error.strerror)) from error
+    for name, program in embedded_loaders(content):
+        path = place / name
+        if not path.exists():
+            path.write_bytes(program)
+            path.chmod(0o500)
+            yield name, path
+
+
+def _version(path: str) -> str:
+    try:
+        done = subprocess.run(
+            [path, "--version"],
+            env={},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_PROBE_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise SandboxError(f"{path} has not come to an end", "is its filesystem there?") from error
+    except OSError as error:
+        raise SandboxError(f"{path} cannot be executed", str(error.strerror)) from error
+    found = _VERSION.search(done.stdout.decode(errors="replace"))
+    if done.returncode != 0 or found is None:
+        raise SandboxError(f"{path} --version fails: is it PRoot?", "mend PATH, or update it")
+    return found.group(1)
+
+
+def _try(proot: Proot) -> None:
+    """Make a sandbox in which there is nothing: a command that is not there is told of by a program
+    that was started there."""
+    with (
+        tempfile.TemporaryDirectory(dir=proot.place) as empty,
+        tempfile.TemporaryFile() as messages,
+    ):
+        sandbox = Sandbox(
+            root=RootFilesystem(path=Path(empty)),
+            command=("/nothing",),
+            environment={},
+            working_directory="/",
+        )
+        streams = Streams(stdout=messages.fileno(), stderr=messages.fileno())
+        try:
+            result = proot.start(sandbox, streams).wait(_PROBE_SECONDS)
+        except SandboxError as error:
+            messages.seek(0)
+            lines = messages.read().decode(errors="replace").strip().splitlines()
+            said = lines[0].removeprefix(_MESSAGE) if lines else error.problem
+            raise SandboxError(
+                f"no sandbox can be made with {proot.path} ({said})", _advice(said)
+            ) from error
+        if result.ending is Ending.TIME_LIMIT:
+            raise SandboxError(f"{proot.path} has not come to an end in {_PROBE_SECONDS:.0f} s")
+
+
+def _advice(said: str) -> str:
+    if "ptrace" in said:
+        return "ask that ptrace(2) is allowed here (kernel.yama.ptrace_scope, or a container's)"
+    return "another one may be put first on PATH"

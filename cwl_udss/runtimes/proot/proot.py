@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""PRoot as the runtime, within Landlock and a system call filter.
+
+PRoot only changes what paths mean; what keeps a step from the rest of the machine is what its
+processes, PRoot among them, have given up before it began: see landlock.py and filter.py.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from cwl_udss.errors import SandboxError
+from cwl_udss.runtimes.accounting import adopt_orphans
+from cwl_udss.runtimes.mounts import plan_mounts
+from cwl_udss.runtimes.process import RuntimeProcess, has_terminal
+from cwl_udss.runtimes.proot.filter import proot_filter
+from cwl_udss.runtimes.proot.first import first_program
+from cwl_udss.runtimes.proot.landlock import CAN_FORBID_TRUNCATING, Rule
+from cwl_udss.runtimes.proot.launcher import FIRST_DESCRIPTOR, Request
+from cwl_udss.runtimes.proot.limits import limits_of
+from cwl_udss.runtimes.proot.metadata import Metadata
+from cwl_udss.runtimes.proot.view import FIRST_PROGRAM, View, make_view
+from cwl_udss.runtimes.streams import Relay, with_relay
+from cwl_udss.runtimes.words import check_words, memory_file
+from cwl_udss.sandbox import Limit, Sandbox, Streams
+from cwl_udss.staging import remove_tree
+
+_LAUNCHER = (sys.executable, "-m", "cwl_udss.runtimes.proot.launcher")
+# What PRoot itself needs to start.
+_LIBRARIES = ("/lib", "/lib32", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache")
+# The launcher, PRoot, and the step's first program.
+_OWN_GENERATIONS = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proot:
+    """A PRoot that can be used."""
+
+    path: str
+    version: str
+    loaders: tuple[tuple[str, Path], ...]
+    """The programs by which it starts others, each with the variable that tells it so."""
+    abi: int
+    """Of Landlock."""
+    place: Path
+    """A directory of this node, in which programs can be executed: each step has one there."""
+
+    @property
+    def description(self) -> str:
+        """For the log and `cwl-udss doctor`."""
+        return f"PRoot {self.version} ({self.path}) within Landlock {self.abi} and seccomp"
+
+    @property
+    def limits(self) -> tuple[Limit, ...]:
+        """What this runtime cannot enforce, or does not have."""
+        return limits_of(self.abi)
+
+    def start(self, sandbox: Sandbox, streams: Streams) -> RuntimeProcess:
+        """Start the sandbox's command (see sandbox.Runtime)."""
+        return with_relay(
+            streams,
+            lambda relay: self.start_with(
+                sandbox,
+                stdin=relay.stdin,
+                stdout=relay.stdout,
+                stderr=relay.stderr,
+                relay=relay,
+            ),
+        )
+
+    def start_with(
+        self,
+        sandbox: Sandbox,
+        *,
+        stdin: int,
+        stdout: int,
+        stderr: int,
+        relay: Relay | None = None,
+    ) -> RuntimeProcess:
+        """Start it with streams that are no files of the host's (see Bubblewrap)."""
+        check_words(sandbox.command, sandbox.environment)
+        if sandbox.root.mounted_by is not None:
+            raise SandboxError(f"PRoot cannot enter the mount at {sandbox.root.path}")
+        adopt_orphans()
+        with contextlib.ExitStack() as stack:
+            try:
+                operations = plan_mounts(sandbox)
+                place = Path(tempfile.mkdtemp(dir=self.place))
+                stack.callback(remove_tree, place)
+                view = make_view(operations, place)
+                _write_first_program(view, sandbox)
+            except OSError as error:
+                raise SandboxError("the sandbox cannot be prepared", str(error)) from error
+            stack.callback(Metadata(sandbox.binds).compare)
+            request = self.request(view, network=sandbox.network).to_json()
+            reading, writing = os.pipe()
+            with _closing(writing), _closing(memory_file(request)) as description:
+                try:
+                    process = subprocess.Popen(
+                        [*_LAUNCHER, str(description), str(writing)],
+                        stdin=stdin,
+                        stdout=stdout,
+                        stderr=stderr,
+                        pass_fds=(description, writing),
+                        start_new_session=has_terminal()
+                        and not (relay is not None and relay.hands_on_a_terminal),
+                    )
+                except OSError as error:
+                    os.close(reading)
+                    raise SandboxError(f"{sys.executable} cannot be started", str(error)) from error
+            return RuntimeProcess(
+                process,
+                relay,
+                reading,
+                own_generations=_OWN_GENERATIONS,
+                has_namespaces=False,
+                afterwards=stack.pop_all(),
+            )
+
+    def request(self, view: View, *, network: bool) -> Request:
+        """Return what is to be started for a view."""
+        beside = os.path.join(os.path.dirname(os.path.dirname(os.path.realpath(self.path))), "lib")
+        own = (self.path, beside, *_LIBRARIES, *(str(path) for _, path in self.loaders))
+        bindings = (word for binding in view.bindings for word in ("-b", binding))
+        return Request(
+            # Without -v it says at an end by SIGQUIT that it was told to end.
+            arguments=(
+                *(self.path, "-v", "-1", "-r", view.root, *bindings, "-w", "/"),
+                FIRST_PROGRAM,
+            ),
+            environment={name: str(path) for name, path in self.loaders},
+            rules=(*map(Rule, own), *view.rules),
+            abi=self.abi,
+            filter=proot_filter(
+                network=network, forbids_truncating=self.abi < CAN_FORBID_TRUNCATING
+            ),
+        )
+
+
+def _write_first_program(view: View, sandbox: Sandbox) -> None:
+    """Put a step's first program where the view has it."""
+    content = first_program(
+        sandbox.command, sandbox.environment, sandbox.working_directory, FIRST_DESCRIPTOR
+    )
+    path = view.devices / os.path.basename(FIRST_PROGRAM)
+    path.write_bytes(content)
+    path.chmod(0o500)
+
+
+@contextlib.contextmanager
+def _closing(descriptor: int) -> Iterator[int]:
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
