@@ -8,7 +8,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -221,43 +221,10 @@ def _import(options: argparse.Namespace, settings: Settings) -> int:
 
 def _link(options: argparse.Namespace, settings: Settings) -> int:
     # No other command writes such files.
-    from cwl_udss.images.links.link import check_linkable, link_image  # noqa: PLC0415
+    from cwl_udss.commands.links import link_images  # noqa: PLC0415
 
-    check_linkable(options.naming)
-    store, images = open_store(settings), _images(settings)
-    wanted: list[tuple[StoredImage, Sequence[str]]] = []
-    for name in options.names:
-        image = images.stored(name)
-        is_digest = not images.references(name) & set(image.references)
-        wanted += _spelled(image) if is_digest else [(image, (name,))]
-    if not options.names:
-        wanted = [each for image in store.images() for each in _spelled(image)]
-    failures = 0
-    for image, names in wanted:
-        linked = list(
-            link_image(
-                *(image, names, options.naming, options.directory, store),
-                replaces=options.force,
-            )
-        )
-        for found in linked:
-            if found.is_new:
-                print(found.path)
-            else:
-                print(f"{found.path} is there already, and stays (see --force)", file=sys.stderr)
-        if not linked:
-            print(f"{names[0]} has no name by {options.naming.name}", file=sys.stderr)
-            failures += bool(options.names)
-    return 1 if failures else 0
-
-
-def _spelled(image: StoredImage) -> list[tuple[StoredImage, Sequence[str]]]:
-    """An image by each of its names, in all ways in which people write that."""
-    from cwl_udss.images.links.link import spellings  # noqa: PLC0415 - as above
-
-    # Files and URLs are remembered by their names as well.
-    names = [name for name in image.references if not is_path(name) and "://" not in name]
-    return [(image, spellings(name)) for name in names]
+    store = open_store(settings)
+    return link_images(options, store, _images(settings))
 
 
 def _images(settings: Settings) -> Images:
