@@ -53,6 +53,45 @@ def test_a_workflow_runs_from_a_library_without_network(
     assert forbidden.returncode != 0
 
 
+NAMED = """\
+cwlVersion: v1.2
+class: Workflow
+inputs: []
+outputs: {}
+steps:
+  names:
+    run:
+      class: CommandLineTool
+      hints: {DockerRequirement: {dockerPull: "busybox:1.36", dockerImageId: own-name}}
+      baseCommand: [touch, made]
+      inputs: []
+      outputs: {made: {type: File, outputBinding: {glob: made}}}
+    in: {}
+    out: [made]
+  uses:
+    run:
+      class: CommandLineTool
+      hints: {DockerRequirement: {dockerImageId: own-name}}
+      baseCommand: [cat]
+      inputs: {made: {type: File, inputBinding: {}}}
+      outputs: {}
+    in: {made: names/made}
+    out: []
+"""
+
+
+def test_an_image_in_a_library_may_be_given_a_name(
+    run_command: Command, tmp_path: Path, library: Path
+) -> None:
+    (tmp_path / "named.cwl").write_text(NAMED)
+    done = run_command(
+        *("cwltool", "--udss", "--disable-pull", "--udss-library", f"cwltool:{library}"),
+        "named.cwl",
+        CWL_UDSS_STORE=str(tmp_path / "store"),
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_damaged_image_is_pulled_instead(
     run_command: Command, tmp_path: Path, library: Path
 ) -> None:
