@@ -120,7 +120,7 @@ def test_images_pull_gets_into_the_store_what_a_library_has(
     name = library / f"busybox:1.36@{digest}.sif"
     (library / "busybox:1.36.sif").rename(name)
     done = run_command("cwl-udss", "run", *given, exact, "--", "echo", "well", **store)
-    assert f"{exact} is {name} ({digest})" in done.stderr
+    assert f"{exact} is {name} of the library cwltool:{library}, by its digest" in done.stderr
     pulled = run_command("cwl-udss", "images", "pull", *given, exact, **store)
     assert pulled.returncode == 0, pulled.stderr
     assert (

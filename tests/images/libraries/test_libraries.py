@@ -328,7 +328,7 @@ def test_a_link_to_a_digest_proves_it(
     assert (image.digest, image.path) == (DIGEST, flat)
     [record] = log.records
     assert record.message == (
-        f"{SAMTOOLS} is {tmp_path}/cvmfs/{SAMTOOLS} ({DIGEST}), of the library {place}"
+        f"{SAMTOOLS} is {tmp_path}/cvmfs/{SAMTOOLS} of the library {place}, by its digest {DIGEST}"
     )
     # Which nearly always names a manifest, of which nothing is known here.
     assert find(libraries(tmp_path, place), f"{SAMTOOLS}@{DIGEST}") is not None
@@ -410,6 +410,16 @@ def test_labels_prove_a_digest(
     image = find(libraries(tmp_path, f"{naming}:{tmp_path}/x"), text)
     assert image is not None
     assert image.digest == digest
+
+
+def test_of_two_names_the_one_that_proves_it(tmp_path: Path) -> None:
+    first, second = NAMINGS["nextflow"].paths(SAMTOOLS, HERE)
+    labels = {**LABELLED, "org.opencontainers.image.base.name": SAMTOOLS}
+    make_sif(tmp_path / "x" / first)
+    made = make_sif(tmp_path / "x" / second, labels)
+    searched = libraries(tmp_path, f"nextflow:{tmp_path}/x", trust=Trust.DIGEST)
+    image = find(searched, SAMTOOLS)
+    assert image is not None and (image.path, image.digest) == (made, DIGEST)
 
 
 def test_labels_are_read_in_the_image_only(tmp_path: Path) -> None:
