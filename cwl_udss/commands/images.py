@@ -8,8 +8,8 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -23,6 +23,7 @@ from cwl_udss.images.formats.sif.reader import is_sif, read_sif
 from cwl_udss.images.formats.sif.signatures import signatures
 from cwl_udss.images.in_place.found import found_image
 from cwl_udss.images.layers.file_kinds import DOCUMENT, LONGEST_BEGINNING, WEB_PAGE, identify
+from cwl_udss.images.libraries.place import STORE
 from cwl_udss.images.locations import (
     DOCUMENT_ENDINGS,
     IMAGE_ENDINGS,
@@ -52,6 +53,9 @@ def run_images(options: argparse.Namespace, settings: Settings) -> int:
 def _pull(options: argparse.Namespace, settings: Settings) -> int:
     when = When.NEVER if settings.offline else When.ALWAYS
     failures = 0
+    # What others have is not in the store, however it is used.
+    stores = tuple(place for place in settings.library if place.naming == STORE)
+    settings = replace(settings, library=stores, known_libraries=False)
     with Steps(settings, os.environ, home_directory(), when) as steps:
         for request in _requests(options, settings, steps):
             try:
@@ -229,41 +233,10 @@ def _import(options: argparse.Namespace, settings: Settings) -> int:
 
 def _link(options: argparse.Namespace, settings: Settings) -> int:
     # No other command writes such files.
-    from cwl_udss.images.links.link import check_linkable, link_image  # noqa: PLC0415
+    from cwl_udss.commands.links import link_images  # noqa: PLC0415
 
-    check_linkable(options.naming)
-    store, images = open_store(settings), _images(settings)
-    wanted: list[tuple[StoredImage, Sequence[str]]] = []
-    for name in options.names:
-        image = images.stored(name)
-        is_digest = not images.references(name) & set(image.references)
-        wanted += _spelled(image) if is_digest else [(image, (name,))]
-    if not options.names:
-        wanted = [each for image in store.images() for each in _spelled(image)]
-    failures = 0
-    for image, names in wanted:
-        linked = list(
-            link_image(
-                *(image, names, options.naming, options.directory, store),
-                replaces=options.force,
-            )
-        )
-        for found in linked:
-            if found.is_new:
-                print(found.path)
-            else:
-                print(f"{found.path} is there already, and stays (see --force)", file=sys.stderr)
-        if not linked:
-            print(f"{names[0]} has no name by {options.naming.name}", file=sys.stderr)
-            failures += bool(options.names)
-    return 1 if failures else 0
-
-
-def _spelled(image: StoredImage) -> list[tuple[StoredImage, Sequence[str]]]:
-    """An image by each of its names, in all ways in which people write that."""
-    from cwl_udss.images.links.link import spellings  # noqa: PLC0415 - as above
-
-    return [(image, spellings(name)) for name in image.references]
+    store = open_store(settings)
+    return link_images(options, store, _images(settings))
 
 
 def _images(settings: Settings) -> Images:

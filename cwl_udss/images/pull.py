@@ -9,6 +9,7 @@ import logging
 import threading
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from cwl_udss.errors import ImageError, InvalidReference
@@ -164,6 +165,12 @@ class Images:
             home=self._home,
         )
         image = self._store.find_digest(remote.digest)
+        if image is None and self._libraries is not None:
+            # Caches of other programs are by digest, which is known by now.
+            exact = str(replace(reference, digest=remote.digest))
+            elsewhere = self._libraries.find(exact, self._platform, only_by_digest=True)
+            if elsewhere is not None:
+                return elsewhere
         if image is None:
             image = make_image(remote.source, self._store, self._platform)
         else:

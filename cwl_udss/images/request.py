@@ -102,6 +102,7 @@ class RequestedImages:
         self._when = when
         self._platform = this_platform()
         self._gotten: dict[ImageRequest, StoredImage] = {}
+        self._named_in_place: dict[str, StoredImage] = {}
         self._locks: defaultdict[ImageRequest, threading.Lock] = defaultdict(threading.Lock)
 
     def get(self, request: ImageRequest) -> StoredImage:
@@ -169,6 +170,9 @@ class RequestedImages:
             )
 
     def _name(self, image: StoredImage, name: str) -> None:
+        if not image.is_stored:  # the store could not find it again
+            self._named_in_place[name] = image
+            return
         known = self._store.find(name, self._platform)
         if known is None or known.digest != image.digest:
             self._store.remember(name, self._platform, image.digest)
@@ -176,7 +180,7 @@ class RequestedImages:
     def _named(self, request: ImageRequest) -> StoredImage:
         """What a name alone means: a digest, a path, else what Images makes of it."""
         name = request.image_id
-        image = self._store.find_digest(name)
+        image = self._store.find_digest(name) or self._named_in_place.get(name)
         if image is not None:
             return image
         # A bare word is a name, even where a file is called so.

@@ -140,6 +140,7 @@ def test_told_to_end_while_outputs_are_put_in_place(busybox_root: Path, tmp_path
     _, said = job.communicate(timeout=60)
     assert job.returncode == 128 + signal.SIGTERM, said
     assert read_result(first).ending is StepEnding.EXITED
+    assert read_result(first).image == f"{busybox_root}, by name only"
     assert (first / "outputs/a").exists()
     assert not (second / "started.json").exists()
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
+from functools import partial
 
 from cwl_udss.errors import ImageError, InvalidReference
 from cwl_udss.images.libraries.known import KnownPlace
@@ -46,37 +47,31 @@ class Libraries:
         there is nothing that may be used. `only_by_digest` is for those who want what the name
         stands for now."""
         reference = _reference(text)
-        is_exact = reference is not None and reference.digest is not None
-        if only_by_digest and not is_exact:
+        asked = reference.digest if reference is not None else None
+        if only_by_digest and asked is None:
             return None
-        for found in self._found(text, reference, platform):
-            if is_exact and found.digest != (reference and reference.digest):
+        for library in self._libraries:
+            found = library.find(text, reference, platform, partial(self._may_be_used, asked))
+            image = None if found is None else found.image or self._read_archive(found, platform)
+            if found is None or image is None:
                 continue
-            if found.digest:
-                _logger.info("%s is %s, of the library %s", text, _described(found), found.place)
-                return found.image
-            if self._trust is Trust.DIGEST:
-                _logger.info(
-                    "%s in the library %s is not used: nothing proves which image it is "
-                    "(--udss-library-trust digest)",
-                    *(found.path, found.place),
-                )
-                continue
-            image = found.image or self._read_archive(found, platform)
-            if image is not None:
-                _logger.info(
-                    "%s is %s of the library %s, by its name only", text, found.path, found.place
-                )
-                return image
+            proof = f"by its digest {found.digest}" if found.digest else "by its name only"
+            _logger.info("%s is %s of the library %s, %s", text, found.path, found.place, proof)
+            return image
         return None
 
-    def _found(
-        self, text: str, reference: ImageReference | None, platform: Platform
-    ) -> Iterator[Found]:
-        for library in self._libraries:
-            found = library.find(text, reference, platform)
-            if found is not None:
-                yield found
+    def _may_be_used(self, asked: str | None, found: Found) -> bool:
+        """Whether enough says which image it is; `asked` is the digest of a reference."""
+        if asked is not None:
+            return found.digest == asked
+        if found.digest or self._trust is Trust.NAME:
+            return True
+        _logger.info(
+            "%s in the library %s is not used: nothing proves which image it is "
+            "(--udss-library-trust digest)",
+            *(found.path, found.place),
+        )
+        return False
 
     def _read_archive(self, found: Found, platform: Platform) -> StoredImage | None:
         """The image in an archive, of the store, where it is read once; None if it is none."""
@@ -101,7 +96,3 @@ def _reference(text: str) -> ImageReference | None:
     with contextlib.suppress(InvalidReference):
         return parse_reference(text)
     return None
-
-
-def _described(found: Found) -> str:
-    return f"{found.path} ({found.digest})"

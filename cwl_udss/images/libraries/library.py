@@ -13,7 +13,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, TimeoutError
 from dataclasses import dataclass
 from functools import partial
@@ -70,9 +70,15 @@ class Library:
         self._latest = 0.0
         self._is_usable: bool | None = None
 
-    def find(self, text: str, reference: ImageReference | None, platform: Platform) -> Found | None:
-        """Return what is there under one of the names of an image. What cannot be used is warned
-        of, and passed over."""
+    def find(
+        self,
+        text: str,
+        reference: ImageReference | None,
+        platform: Platform,
+        accepts: Callable[[Found], bool] = lambda found: True,
+    ) -> Found | None:
+        """Return what is there under one of the names of an image, the first that is accepted. What
+        cannot be used is warned of, and passed over."""
         paths = self.place.convention.paths(text, platform)
         if not paths:
             return None
@@ -82,7 +88,8 @@ class Library:
             try:
                 if self._is_usable is None:
                     self._is_usable = self._is_there()
-                return self._find(paths, reference, platform) if self._is_usable else None
+                found = self._found(paths, reference, platform) if self._is_usable else ()
+                return next(filter(accepts, found), None)
             except (_Silent, OSError) as error:
                 problem = self._words(error)
             self._is_usable = False
@@ -109,9 +116,9 @@ class Library:
             _logger.warning("the library %s %s, and is passed over", self.place, NOT_THERE)
         return status is not None
 
-    def _find(
+    def _found(
         self, paths: Sequence[str], reference: ImageReference | None, platform: Platform
-    ) -> Found | None:
+    ) -> Iterator[Found]:
         from cwl_udss.images.libraries.look import look  # most runs have no library
 
         convention = self.place.convention
@@ -132,8 +139,7 @@ class Library:
                 _logger.warning("%s is passed over: %s", path, error.strerror)
                 continue
             if image is not None or convention.kind is Kind.ARCHIVE:
-                return Found(path=path, image=image, place=self.place)
-        return None
+                yield Found(path=path, image=image, place=self.place)
 
     def _ask(self, question: Callable[[], _Answer]) -> _Answer:
         """The answer to a question to the filesystem. Raises _Silent if it takes too long, and what

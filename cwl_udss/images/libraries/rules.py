@@ -228,8 +228,10 @@ def _dashed(name: str) -> str:
 
 
 def _reference(text: str) -> ImageReference | None:
-    with contextlib.suppress(InvalidReference):
-        return parse_reference(text)
+    """What a name of Docker's means; None of others."""
+    for name in _docker_names(text):
+        with contextlib.suppress(InvalidReference):
+            return parse_reference(name)
     return None
 
 

@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Collection, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,45 +74,50 @@ def link_image(
     file, the others links to it. Raises ImageError or StoreError."""
     platform = image.config.platform
     paths = dict.fromkeys(path for name in names for path in naming.paths(name, platform)[:1])
-    try:
-        first = None
-        for path in (directory / name for name in paths):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            is_new = replaces or not os.path.lexists(path)
-            if is_new and first is None:
-                _write(image, next(iter(names)), naming, path, store)
-            elif is_new and first is not None:
-                _place_link(path, first)
-            first = first or path
-            yield Linked(path=path, is_new=is_new)
-    except OSError as error:
-        raise ImageError(
-            f"the image cannot be written: {system_words(error)}", "name another place"
-        ) from error
+    first = None
+    for path in (directory / name for name in paths):
+        is_new = replaces or not os.path.lexists(path)
+        if is_new and first is None:
+            _write(image, next(iter(names)), naming, path, store)
+        elif is_new and first is not None:
+            _place_link(path, first)
+        first = first or path
+        yield Linked(path=path, is_new=is_new)
 
 
 def _place_link(path: Path, target: Path) -> None:
-    made = _beside(path)
-    made.symlink_to(os.path.relpath(target, path.parent))
-    made.rename(path)
+    with _explained():
+        made = _beside(path)
+        made.symlink_to(os.path.relpath(target, path.parent))
+        made.rename(path)
 
 
 def _write(image: StoredImage, name: str, naming: Naming, path: Path, store: Store) -> None:
     """Make the file beside its place, so that nobody ever sees a part of it."""
-    made = _beside(path)
-    try:
-        with store.use(image), store.work() as work:
+    with store.use(image), store.work() as work, _explained():
+        made = _beside(path)
+        try:
             if naming.kind is Kind.SQUASHFS:
                 write_squashfs_file(image, made, work)
             else:
                 write_sif_file(image, name, made, work)
-        made.chmod(0o755)  # as Apptainer's own, which a shell can launch
-        sync(made)
-        made.rename(path)
-    finally:
-        with suppress(FileNotFoundError):
-            made.unlink()
+            made.chmod(0o755)  # as Apptainer's own, which a shell can launch
+            sync(made)
+            made.rename(path)
+        finally:
+            made.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        problem = f"the image cannot be written: {system_words(error)}"
+        raise ImageError(problem, "name another place") from error
 
 
 def _beside(path: Path) -> Path:
+    """A place in the same directory, which is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     return path.with_name(f".{presence_name()}")

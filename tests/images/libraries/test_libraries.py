@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from foreign.sifs import encrypted_sif, sif_of_archive
+from foreign.workshop import CONFIG, Workshop
 from library_images import (
     MACHINE,
     MAKERS,
@@ -279,6 +281,20 @@ def test_an_image_for_another_processor(tmp_path: Path, log: pytest.LogCaptureFi
     assert f"the image is for linux/{OTHER_MACHINE}, this machine is linux/{MACHINE}" in log.text
 
 
+def test_images_that_apptainer_has_made(
+    tmp_path: Path, log: pytest.LogCaptureFixture, workshop: Workshop
+) -> None:
+    """One of two can be read; the other is not, and is said to be encrypted."""
+    for name, made in (("a:1.sif", sif_of_archive(workshop)), ("b:1.sif", encrypted_sif(workshop))):
+        (tmp_path / name).symlink_to(made)
+    searched = libraries(tmp_path, f"cwltool:{tmp_path}")
+    image = find(searched, "a:1")
+    assert image is not None
+    assert image.config.environment == tuple(CONFIG["Env"])
+    assert find(searched, "b:1") is None
+    assert "encrypted" in log.records[-1].message
+
+
 def test_only_what_proves_a_digest(tmp_path: Path, log: pytest.LogCaptureFixture) -> None:
     made = make_sif(tmp_path / "x/debian:12.sif")
     searched = libraries(tmp_path, f"cwltool:{made.parent}", trust=Trust.DIGEST)
@@ -312,7 +328,7 @@ def test_a_link_to_a_digest_proves_it(
     assert (image.digest, image.path) == (DIGEST, flat)
     [record] = log.records
     assert record.message == (
-        f"{SAMTOOLS} is {tmp_path}/cvmfs/{SAMTOOLS} ({DIGEST}), of the library {place}"
+        f"{SAMTOOLS} is {tmp_path}/cvmfs/{SAMTOOLS} of the library {place}, by its digest {DIGEST}"
     )
     # Which nearly always names a manifest, of which nothing is known here.
     assert find(libraries(tmp_path, place), f"{SAMTOOLS}@{DIGEST}") is not None
@@ -379,6 +395,7 @@ LABELLED = {
         # Those of what the image was built on, which are in many an image.
         ({**LABELLED, "org.opencontainers.image.base.name": "alpine:3"}, "debian:12", ""),
         ({**LABELLED, "org.opencontainers.image.base.name": "debian:11"}, "debian:12", ""),
+        ({**LABELLED, "org.opencontainers.image.base.name": "alpine:12"}, "debian:12", ""),
         ({**LABELLED, "org.opencontainers.image.base.digest": "x"}, "debian:12", ""),
         ({"org.opencontainers.image.base.digest": DIGEST}, "debian:12", ""),
         ({}, "debian:12", ""),
@@ -393,6 +410,16 @@ def test_labels_prove_a_digest(
     image = find(libraries(tmp_path, f"{naming}:{tmp_path}/x"), text)
     assert image is not None
     assert image.digest == digest
+
+
+def test_of_two_names_the_one_that_proves_it(tmp_path: Path) -> None:
+    first, second = NAMINGS["nextflow"].paths(SAMTOOLS, HERE)
+    labels = {**LABELLED, "org.opencontainers.image.base.name": SAMTOOLS}
+    make_sif(tmp_path / "x" / first)
+    made = make_sif(tmp_path / "x" / second, labels)
+    searched = libraries(tmp_path, f"nextflow:{tmp_path}/x", trust=Trust.DIGEST)
+    image = find(searched, SAMTOOLS)
+    assert image is not None and (image.path, image.digest) == (made, DIGEST)
 
 
 def test_labels_are_read_in_the_image_only(tmp_path: Path) -> None:

@@ -180,6 +180,9 @@ def test_what_cwltool_takes_of_older_ones(singularity: dict[str, str]) -> None:
             ["registry.hub.docker.com/library/debian:latest", "docker.io/library/debian:latest"],
         ),
         ("unpacked", f"ghcr.io/x@sha256:{HEX}", [f"ghcr.io/x:sha256:{HEX}"]),
+        # A SIF in a registry is no image of Docker's.
+        *((naming, "oras://quay.io/x:1", []) for naming in ("unpacked", "osg", "enroot", "galaxy")),
+        *((naming, "oras://quay.io/x:1", []) for naming in ("cwltool", "miniwdl", "charliecloud")),
         ("osg", SAMTOOLS, ["biocontainers/samtools:1.17--h_0"]),
         ("osg", "docker.io/debian:12", ["library/debian:12"]),
         ("osg", "opensciencegrid/osgvo-el8", ["opensciencegrid/osgvo-el8:latest"]),
