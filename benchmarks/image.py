@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pulling and converting an image from a registry on loopback, against other tools, and against the
-fastest programs for each part in a pipe (which checks nothing, and can do one layer only).
+fastest programs for each part in a pipe (which checks nothing, and can do one layer only). And what
+an image of a million files needs, against one of a hundred thousand.
 
 Each run has a filesystem of its own: an empty directory in memory; as root a new ext4 in a file,
 too, as ext4 slows several-fold after large deletes.
@@ -10,11 +11,14 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import io
 import json
 import os
 import shutil
 import socket
+import statistics
 import subprocess
+import tarfile
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -51,6 +55,7 @@ PODMAN = "podman pull"
 CH_IMAGE = "ch-image pull"
 PEERS = (PODMAN, CH_IMAGE, UMOCI, TAR2SQFS, TAR)
 MEMORY = "tmpfs"
+MANY, FEW = 1_000_000, 100_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +93,44 @@ def main() -> list[Finding]:
             title = f"an image of {size()} pulled and converted on {filesystem}"
             print_table(title, results, UMOCI, others=[x for x in (TAR2SQFS, TAR) if x in results])
             findings += found(filesystem, results)
+        return findings + many_files(here.scratch, here.environment)
+
+
+def many_files(scratch: Path, environment: Mapping[str, str]) -> list[Finding]:
+    """Print what small files cost, by their number, and return what there is a bar for."""
+    results = {}
+    for kind in ("squashfs", "directory"):
+        for count in (FEW, MANY):
+            packed = scratch / f"{count}.tar.gz"
+            if not packed.exists():
+                write_small_files(packed, count)
+            pull = f"{COMMANDS}/cwl-udss images pull --udss-store . {packed} --udss-format {kind}"
+            run_once = in_fresh_filesystem(Contestant(script=pull), memory, environment)
+            results[kind, count] = [run_once() for _ in range(3 if count == FEW else 1)]
+    findings = []
+    for kind in ("squashfs", "directory"):
+        few, many = (
+            statistics.median(run.seconds for run in results[kind, count]) for count in (FEW, MANY)
+        )
+        megabytes = results[kind, MANY][0].megabytes
+        print(f"{kind}: {FEW:,} files {few:.1f} s; {MANY:,} files {many:.1f} s, {megabytes:.0f} MB")
+        findings += [
+            Finding(f"{MANY:,} files to {kind}: × {FEW:,}", many / few, 11),
+            Finding(f"memory for {MANY:,} files to {kind}", megabytes, 150, " MB"),
+        ]
     return findings
+
+
+def write_small_files(path: Path, count: int) -> None:
+    """Write a layer with files of 7 bytes, 20 in a directory."""
+    with (
+        gzip.open(path, "wb", compresslevel=1) as packed,
+        tarfile.open(fileobj=packed, mode="w|") as layer,
+    ):
+        for number in range(count):
+            member = tarfile.TarInfo(f"opt/package{number // 20}/module{number}.py")
+            member.size = 7
+            layer.addfile(member, io.BytesIO(b"%07d" % number))
 
 
 def found(filesystem: str, results: Mapping[str, Sequence[Run]]) -> list[Finding]:

@@ -208,7 +208,12 @@ def _member(stream: Stream, block: bytes, records: dict[bytes, bytes]) -> tuple[
         extents, size = old_sparse(stream, block), parse_number(block[483:495])
     start = stream.offset
     end = start + stored
-    if kind is Kind.FILE and flag != b"S" and any(k.startswith(b"GNU.sparse.") for k in records):
+    if (
+        records
+        and kind is Kind.FILE
+        and flag != b"S"
+        and any(key.startswith(b"GNU.sparse.") for key in records)
+    ):
         path = records.get(b"GNU.sparse.name") or path
         extents, size = pax_sparse(stream, records, stored)
         stored -= stream.offset - start
@@ -223,7 +228,7 @@ def _member(stream: Stream, block: bytes, records: dict[bytes, bytes]) -> tuple[
         offset=stream.offset,
         link=records.get(b"linkpath") or block[157:257].partition(b"\0")[0],
         extents=extents,
-        attributes=attributes(records) or _NO_ATTRIBUTES,
+        attributes=(records and attributes(records)) or _NO_ATTRIBUTES,
     )
     return member, end
 

@@ -18,7 +18,7 @@ Value = int | bytes
 """What an entry is: a number from 0 of a directory, one below 0 or bytes of anything else."""
 
 _AT_ONCE = 500
-_CACHE_KIB = 16 << 10
+_CACHE_KIB = 8 << 10
 # Nobody else reads the file, and nothing of it is needed after a crash.
 _SETTINGS = f"""
     PRAGMA journal_mode = OFF;

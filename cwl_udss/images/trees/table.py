@@ -17,7 +17,7 @@ from cwl_udss.images.layers.members import Extent
 from cwl_udss.images.trees.rows import Rows, Value, sqlite3
 from cwl_udss.images.trees.tree import Directory, Entries, Node, RegularFile, SymbolicLink
 
-_MOST_IN_MEMORY = 20_000
+_MOST_IN_MEMORY = 10_000
 _MARSHAL_VERSION = 2  # the last one without references to what was written before, which take time
 
 _Recent = dict[bytes, tuple[Node | None, int]]

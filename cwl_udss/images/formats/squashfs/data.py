@@ -96,19 +96,25 @@ class DataWriter:
     def add(self, file: RegularFile, content: Content) -> None:
         """Write a file's content. Raises OSError, and what reading the content raises."""
         first = len(self._sizes)
-        fragment, offset, size = NONE, 0, 0
+        tail = b""
         count = 0
-        for block in cut(_with_holes(file, content, self._zeros), self._block_bytes):
+        for block in self._cut(file, content):
             if self._zeros.startswith(block):
                 self._sizes.append(0)
             elif len(block) == self._block_bytes:
                 self._put(block)
             else:
-                size = len(block)
-                fragment, offset = self.add_tail(block)
+                tail = block
                 break
             count += 1
-        self._places.add(file.offset, _PLACE.pack(first, count, fragment, offset, size))
+        fragment, offset = self.add_tail(tail) if tail else (NONE, 0)
+        self._places.add(file.offset, _PLACE.pack(first, count, fragment, offset, len(tail)))
+
+    def _cut(self, file: RegularFile, content: Content) -> Iterable[bytes]:
+        """The blocks of a file; nearly all files are smaller than one."""
+        if file.size < self._block_bytes and file.extents is None:
+            return (b"".join(content),)
+        return cut(_with_holes(file, content, self._zeros), self._block_bytes)
 
     def add_tail(self, tail: bytes) -> tuple[int, int]:
         """Add the end of a file to a fragment block: which one, and where in it."""

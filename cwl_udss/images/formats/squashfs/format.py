@@ -154,7 +154,7 @@ NO_BLOCKS = Blocks(start=0, sizes=(), fragment=NONE, fragment_offset=0, hole_byt
 
 def file_inode(inode: Inode, size: int, blocks: Blocks) -> bytes:
     """A regular file's inode: the extended one if the basic one cannot say everything."""
-    sizes = struct.pack(f"<{len(blocks.sizes)}I", *blocks.sizes)
+    sizes = struct.pack(f"<{len(blocks.sizes)}I", *blocks.sizes) if blocks.sizes else b""
     tail = (blocks.fragment, blocks.fragment_offset)
     basic = inode.links == 1 and inode.attributes == NONE and not blocks.hole_bytes
     if basic and max(size, blocks.start) <= _LARGEST_U32:
