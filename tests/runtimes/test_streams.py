@@ -361,8 +361,8 @@ find_bubblewrap(None).start(pickle.load(sys.stdin.buffer), Streams(stdout=write,
 # A signal that comes when bubblewrap has just been started, while the process has still to wait.
 INTERRUPTED_AT_THE_START = """
 import os, pickle, signal, subprocess, sys
-from cwl_udss.runtimes import bwrap
-from cwl_udss.runtimes.probe import find_bubblewrap
+from cwl_udss.runtimes.bubblewrap import bwrap
+from cwl_udss.runtimes.bubblewrap.probe import find_bubblewrap
 from cwl_udss.sandbox import Streams
 class Popen(subprocess.Popen):
     def __init__(self, *arguments, **more):

@@ -54,7 +54,7 @@ copies.move = move
 # processes.
 SIGNALLED_AT_THE_START = """
 import os, signal, sys
-from cwl_udss.runtimes import bwrap
+from cwl_udss.runtimes.bubblewrap import bwrap
 from cwl_udss.steps import runner
 class RuntimeProcess(bwrap.RuntimeProcess):
     def __init__(self, *arguments):
