@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cwl_udss.errors import InvalidImage, NoContainerImage
+from cwl_udss.errors import DamagedImage, InvalidImage, NoContainerImage
 from cwl_udss.images.convert import convert, convert_in_turn, make_in_turn, new_root
 from cwl_udss.images.formats.names import ImageFormat
 from cwl_udss.images.formats.squashfs.reader import read_squashfs
@@ -166,5 +166,5 @@ def _explained(file: ReceivedFile) -> Iterator[None]:
     try:
         yield
     except InvalidImage as error:
-        advice = file.remedy if path in error.problem else error.advice
+        advice = file.remedy if isinstance(error, DamagedImage) else error.advice
         raise type(error)(error.problem.replace(path, file.name), advice) from error

@@ -150,8 +150,6 @@ def test_a_bundle_whose_image_is_none(tmp_path: Path) -> None:
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
     target = Store(tmp_path / "target", format=ImageFormat.DIRECTORY)
-    with pytest.raises(
-        ImageError, match=r"bundle is no whole bundle .*damaged, or no SquashFS file"
-    ):
+    with pytest.raises(ImageError, match=r"bundle is no whole bundle .*SquashFS file of version 0"):
         list(import_images(tmp_path / "bundle", target))
     assert target.images() == []
