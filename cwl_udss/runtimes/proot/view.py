@@ -105,7 +105,7 @@ class _Builder:
             if not rule.writable and any(above in writable for above in _and_above(rule.path)):
                 raise SandboxError(
                     f"{rule.path} is to be read only, in a directory that may be written to",
-                    "PRoot cannot do both: keep it elsewhere",
+                    "PRoot cannot do both: keep one of them elsewhere",
                 )
         return self._view
 
