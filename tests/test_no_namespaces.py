@@ -80,7 +80,7 @@ def test_a_workflows_tool_with_expressions(run: Run, tmp_path: Path, format: str
     done = run("cwltool", "--udss", ACCEPT, "tool.cwl", "--file=file", CWL_UDSS_FORMAT=format)
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)["said"]
-    assert said == "content\ntextcontent\nmore\nrefused\nFILE\n"
+    assert said == "content\ntextcontent\nmore\nrefused\nCOPY\n"
     assert (tmp_path / "work/file").read_text() == "content\n"
     assert f"({METADATA.name})" in done.stderr  # the log names it, once
     assert done.stderr.count("sandboxes are made by PRoot") == 1

@@ -225,12 +225,12 @@ def test_older_kernels_contain_files_too(proot_step: Step, proot: Proot, abi: in
 NO_PTRACE = """
 import errno, os, struct, sys
 from cwl_udss.runtimes.proot.landlock import forbid_new_privileges
-from cwl_udss.runtimes.proot.launcher import _restrict_calls
+from cwl_udss.runtimes.proot.request import restrict_calls
 from cwl_udss.runtimes.seccomp import RETURN, filter_program, instruction
 refused = 0x00050000 | errno.{error}
 forbid_new_privileges()
 answers = {{number: [instruction(RETURN, refused)] for number in {calls}}}
-_restrict_calls(filter_program(lambda table: answers, None))
+restrict_calls(filter_program(lambda table: answers, None))
 from cwl_udss.runtimes.choice import RuntimeFinder
 try:
     RuntimeFinder("proot", ("metadata-writable",), None, None, os.environ).find()

@@ -10,7 +10,6 @@ missed. Run as a program by launching.py, for one step, or for all of a run.
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import ctypes
 import json
@@ -20,57 +19,19 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from types import FrameType
 
 from cwl_udss.runtimes.proot.first import IS_RUNNING, NO_DIRECTORY, NOT_EXECUTED, ended
-from cwl_udss.runtimes.proot.landlock import Rule, forbid_new_privileges, restrict
-
-FIRST_DESCRIPTOR = 9
-"""By which the first program speaks."""
+from cwl_udss.runtimes.proot.request import Request, become
 
 SAME_SESSION, NEW_SESSION = b"-", b"s"
 """What is asked for with a step."""
 
 _DESCRIPTORS = 5
-_SET_PARENT_DEATH_SIGNAL, _SET_SECCOMP, _SET_CHILD_SUBREAPER = 1, 22, 36  # linux/prctl.h
-_SECCOMP_MODE_FILTER = 2
-_INSTRUCTION_BYTES = 8
+_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 _PATIENCE_SECONDS = 2.0
 _SIGNAL_OFFSET, _NOT_STARTED = 128, 127
 _libc = ctypes.CDLL(None, use_errno=True)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """What is to be started."""
-
-    arguments: tuple[str, ...]
-    environment: Mapping[str, str]
-    rules: tuple[Rule, ...]
-    abi: int
-    """Of Landlock."""
-    filter: bytes
-    """Of system calls."""
-
-    def to_json(self) -> bytes:
-        """Return what from_json() reads."""
-        rules = [[rule.path, rule.writable] for rule in self.rules]
-        filter_ = base64.b64encode(self.filter).decode()
-        return json.dumps({**asdict(self), "rules": rules, "filter": filter_}).encode()
-
-    @classmethod
-    def from_json(cls, content: bytes) -> Request:
-        """Return a request."""
-        fields = json.loads(content)
-        return cls(
-            arguments=tuple(fields["arguments"]),
-            environment=fields["environment"],
-            rules=tuple(Rule(*rule) for rule in fields["rules"]),
-            abi=fields["abi"],
-            filter=base64.b64decode(fields["filter"]),
-        )
 
 
 def main() -> None:
@@ -138,7 +99,7 @@ def launch(request_file: int, status: int) -> int:
     reading, writing = os.pipe()
     process = os.fork()
     if process == 0:
-        _become(request, writing)
+        become(request, writing)
     os.close(writing)
     _close_streams()
     step = _Step(process, reading, status, wakener)
@@ -250,39 +211,6 @@ def _hear_signals() -> int:
 
 def _do_nothing(number: int, frame: FrameType | None) -> None:
     """Be the handler of a signal that is read from a descriptor."""
-
-
-def _become(request: Request, writing: int) -> None:
-    """Give up all rights that the step does not have, and become PRoot. Never returns."""
-    try:
-        parent = os.getppid()
-        _libc.prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGQUIT, 0, 0, 0)
-        os.dup2(writing, FIRST_DESCRIPTOR, inheritable=True)
-        for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them; the tool would, too
-            signal.signal(number, signal.SIG_DFL)
-        os.chdir("/")
-        forbid_new_privileges()
-        restrict(request.rules, request.abi)
-        _restrict_calls(request.filter)
-        if os.getppid() == parent:
-            os.execve(request.arguments[0], request.arguments, request.environment)  # noqa: S606
-    except OSError as error:
-        print(f"cwl-udss: {request.arguments[0]} cannot be started: {error}", file=sys.stderr)
-        sys.stderr.flush()
-    finally:
-        os._exit(1)
-
-
-def _restrict_calls(program: bytes) -> None:
-    class Program(ctypes.Structure):
-        """struct sock_fprog of linux/filter.h."""
-
-        _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p))
-
-    wanted = Program(len(program) // _INSTRUCTION_BYTES, program)
-    if _libc.prctl(_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.byref(wanted), 0, 0) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, f"seccomp: {os.strerror(number)}")
 
 
 def _close_streams() -> None:

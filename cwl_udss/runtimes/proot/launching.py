@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from cwl_udss.errors import SandboxError
 from cwl_udss.runtimes.accounting import adopt_orphans
 from cwl_udss.runtimes.process import Launched
-from cwl_udss.runtimes.proot.launcher import NEW_SESSION, SAME_SESSION, Request
+from cwl_udss.runtimes.proot.launcher import NEW_SESSION, SAME_SESSION
+from cwl_udss.runtimes.proot.request import Request
 from cwl_udss.runtimes.words import memory_file
 
 _PROGRAM = (sys.executable, "-m", "cwl_udss.runtimes.proot.launcher")

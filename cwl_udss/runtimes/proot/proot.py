@@ -19,10 +19,10 @@ from cwl_udss.runtimes.process import RuntimeProcess, has_terminal
 from cwl_udss.runtimes.proot.filter import proot_filter
 from cwl_udss.runtimes.proot.first import first_program
 from cwl_udss.runtimes.proot.landlock import CAN_FORBID_TRUNCATING, Rule
-from cwl_udss.runtimes.proot.launcher import FIRST_DESCRIPTOR, Request
 from cwl_udss.runtimes.proot.launching import Descriptors, Launchers, start_alone
 from cwl_udss.runtimes.proot.limits import limits_of
 from cwl_udss.runtimes.proot.metadata import Metadata
+from cwl_udss.runtimes.proot.request import FIRST_DESCRIPTOR, Request
 from cwl_udss.runtimes.proot.view import FIRST_PROGRAM, View, make_view
 from cwl_udss.runtimes.streams import Relay, with_relay
 from cwl_udss.runtimes.words import check_words

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is to be started for a step, and becoming it."""
+
+from __future__ import annotations
+
+import base64
+import ctypes
+import json
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+from cwl_udss.runtimes.proot.landlock import Rule, forbid_new_privileges, restrict
+
+FIRST_DESCRIPTOR = 9
+"""By which the first program speaks."""
+
+_SET_PARENT_DEATH_SIGNAL, _SET_SECCOMP = 1, 22  # linux/prctl.h
+_SECCOMP_MODE_FILTER = 2
+_INSTRUCTION_BYTES = 8
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What is to be started."""
+
+    arguments: tuple[str, ...]
+    environment: Mapping[str, str]
+    rules: tuple[Rule, ...]
+    abi: int
+    """Of Landlock."""
+    filter: bytes
+    """Of system calls."""
+
+    def to_json(self) -> bytes:
+        """Return what from_json() reads."""
+        rules = [[rule.path, rule.writable] for rule in self.rules]
+        filter_ = base64.b64encode(self.filter).decode()
+        return json.dumps({**asdict(self), "rules": rules, "filter": filter_}).encode()
+
+    @classmethod
+    def from_json(cls, content: bytes) -> Request:
+        """Return a request."""
+        fields = json.loads(content)
+        return cls(
+            arguments=tuple(fields["arguments"]),
+            environment=fields["environment"],
+            rules=tuple(Rule(*rule) for rule in fields["rules"]),
+            abi=fields["abi"],
+            filter=base64.b64decode(fields["filter"]),
+        )
+
+
+def become(request: Request, writing: int) -> None:
+    """Give up all rights that the step does not have, and become PRoot. Never returns."""
+    try:
+        parent = os.getppid()
+        _libc.prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGQUIT, 0, 0, 0)
+        os.dup2(writing, FIRST_DESCRIPTOR, inheritable=True)
+        for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them; the tool would, too
+            signal.signal(number, signal.SIG_DFL)
+        os.chdir("/")
+        forbid_new_privileges()
+        restrict(request.rules, request.abi)
+        restrict_calls(request.filter)
+        if os.getppid() == parent:
+            os.execve(request.arguments[0], request.arguments, request.environment)  # noqa: S606
+    except OSError as error:
+        print(f"cwl-udss: {request.arguments[0]} cannot be started: {error}", file=sys.stderr)
+        sys.stderr.flush()
+    finally:
+        os._exit(1)
+
+
+def restrict_calls(program: bytes) -> None:
+    """Have a filter of system calls decide for this process, for good. Raises OSError."""
+
+    class Program(ctypes.Structure):
+        """struct sock_fprog of linux/filter.h."""
+
+        _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p))
+
+    wanted = Program(len(program) // _INSTRUCTION_BYTES, program)
+    if _libc.prctl(_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.byref(wanted), 0, 0) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"seccomp: {os.strerror(number)}")
