@@ -18,6 +18,7 @@ import pytest
 from steps import Step
 
 from cwl_udss.errors import SandboxError
+from cwl_udss.runtimes.proot.launching import Launchers
 from cwl_udss.runtimes.proot.limits import METADATA, MOVES, SIGNALS, WEAKNESSES, limits_of
 from cwl_udss.runtimes.proot.probe import embedded_loaders, find_proot
 from cwl_udss.runtimes.proot.proot import Proot
@@ -177,6 +178,29 @@ def test_nothing_outlives_a_launcher_that_is_killed(proot_step: Step, tmp_path: 
     os.kill(started.process.pid, signal.SIGKILL)
     assert started.wait().exit_code == 128 + signal.SIGKILL
     wait_until(lambda: not is_running(str(tmp_path)))
+
+
+def test_what_starts_steps_may_be_killed_between_them(proot_step: Step, proot: Proot) -> None:
+    launchers = Launchers()
+    step = replace(proot_step, runtime=replace(proot, launchers=launchers))
+    assert step.run("exit 3").result.exit_code == 3
+    starter = launchers.process_id
+    assert starter is not None
+    os.kill(starter, signal.SIGKILL)
+    assert step.run("exit 4").result.exit_code == 4
+    launchers.close()
+
+
+def test_an_input_that_is_gone_is_told(proot_step: Step, tmp_path: Path) -> None:
+    (tmp_path / "input").unlink()
+    with pytest.raises(SandboxError, match="is not there any more"):
+        proot_step.run("true")
+
+
+def test_a_step_has_no_capabilities_whoever_runs_it(proot_step: Step) -> None:
+    outcome = proot_step.run("busybox mknod disk b 8 0; busybox chroot / true; echo ran")
+    assert not (proot_step.outdir / "disk").exists()
+    assert outcome.stdout == "ran\n"
 
 
 def test_a_step_that_kills_all_that_it_can(proot_step: Step) -> None:

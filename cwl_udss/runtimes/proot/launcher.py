@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import json
 import os
 import select
@@ -55,19 +56,45 @@ def serve(connection: socket.socket) -> None:
         message, descriptors, _, _ = socket.recv_fds(connection, 1, _DESCRIPTORS)
         if not message:
             return
-        reading, writing = os.pipe()
+        try:
+            answer = _start(connection, descriptors, has_new_session=message == NEW_SESSION)
+        except OSError as error:
+            answer = os.strerror(error.errno or 0).encode()
+        connection.send(answer)
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+def _start(connection: socket.socket, descriptors: list[int], *, has_new_session: bool) -> bytes:
+    """Start a step, and return its process id when it is a child of who asks: orphans become
+    children of the nearest process that adopts them."""
+    if len(descriptors) != _DESCRIPTORS:
+        raise OSError(errno.EMFILE, "")
+    reading, writing = os.pipe()
+    try:
         child = os.fork()
         if child == 0:
-            step = os.fork()
-            if step == 0:
-                connection.close()
-                _run(descriptors, has_new_session=message == NEW_SESSION)
-            os.write(writing, str(step).encode())
-            os._exit(0)
-        os.waitpid(child, 0)  # the step is then a child of the nearest that adopts orphans
-        connection.send(os.read(reading, select.PIPE_BUF))
-        for descriptor in (reading, writing, *descriptors):
-            os.close(descriptor)
+            _start_orphan(connection, descriptors, writing, has_new_session=has_new_session)
+        os.waitpid(child, 0)
+        os.set_blocking(reading, False)
+        return os.read(reading, select.PIPE_BUF)
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
+def _start_orphan(
+    connection: socket.socket, descriptors: list[int], writing: int, *, has_new_session: bool
+) -> None:
+    """Start a step and say its process id. Never returns."""
+    try:
+        step = os.fork()
+        if step == 0:
+            connection.close()
+            _run(descriptors, has_new_session=has_new_session)
+        os.write(writing, str(step).encode())
+    finally:
+        os._exit(0)
 
 
 def _run(descriptors: list[int], *, has_new_session: bool) -> None:
@@ -137,7 +164,7 @@ class _Step:
                     return code
             if self._wakener in ready:
                 for number in os.read(self._wakener, select.PIPE_BUF):
-                    if number != signal.SIGCHLD:
+                    if number not in (signal.SIGCHLD, signal.SIGINT):
                         return _SIGNAL_OFFSET + number
                 if not self._reap() and not self._is_telling():
                     return _SIGNAL_OFFSET + signal.SIGKILL if self._said else 1
@@ -204,6 +231,7 @@ def _hear_signals() -> int:
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    # What is typed at a terminal that the command has (SIGINT) is for the command.
     for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, _do_nothing)
     return reading

@@ -18,6 +18,8 @@ FIRST_DESCRIPTOR = 9
 """By which the first program speaks."""
 
 _SET_PARENT_DEATH_SIGNAL, _SET_SECCOMP = 1, 22  # linux/prctl.h
+_DROP_FROM_BOUNDING_SET, _AMBIENT_CAPABILITIES, _CLEAR_ALL = 24, 47, 4
+_MOST_CAPABILITIES = 64
 _SECCOMP_MODE_FILTER = 2
 _INSTRUCTION_BYTES = 8
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -63,6 +65,7 @@ def become(request: Request, writing: int) -> None:
         for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them; the tool would, too
             signal.signal(number, signal.SIG_DFL)
         os.chdir("/")
+        _drop_capabilities()
         forbid_new_privileges()
         restrict(request.rules, request.abi)
         restrict_calls(request.filter)
@@ -73,6 +76,14 @@ def become(request: Request, writing: int) -> None:
         sys.stderr.flush()
     finally:
         os._exit(1)
+
+
+def _drop_capabilities() -> None:
+    """Have none after execve(2), not even as root: capabilities(7). Who has none may not do this,
+    and need not."""
+    for capability in range(_MOST_CAPABILITIES):
+        _libc.prctl(_DROP_FROM_BOUNDING_SET, capability, 0, 0, 0)
+    _libc.prctl(_AMBIENT_CAPABILITIES, _CLEAR_ALL, 0, 0, 0)
 
 
 def restrict_calls(program: bytes) -> None:

@@ -57,6 +57,10 @@ def make_view(operations: Iterable[Operation], place: Path) -> View:
 
     Raises SandboxError for what this runtime cannot show as it was asked for.
     """
+    if ":" in str(place):
+        raise SandboxError(
+            f"PRoot takes no path with a colon, as of {place}", "name another with --udss-scratch"
+        )
     builder = _Builder(place)
     for operation in operations:
         builder.add(operation)
@@ -126,6 +130,8 @@ class _Builder:
         return self._place / str(len(self._view.bindings))
 
     def _bind(self, source: str, path: str, *, is_directory: bool) -> None:
+        if not os.path.exists(source):  # PRoot would do without
+            raise SandboxError(f"{source} is not there any more", "was it removed while this ran?")
         point = self._mount_point(path)
         if point is not None and is_directory:
             point.mkdir(exist_ok=True)
