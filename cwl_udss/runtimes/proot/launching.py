@@ -53,11 +53,10 @@ class Launchers:
         """Start a step, which becomes a child of this process. Raises SandboxError."""
         adopt_orphans()
         kind = NEW_SESSION if has_new_session else SAME_SESSION
-        given = (descriptors.status, descriptors.stdin, descriptors.stdout, descriptors.stderr)
+        streams = (descriptors.stdin, descriptors.stdout, descriptors.stderr)
         with self._lock, _as_file(request) as description:
-            answer = self._ask(kind, (description, *given)) or self._ask(
-                kind, (description, *given)
-            )
+            given = (description, descriptors.status, *streams)
+            answer = self._ask(kind, given) or self._ask(kind, given)
         if not answer.isdigit():
             reason = answer.decode() or "what starts it is being killed"
             raise SandboxError(f"PRoot cannot be started: {reason}", "see `ulimit -a`")
