@@ -21,7 +21,7 @@ from cwl_udss.errors import SandboxError
 from cwl_udss.runtimes.proot.launching import Launchers
 from cwl_udss.runtimes.proot.limits import METADATA, MOVES, SIGNALS, WEAKNESSES, limits_of
 from cwl_udss.runtimes.proot.probe import embedded_loaders, find_proot
-from cwl_udss.runtimes.proot.proot import Proot
+from cwl_udss.runtimes.proot.proot import Cpus, Proot
 from cwl_udss.sandbox import Bind, Ending, RootFilesystem, Streams
 
 TO_THE_LOG = Streams(stdout=1, stderr=2)
@@ -219,6 +219,26 @@ def test_the_figures_are_the_commands(proot_step: Step) -> None:
     assert usage is not None
     assert 100 << 20 < usage.memory_bytes < 120 << 20
     assert usage.processor_seconds < 10
+
+
+def test_the_figures_of_what_nobody_waited_for(proot_step: Step) -> None:
+    daemon = "(setsid busybox dd if=/dev/zero of=/dev/null bs=100M count=1000 &)"
+    usage = proot_step.run(f"{daemon}; sleep 2").result.usage
+    assert usage is not None
+    assert usage.memory_bytes > 100 << 20
+
+
+def test_a_step_that_asks_for_one_core_stays_on_one(proot_step: Step) -> None:
+    """PRoot is two to four times as fast there."""
+    cores = len(os.sched_getaffinity(0))
+    assert proot_step.run("busybox nproc").stdout == f"{cores}\n"
+    assert proot_step.run("busybox nproc", cores=1).stdout == "1\n"
+    assert proot_step.run("busybox nproc", cores=2).stdout == f"{cores}\n"
+
+
+def test_steps_take_turns_on_the_cores() -> None:
+    cpus, there = Cpus(), sorted(os.sched_getaffinity(0))
+    assert sorted(cpus.next() for _ in there) == there
 
 
 def test_what_is_made_for_a_step_is_gone_after_it(proot_step: Step, proot: Proot) -> None:

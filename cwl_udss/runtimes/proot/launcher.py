@@ -192,6 +192,7 @@ class _Step:
         """Hear what the first program says; False at the end of that."""
         part = os.read(self._reading, select.PIPE_BUF)
         if part and not self._said:
+            self._say("tracer-pid", self._process or 0)
             self._say("child-pid", os.getpid())
         self._said += part
         return bool(part)

@@ -36,6 +36,8 @@ class Request:
     """Of Landlock."""
     filter: bytes
     """Of system calls."""
+    cpu: int | None
+    """The only one to be used, if there is but one."""
 
     def to_json(self) -> bytes:
         """Return what from_json() reads."""
@@ -53,6 +55,7 @@ class Request:
             rules=tuple(Rule(*rule) for rule in fields["rules"]),
             abi=fields["abi"],
             filter=base64.b64decode(fields["filter"]),
+            cpu=fields["cpu"],
         )
 
 
@@ -65,6 +68,8 @@ def become(request: Request, writing: int) -> None:
         for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them; the tool would, too
             signal.signal(number, signal.SIG_DFL)
         os.chdir("/")
+        if request.cpu is not None:
+            os.sched_setaffinity(0, {request.cpu})
         _drop_capabilities()
         forbid_new_privileges()
         restrict(request.rules, request.abi)
