@@ -38,7 +38,7 @@ IPC = Limit(
 )
 SHARED_MEMORY = Limit(
     name="no-shm-limit",
-    text="/dev/shm is on the scratch directory, and has no limit (ShmSize)",  # noqa: S108
+    text="/dev/shm has no limit (ShmSize), or is on the scratch directory",  # noqa: S108
     is_weakness=False,
 )
 MOVES = Limit(

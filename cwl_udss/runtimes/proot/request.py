@@ -9,8 +9,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from cwl_udss.runtimes.proot.landlock import Rule, forbid_new_privileges, restrict
 
@@ -30,7 +29,7 @@ class Request:
     """What is to be started."""
 
     arguments: tuple[str, ...]
-    environment: Mapping[str, str]
+    environment: dict[str, str]
     rules: tuple[Rule, ...]
     abi: int
     """Of Landlock."""
@@ -43,7 +42,7 @@ class Request:
         """Return what from_json() reads."""
         rules = [[rule.path, rule.writable] for rule in self.rules]
         filter_ = base64.b64encode(self.filter).decode()
-        return json.dumps({**asdict(self), "rules": rules, "filter": filter_}).encode()
+        return json.dumps({**vars(self), "rules": rules, "filter": filter_}).encode()
 
     @classmethod
     def from_json(cls, content: bytes) -> Request:
