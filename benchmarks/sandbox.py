@@ -20,11 +20,15 @@ from measure import Finding, Setting, in_turn, print_findings, print_rows, setti
 from peers import podman
 from stand_ins import push
 
+from cwl_udss.errors import SandboxError
+from cwl_udss.files.scratch import program_directory
 from cwl_udss.images.formats.names import ImageFormat
 from cwl_udss.images.pull import Images
 from cwl_udss.images.store.store import Store
 from cwl_udss.runtimes.bubblewrap.bwrap import Bubblewrap
 from cwl_udss.runtimes.bubblewrap.probe import find_bubblewrap
+from cwl_udss.runtimes.choice import AnyRuntime
+from cwl_udss.runtimes.proot.probe import find_proot
 from cwl_udss.sandbox import (
     INPUT_DIRECTORY,
     OUTPUT_DIRECTORY,
@@ -39,6 +43,7 @@ from cwl_udss.surroundings.identity import identity_files
 YARDSTICK = "bwrap alone"
 OURS = "sandbox"
 LARGE = "sandbox, large image"
+PROOT = "sandbox by PRoot"
 # By how many inputs there are, and how many milliseconds they may take.
 LOADS = {(1000, 150): "sandbox, 1,000 inputs", (3000, 500): "sandbox, 3,000 inputs"}
 SMALL = "docker.io/library/busybox:1.36"
@@ -69,7 +74,8 @@ def main() -> list[Finding]:
         push(image.layout(), f"{here.registry}/{image.NAME}")
         roots = {name: root(here, name) for name in (SMALL, image.NAME)}
         peers = other_starts(here, podman_command, roots[SMALL])
-        started = measured({**starts(here, runtime, roots), **peers}, STARTS, peers)
+        ours = {**starts(here, runtime, roots), **proot_starts(here, roots[SMALL])}
+        started = measured({**ours, **peers}, STARTS, peers)
         loaded = measured(large_starts(here, runtime, roots[SMALL]), LARGE_STARTS)
         worked = measured(work(here, runtime, roots[SMALL]), INSIDE)
         written = measured(writing(here, runtime, roots[SMALL]), INSIDE)
@@ -81,6 +87,11 @@ def main() -> list[Finding]:
     return [
         Finding(f"start of a sandbox: {more}", difference(started, OURS), 5),
         Finding("the same, large image", difference(started, LARGE), 5),
+        *(
+            Finding("start by PRoot, Landlock and seccomp: ms", 1000 * statistics.median(times), 8)
+            for name, times in started.items()
+            if name == PROOT
+        ),
         *(
             Finding(f"{inputs:,} input files: {more}", difference(loaded, name), bar)
             for (inputs, bar), name in LOADS.items()
@@ -115,6 +126,17 @@ def starts(
         OURS: partial(enter, runtime, true),
         LARGE: partial(enter, runtime, true_in_large),
     }
+
+
+def proot_starts(here: Setting, small: Path) -> dict[str, Callable[[], None]]:
+    """The same by PRoot, alone and within Landlock and seccomp; nothing if there is none."""
+    try:
+        proot = find_proot(partial(program_directory, None, here.environment))
+    except SandboxError:
+        return {}
+    alone = [proot.path, "-r", str(small), "-b", "/dev", "-b", "/proc", "-w", "/", "true"]
+    true = replace(sandbox(here, small), command=("true",))
+    return {"proot alone": partial(run, alone), PROOT: partial(enter, proot, true)}
 
 
 def other_starts(
@@ -247,7 +269,7 @@ def run(
         raise RuntimeError(f"{command[0]} failed: {done.stderr[-1000:].decode()}")
 
 
-def enter(runtime: Bubblewrap, given: Sandbox, stdout: Path = NOWHERE) -> None:
+def enter(runtime: AnyRuntime, given: Sandbox, stdout: Path = NOWHERE) -> None:
     """Run a sandbox's command."""
     with stdout.open("wb") as stream, NOWHERE.open("wb") as nowhere:
         streams = Streams(stdout=stream.fileno(), stderr=nowhere.fileno())

@@ -65,6 +65,8 @@ class Sandbox:
     network: bool = False
     shared_memory_bytes: int | None = None
     """Limit of `/dev/shm`; None is the kernel's default, half of the memory."""
+    cores: int | None = None
+    """How many were asked for. No limit, but where a runtime is faster on one, it takes one."""
 
 
 @dataclass(frozen=True, kw_only=True)

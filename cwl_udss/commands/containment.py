@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.resources import as_file, files
@@ -24,11 +24,12 @@ from typing import Any
 from ruamel.yaml import YAML
 
 import cwl_udss
+from cwl_udss.commands.limited_tests import limit_of
 from cwl_udss.containment_suite.surroundings import problems, surroundings
 from cwl_udss.files.scratch import temporary_directory
 from cwl_udss.images.pull import Images
 from cwl_udss.machine.resources import available_resources
-from cwl_udss.runtimes.choice import describe_choice
+from cwl_udss.runtimes.choice import AnyRuntime, describe_choice
 from cwl_udss.settings.settings import Settings
 from cwl_udss.steps.shared import open_store, runtime_finder
 
@@ -60,16 +61,32 @@ def print_verdict(settings: Settings, environment: Mapping[str, str], home: Path
         f"containment of cwl-udss {cwl_udss.__version__} by {describe_choice(runtime)} on "
         f"{platform.node()}, Linux {platform.release()}, as uid {os.getuid()}"
     )
+    print(*_lines(outcomes, runtime), sep="\n")
+    failures = [outcome for outcome in outcomes if _is_failure(outcome, runtime)]
+    limited = sum(bool(outcome.problem) for outcome in outcomes) - len(failures)
+    verdict = f"{len(failures)} of {len(outcomes)} tests failed" if failures else "contained"
+    verdict += f", but for its limits in {limited}" if limited else ""
+    print(f"{verdict} ({len(outcomes)} tests in {time.monotonic() - start:.0f} s)")
+    return 1 if failures else 0
+
+
+def _is_failure(outcome: Outcome, runtime: AnyRuntime) -> bool:
+    return bool(outcome.problem) and not limit_of(outcome.name, runtime.limits)
+
+
+def _lines(outcomes: Sequence[Outcome], runtime: AnyRuntime) -> Iterator[str]:
     for area in dict.fromkeys(outcome.area for outcome in outcomes):
         there = [outcome for outcome in outcomes if outcome.area == area]
         passed = sum(not outcome.problem for outcome in there)
-        print(f"{'ok' if passed == len(there) else 'FAIL':4}  {area}: {passed} of {len(there)}")
-    failures = [outcome for outcome in outcomes if outcome.problem]
-    for outcome in failures:
-        print(f"FAIL  {outcome.name}: {outcome.problem}")
-    verdict = f"{len(failures)} of {len(outcomes)} tests failed" if failures else "contained"
-    print(f"{verdict} ({len(outcomes)} tests in {time.monotonic() - start:.0f} s)")
-    return 1 if failures else 0
+        state = "FAIL" if any(_is_failure(outcome, runtime) for outcome in there) else "ok"
+        state = "note" if state == "ok" and passed < len(there) else state
+        yield f"{state:4}  {area}: {passed} of {len(there)}"
+    for outcome in outcomes:
+        limit = limit_of(outcome.name, runtime.limits)
+        if outcome.problem and limit:
+            yield f"note  {outcome.name}: by its limit {limit}"
+        elif outcome.problem:
+            yield f"FAIL  {outcome.name}: {outcome.problem}"
 
 
 def matches(expected: Any, actual: Any) -> bool:

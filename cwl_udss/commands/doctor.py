@@ -17,6 +17,7 @@ import cwl_udss
 from cwl_udss.batch.examination import examine_node
 from cwl_udss.commands.findings import Finding
 from cwl_udss.commands.libraries import examine_libraries
+from cwl_udss.commands.runtimes import describe_sandbox, try_runtimes
 from cwl_udss.engine.batch_run import batch_client
 from cwl_udss.engine.startup.installation import Command, installed_command, other_command
 from cwl_udss.errors import StoreError, UdssError
@@ -29,7 +30,6 @@ from cwl_udss.images.sources.registry.registries import load_registries
 from cwl_udss.images.store.store import Store
 from cwl_udss.machine.quantities import counted
 from cwl_udss.machine.resources import available_resources
-from cwl_udss.runtimes.choice import describe_choice
 from cwl_udss.settings.setting import DEFAULT
 from cwl_udss.settings.settings import Settings
 from cwl_udss.settings.table import SETTINGS
@@ -71,11 +71,13 @@ def print_node_examination(settings: Settings, environment: Mapping[str, str]) -
 
 def examine(settings: Settings, environment: Mapping[str, str], home: Path) -> Iterator[Finding]:
     """Make all checks."""
+    finder = runtime_finder(settings, environment)
     checks: list[tuple[str, Callable[[], str]]] = [
         ("versions", _versions),
         ("cwltool command", _command),
         ("settings", lambda: _settings(settings)),
-        ("sandbox", lambda: _sandbox(settings, environment)),
+        ("sandbox", lambda: describe_sandbox(finder)),
+        ("runtimes", lambda: "\n".join(try_runtimes(finder))),
         ("JavaScript", lambda: _javascript(settings, environment)),
         ("store", lambda: _store(settings)),
         ("images on this node", lambda: _node(settings, environment)),
@@ -238,13 +240,6 @@ def _settings(settings: Settings) -> str:
 def _printable(line: str) -> str:
     """A value may have line breaks and control codes."""
     return "".join(c if c.isprintable() else " " for c in line)
-
-
-def _sandbox(settings: Settings, environment: Mapping[str, str]) -> str:
-    runtime = runtime_finder(settings, environment).find()
-    if runtime.limits:
-        return describe_choice(runtime)
-    return f"{runtime.description}: user, mount, PID, IPC, UTS and network namespaces work"
 
 
 def _javascript(settings: Settings, environment: Mapping[str, str]) -> str:

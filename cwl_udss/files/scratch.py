@@ -17,7 +17,8 @@ from cwl_udss.staging import remove_abandoned, work_directory
 # What batch systems and sites set for a job's own directory, the most specific first.
 _VARIABLES = ("TMPDIR", "PBS_JOBFS", "SLURM_TMPDIR")
 _JOB_VARIABLES = ("PBS_JOBID", "SLURM_JOB_ID")
-_ALWAYS = (Path("/tmp"), Path("/dev/shm"))  # noqa: S108 - what is made there is checked
+_MEMORY = Path("/dev/shm")  # noqa: S108 - what is made there is checked
+_ALWAYS = (Path("/tmp"), _MEMORY)  # noqa: S108
 _ADVICE = "name another with --udss-scratch"
 _RUNS = "runs"
 _WORK = "work"
@@ -95,8 +96,10 @@ def temporary_directory(setting: Path | None, environment: Mapping[str, str]) ->
 
 @contextlib.contextmanager
 def program_directory(setting: Path | None, environment: Mapping[str, str]) -> Iterator[Path]:
-    """As temporary_directory(), where programs can be executed. Raises StoreError."""
+    """As temporary_directory(), where programs can be executed; in memory if that is possible, as
+    it is for small files that come and go. Raises StoreError."""
     places = local_directories(setting, environment)
+    places.sort(key=lambda place: setting is None and place != _MEMORY)
     fitting = [place for place in places if not look_at(place).forbids_programs]
     if places and not fitting:
         raise StoreError(

@@ -54,13 +54,13 @@ class _Process:
 class Watch:
     """Looks at a tree of processes now and then, and says in the end what they have used."""
 
-    def __init__(self, first: int, own_generations: int, *, has_namespaces: bool = True) -> None:
+    def __init__(self, first: int, own_generations: int, tracer: int | None = None) -> None:
         """`first` is the first process of a PID namespace, or another to which orphans come; it and
-        so many generations from it on are the runtime's own, and not the step's. Without namespaces
-        the step's /dev/shm is no memory."""
+        so many generations from it on are the runtime's own, and not the step's. So is a `tracer`,
+        which is there if there are no namespaces; the step's /dev/shm is then no memory."""
         self._first = first
         self._own_generations = own_generations
-        self._has_namespaces = has_namespaces
+        self._tracer = None if tracer is None else str(tracer)
         self._began = time.monotonic()
         self._pause = _FIRST_SECONDS
         self.next = self._began + self._pause
@@ -79,8 +79,12 @@ class Watch:
         began = time.thread_time()
         found = list(_tree(self._first))
         self._seconds = max(self._seconds, sum(process.seconds for _, process in found))
-        steps = [process for depth, process in found if depth >= self._own_generations]
-        in_files = _shared_memory_bytes(steps) if self._has_namespaces else 0
+        steps = [
+            process
+            for depth, process in found
+            if depth >= self._own_generations and process.number != self._tracer
+        ]
+        in_files = _shared_memory_bytes(steps) if self._tracer is None else 0
         took = time.thread_time() - began
         rough = sum(process.resident_bytes for process in steps) + in_files
         if len(steps) == 1 and not in_files:

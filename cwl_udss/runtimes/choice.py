@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from cwl_udss.errors import SandboxError
+from cwl_udss.errors import SandboxError, StoreError
 from cwl_udss.files.scratch import program_directory
 from cwl_udss.runtimes.bubblewrap.bwrap import Bubblewrap
 from cwl_udss.runtimes.bubblewrap.probe import find_bubblewrap
@@ -53,7 +53,10 @@ class RuntimeFinder:
     def try_proot(self) -> Proot:
         """Return PRoot, if it works here. Raises SandboxError."""
         temporary = partial(program_directory, self.scratch, self.environment)
-        return find_proot(temporary, self.environment.get("PATH"))
+        try:
+            return find_proot(temporary, self.environment.get("PATH"))
+        except StoreError as error:  # there is no place for what it needs
+            raise SandboxError(error.problem, error.advice) from error
 
     def _instead_of_bubblewrap(self, refusal: SandboxError) -> Proot:
         try:

@@ -57,15 +57,13 @@ class RuntimeProcess:
         status: int,
         around: int | None = None,
         *,
-        own_generations: int = _OWN_GENERATIONS,
         has_namespaces: bool = True,
         afterwards: contextlib.ExitStack | None = None,
     ) -> None:
         """`deferral` is of the signals at which it would be left to nobody. `status` is the
         descriptor from which to read what bwrap says, or another that says the same; `around` that
-        of the one in which it runs, if trees are made for it. `own_generations` are not the step's,
-        of those that begin with the process that is named there. Without namespaces it is asked to
-        end (SIGTERM), which ends all others first. `afterwards` is closed when all have ended."""
+        of the one in which it runs, if trees are made for it. Without namespaces it is asked to end
+        (SIGTERM), which ends all others first. `afterwards` is closed when all have ended."""
         self.process = process
         self._relay = relay
         self._deferral = deferral
@@ -73,7 +71,7 @@ class RuntimeProcess:
         self._around = None if around is None else Words(around)
         # Of the one that we have started, which is the outermost.
         self._outermost = self._around or self._words
-        self._generations = own_generations if around is None else _GENERATIONS_AROUND
+        self._generations = _OWN_GENERATIONS if around is None else _GENERATIONS_AROUND
         self._has_namespaces = has_namespaces
         self._afterwards = contextlib.ExitStack() if afterwards is None else afterwards
         self._watch: Watch | None = None
@@ -130,7 +128,7 @@ class RuntimeProcess:
                 os.eventfd_write(self._wakener, 1)
 
     def _watch_from(self, first: int) -> Watch:
-        return Watch(first, self._generations, has_namespaces=self._has_namespaces)
+        return Watch(first, self._generations, self._outermost.facts.get("tracer-pid"))
 
     def _attend(self, give_up: float) -> None:
         """Copy the streams, and look at the processes, until bwrap has ended or must."""

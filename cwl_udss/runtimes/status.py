@@ -9,7 +9,7 @@ import re
 import select
 
 # A number is whole if something comes after it.
-_STATUS = re.compile(rb'"(child-pid|exit-code|largest-kib)": (\d+)(?=\D)')
+_STATUS = re.compile(rb'"(child-pid|exit-code|largest-kib|tracer-pid)": (\d+)(?=\D)')
 
 
 class Words:

@@ -290,4 +290,5 @@ def _sandbox(spec: StepSpec, root: RootFilesystem, work: Path) -> Sandbox:
         files=identity_files(root.here, home=spec.output_directory, network=spec.network),
         network=spec.network,
         shared_memory_bytes=spec.shared_memory_bytes,
+        cores=spec.cores,
     )

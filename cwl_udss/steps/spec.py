@@ -68,6 +68,7 @@ class StepSpec:
     directories: tuple[str, ...]
     network: bool
     shared_memory_bytes: int | None
+    cores: int | None
     stdin: str | None
     stdout: str | None
     """Relative to the output directory, or absolute; None is STEP/stdout. So is `stderr`."""

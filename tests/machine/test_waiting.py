@@ -483,6 +483,7 @@ def spec() -> StepSpec:
         directories=(),
         network=False,
         shared_memory_bytes=None,
+        cores=None,
         stdin=None,
         stdout=None,
         stderr=None,

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from dataclasses import replace
 from functools import partial
@@ -66,12 +65,12 @@ def namespaced_step(small_step: Step, request: pytest.FixtureRequest) -> Step:
 
 
 @pytest.fixture(scope="session")
-def proot() -> Proot:
+def proot(tmp_path_factory: pytest.TempPathFactory) -> Proot:
     if shutil.which("proot") is None:
         need("needs the Debian package proot")
     if not landlock_abi():
         pytest.skip("this kernel has no Landlock")
-    return find_proot(partial(program_directory, None, os.environ))
+    return find_proot(partial(program_directory, tmp_path_factory.mktemp("scratch"), {}))
 
 
 @pytest.fixture

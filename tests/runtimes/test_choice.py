@@ -49,6 +49,12 @@ def finder(wanted: str, *accepted: str, bwrap: str | None = None) -> RuntimeFind
     return RuntimeFinder(wanted, accepted, bwrap, None, os.environ)
 
 
+def test_no_directory_in_which_programs_can_be_executed(tmp_path: Path, proot: Proot) -> None:
+    nowhere = RuntimeFinder("proot", ALL, None, tmp_path / "none", os.environ)
+    with pytest.raises(SandboxError, match="name another with --udss-scratch"):
+        nowhere.find()
+
+
 def test_bubblewrap_where_it_works() -> None:
     assert isinstance(finder("auto", *ALL).find(), Bubblewrap)
     assert finder("auto").find().limits == ()

@@ -18,9 +18,10 @@ import pytest
 from steps import Step
 
 from cwl_udss.errors import SandboxError
+from cwl_udss.runtimes.proot.launching import Launchers
 from cwl_udss.runtimes.proot.limits import METADATA, MOVES, SIGNALS, WEAKNESSES, limits_of
 from cwl_udss.runtimes.proot.probe import embedded_loaders, find_proot
-from cwl_udss.runtimes.proot.proot import Proot
+from cwl_udss.runtimes.proot.proot import Cpus, Proot
 from cwl_udss.sandbox import Bind, Ending, RootFilesystem, Streams
 
 TO_THE_LOG = Streams(stdout=1, stderr=2)
@@ -179,6 +180,29 @@ def test_nothing_outlives_a_launcher_that_is_killed(proot_step: Step, tmp_path: 
     wait_until(lambda: not is_running(str(tmp_path)))
 
 
+def test_what_starts_steps_may_be_killed_between_them(proot_step: Step, proot: Proot) -> None:
+    launchers = Launchers()
+    step = replace(proot_step, runtime=replace(proot, launchers=launchers))
+    assert step.run("exit 3").result.exit_code == 3
+    starter = launchers.process_id
+    assert starter is not None
+    os.kill(starter, signal.SIGKILL)
+    assert step.run("exit 4").result.exit_code == 4
+    launchers.close()
+
+
+def test_an_input_that_is_gone_is_told(proot_step: Step, tmp_path: Path) -> None:
+    (tmp_path / "input").unlink()
+    with pytest.raises(SandboxError, match="is not there any more"):
+        proot_step.run("true")
+
+
+def test_a_step_has_no_capabilities_whoever_runs_it(proot_step: Step) -> None:
+    outcome = proot_step.run("busybox mknod disk b 8 0; busybox chroot / true; echo ran")
+    assert not (proot_step.outdir / "disk").exists()
+    assert outcome.stdout == "ran\n"
+
+
 def test_a_step_that_kills_all_that_it_can(proot_step: Step) -> None:
     result = proot_step.run("kill -9 -1; sleep 60").result
     assert result.exit_code == 128 + signal.SIGKILL
@@ -195,6 +219,26 @@ def test_the_figures_are_the_commands(proot_step: Step) -> None:
     assert usage is not None
     assert 100 << 20 < usage.memory_bytes < 120 << 20
     assert usage.processor_seconds < 10
+
+
+def test_the_figures_of_what_nobody_waited_for(proot_step: Step) -> None:
+    daemon = "(setsid busybox dd if=/dev/zero of=/dev/null bs=100M count=1000 &)"
+    usage = proot_step.run(f"{daemon}; sleep 2").result.usage
+    assert usage is not None
+    assert usage.memory_bytes > 100 << 20
+
+
+def test_a_step_that_asks_for_one_core_stays_on_one(proot_step: Step) -> None:
+    """PRoot is two to four times as fast there."""
+    cores = len(os.sched_getaffinity(0))
+    assert proot_step.run("busybox nproc").stdout == f"{cores}\n"
+    assert proot_step.run("busybox nproc", cores=1).stdout == "1\n"
+    assert proot_step.run("busybox nproc", cores=2).stdout == f"{cores}\n"
+
+
+def test_steps_take_turns_on_the_cores() -> None:
+    cpus, there = Cpus(), sorted(os.sched_getaffinity(0))
+    assert sorted(cpus.next() for _ in there) == there
 
 
 def test_what_is_made_for_a_step_is_gone_after_it(proot_step: Step, proot: Proot) -> None:
@@ -225,12 +269,12 @@ def test_older_kernels_contain_files_too(proot_step: Step, proot: Proot, abi: in
 NO_PTRACE = """
 import errno, os, struct, sys
 from cwl_udss.runtimes.proot.landlock import forbid_new_privileges
-from cwl_udss.runtimes.proot.launcher import _restrict_calls
+from cwl_udss.runtimes.proot.request import restrict_calls
 from cwl_udss.runtimes.seccomp import RETURN, filter_program, instruction
 refused = 0x00050000 | errno.{error}
 forbid_new_privileges()
 answers = {{number: [instruction(RETURN, refused)] for number in {calls}}}
-_restrict_calls(filter_program(lambda table: answers, None))
+restrict_calls(filter_program(lambda table: answers, None))
 from cwl_udss.runtimes.choice import RuntimeFinder
 try:
     RuntimeFinder("proot", ("metadata-writable",), None, None, os.environ).find()

@@ -87,6 +87,7 @@ def step(run: Path, name: str, root: Path, script: str, **more: Any) -> Path:
         directories=(),
         network=False,
         shared_memory_bytes=None,
+        cores=None,
         stdin=None,
         stdout=None,
         stderr=None,

@@ -113,6 +113,7 @@ class BatchJob(SandboxedJob):
             directories=self._sandbox.directories,
             network=self.networkaccess,
             shared_memory_bytes=self._sandbox.shared_memory_bytes,
+            cores=self._sandbox.cores,
             stdin=streams.stdin,
             stdout=self._relative(streams.stdout),
             stderr=self._relative(streams.stderr),

@@ -33,7 +33,7 @@ from cwl_udss.engine.jobs.reporting import (
     report_removed,
 )
 from cwl_udss.engine.jobs.volumes import JobWithBinds
-from cwl_udss.engine.jobs.wishes import check_wishes, shared_memory_bytes
+from cwl_udss.engine.jobs.wishes import check_wishes, shared_memory_bytes, whole_cores
 from cwl_udss.errors import UdssError
 from cwl_udss.filesystems.system_words import NO_ROOM, system_words
 from cwl_udss.images.manifests.command import image_command, image_environment
@@ -161,6 +161,7 @@ class SandboxedJob(JobWithBinds):
             files=files,
             network=self.networkaccess,
             shared_memory_bytes=shared_memory_bytes(self.builder),
+            cores=whole_cores(self.builder),
         )
 
     def _root(self, image: StoredImage) -> tuple[RootFilesystem, dict[str, bytes]]:

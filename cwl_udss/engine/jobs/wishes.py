@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import math
+
 from cwltool.builder import Builder
 from cwltool.errors import WorkflowException
 from cwltool.job import JobBase
@@ -26,6 +28,11 @@ def check_wishes(job: JobBase) -> None:
             "MPI programs cannot run in sandboxes yet, and the tool is one (MPIRequirement)",
             "run it without --udss; it never runs on the host instead of in its image",
         )
+
+
+def whole_cores(builder: Builder) -> int:
+    """Return how many cores a step is to have, where it may have asked for a part of one."""
+    return math.ceil(builder.resources["cores"])
 
 
 def shared_memory_bytes(builder: Builder) -> int | None:

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 
-from cwl_udss.errors import StoreError
+from cwl_udss.errors import SandboxError, StoreError
 from cwl_udss.files.scratch import batch_job, local_directories, node_directory
 from cwl_udss.filesystems.leases import living, presence, presence_name
 from cwl_udss.filesystems.system_words import system_words
@@ -118,9 +118,14 @@ class NodeImages:
             return f"unpacked to {self.unpacked_directory} (there is no {MOUNTER} on PATH)"
         if not os.access("/dev/fuse", os.R_OK | os.W_OK):
             return f"unpacked to {self.unpacked_directory} (you may not use /dev/fuse)"
-        if not isinstance(self._runtime(), Bubblewrap):
+        if not self._can_enter_mounts():
             return f"unpacked to {self.unpacked_directory} (there are no user namespaces)"
         return f"mounted by {mounter}"
+
+    def _can_enter_mounts(self) -> bool:
+        with contextlib.suppress(SandboxError):  # another's to tell
+            return isinstance(self._runtime(), Bubblewrap)
+        return False
 
     def _root(self, image: StoredImage) -> RootFilesystem:
         if image.is_stored:

@@ -10,9 +10,9 @@ missed. Run as a program by launching.py, for one step, or for all of a run.
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import ctypes
+import errno
 import json
 import os
 import select
@@ -20,57 +20,19 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from types import FrameType
 
 from cwl_udss.runtimes.proot.first import IS_RUNNING, NO_DIRECTORY, NOT_EXECUTED, ended
-from cwl_udss.runtimes.proot.landlock import Rule, forbid_new_privileges, restrict
-
-FIRST_DESCRIPTOR = 9
-"""By which the first program speaks."""
+from cwl_udss.runtimes.proot.request import Request, become
 
 SAME_SESSION, NEW_SESSION = b"-", b"s"
 """What is asked for with a step."""
 
 _DESCRIPTORS = 5
-_SET_PARENT_DEATH_SIGNAL, _SET_SECCOMP, _SET_CHILD_SUBREAPER = 1, 22, 36  # linux/prctl.h
-_SECCOMP_MODE_FILTER = 2
-_INSTRUCTION_BYTES = 8
+_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 _PATIENCE_SECONDS = 2.0
 _SIGNAL_OFFSET, _NOT_STARTED = 128, 127
 _libc = ctypes.CDLL(None, use_errno=True)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """What is to be started."""
-
-    arguments: tuple[str, ...]
-    environment: Mapping[str, str]
-    rules: tuple[Rule, ...]
-    abi: int
-    """Of Landlock."""
-    filter: bytes
-    """Of system calls."""
-
-    def to_json(self) -> bytes:
-        """Return what from_json() reads."""
-        rules = [[rule.path, rule.writable] for rule in self.rules]
-        filter_ = base64.b64encode(self.filter).decode()
-        return json.dumps({**asdict(self), "rules": rules, "filter": filter_}).encode()
-
-    @classmethod
-    def from_json(cls, content: bytes) -> Request:
-        """Return a request."""
-        fields = json.loads(content)
-        return cls(
-            arguments=tuple(fields["arguments"]),
-            environment=fields["environment"],
-            rules=tuple(Rule(*rule) for rule in fields["rules"]),
-            abi=fields["abi"],
-            filter=base64.b64decode(fields["filter"]),
-        )
 
 
 def main() -> None:
@@ -94,19 +56,45 @@ def serve(connection: socket.socket) -> None:
         message, descriptors, _, _ = socket.recv_fds(connection, 1, _DESCRIPTORS)
         if not message:
             return
-        reading, writing = os.pipe()
+        try:
+            answer = _start(connection, descriptors, has_new_session=message == NEW_SESSION)
+        except OSError as error:
+            answer = os.strerror(error.errno or 0).encode()
+        connection.send(answer)
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+def _start(connection: socket.socket, descriptors: list[int], *, has_new_session: bool) -> bytes:
+    """Start a step, and return its process id when it is a child of who asks: orphans become
+    children of the nearest process that adopts them."""
+    if len(descriptors) != _DESCRIPTORS:
+        raise OSError(errno.EMFILE, "")
+    reading, writing = os.pipe()
+    try:
         child = os.fork()
         if child == 0:
-            step = os.fork()
-            if step == 0:
-                connection.close()
-                _run(descriptors, has_new_session=message == NEW_SESSION)
-            os.write(writing, str(step).encode())
-            os._exit(0)
-        os.waitpid(child, 0)  # the step is then a child of the nearest that adopts orphans
-        connection.send(os.read(reading, select.PIPE_BUF))
-        for descriptor in (reading, writing, *descriptors):
-            os.close(descriptor)
+            _start_orphan(connection, descriptors, writing, has_new_session=has_new_session)
+        os.waitpid(child, 0)
+        os.set_blocking(reading, False)
+        return os.read(reading, select.PIPE_BUF)
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
+def _start_orphan(
+    connection: socket.socket, descriptors: list[int], writing: int, *, has_new_session: bool
+) -> None:
+    """Start a step and say its process id. Never returns."""
+    try:
+        step = os.fork()
+        if step == 0:
+            connection.close()
+            _run(descriptors, has_new_session=has_new_session)
+        os.write(writing, str(step).encode())
+    finally:
+        os._exit(0)
 
 
 def _run(descriptors: list[int], *, has_new_session: bool) -> None:
@@ -138,7 +126,7 @@ def launch(request_file: int, status: int) -> int:
     reading, writing = os.pipe()
     process = os.fork()
     if process == 0:
-        _become(request, writing)
+        become(request, writing)
     os.close(writing)
     _close_streams()
     step = _Step(process, reading, status, wakener)
@@ -176,7 +164,7 @@ class _Step:
                     return code
             if self._wakener in ready:
                 for number in os.read(self._wakener, select.PIPE_BUF):
-                    if number != signal.SIGCHLD:
+                    if number not in (signal.SIGCHLD, signal.SIGINT):
                         return _SIGNAL_OFFSET + number
                 if not self._reap() and not self._is_telling():
                     return _SIGNAL_OFFSET + signal.SIGKILL if self._said else 1
@@ -204,6 +192,7 @@ class _Step:
         """Hear what the first program says; False at the end of that."""
         part = os.read(self._reading, select.PIPE_BUF)
         if part and not self._said:
+            self._say("tracer-pid", self._process or 0)
             self._say("child-pid", os.getpid())
         self._said += part
         return bool(part)
@@ -243,6 +232,7 @@ def _hear_signals() -> int:
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    # What is typed at a terminal that the command has (SIGINT) is for the command.
     for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, _do_nothing)
     return reading
@@ -250,39 +240,6 @@ def _hear_signals() -> int:
 
 def _do_nothing(number: int, frame: FrameType | None) -> None:
     """Be the handler of a signal that is read from a descriptor."""
-
-
-def _become(request: Request, writing: int) -> None:
-    """Give up all rights that the step does not have, and become PRoot. Never returns."""
-    try:
-        parent = os.getppid()
-        _libc.prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGQUIT, 0, 0, 0)
-        os.dup2(writing, FIRST_DESCRIPTOR, inheritable=True)
-        for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them; the tool would, too
-            signal.signal(number, signal.SIG_DFL)
-        os.chdir("/")
-        forbid_new_privileges()
-        restrict(request.rules, request.abi)
-        _restrict_calls(request.filter)
-        if os.getppid() == parent:
-            os.execve(request.arguments[0], request.arguments, request.environment)  # noqa: S606
-    except OSError as error:
-        print(f"cwl-udss: {request.arguments[0]} cannot be started: {error}", file=sys.stderr)
-        sys.stderr.flush()
-    finally:
-        os._exit(1)
-
-
-def _restrict_calls(program: bytes) -> None:
-    class Program(ctypes.Structure):
-        """struct sock_fprog of linux/filter.h."""
-
-        _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p))
-
-    wanted = Program(len(program) // _INSTRUCTION_BYTES, program)
-    if _libc.prctl(_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.byref(wanted), 0, 0) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, f"seccomp: {os.strerror(number)}")
 
 
 def _close_streams() -> None:

@@ -16,11 +16,12 @@ from dataclasses import dataclass
 from cwl_udss.errors import SandboxError
 from cwl_udss.runtimes.accounting import adopt_orphans
 from cwl_udss.runtimes.process import Launched
-from cwl_udss.runtimes.proot.launcher import NEW_SESSION, SAME_SESSION, Request
+from cwl_udss.runtimes.proot.launcher import NEW_SESSION, SAME_SESSION
+from cwl_udss.runtimes.proot.request import Request
 from cwl_udss.runtimes.words import memory_file
 
 _PROGRAM = (sys.executable, "-m", "cwl_udss.runtimes.proot.launcher")
-_MOST_DIGITS = 32
+_MOST_BYTES = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,24 +42,24 @@ class Launchers:
         self._program: subprocess.Popen[bytes] | None = None
         self._connection: socket.socket | None = None
 
+    @property
+    def process_id(self) -> int | None:
+        """Of the program that starts them; None if there is none yet."""
+        return self._program.pid if self._program else None
+
     def start(
         self, request: Request, descriptors: Descriptors, *, has_new_session: bool
     ) -> Launched:
         """Start a step, which becomes a child of this process. Raises SandboxError."""
         adopt_orphans()
         kind = NEW_SESSION if has_new_session else SAME_SESSION
-        given = (descriptors.status, descriptors.stdin, descriptors.stdout, descriptors.stderr)
+        streams = (descriptors.stdin, descriptors.stdout, descriptors.stderr)
         with self._lock, _as_file(request) as description:
-            try:
-                answer = self._ask(kind, (description, *given))
-            except OSError:  # somebody has killed it
-                self._close()
-                answer = b""
-            if not answer:
-                self._close()
-                raise SandboxError(
-                    "the program that starts PRoot has ended", "was it killed, for memory say?"
-                )
+            given = (description, descriptors.status, *streams)
+            answer = self._ask(kind, given) or self._ask(kind, given)
+        if not answer.isdigit():
+            reason = answer.decode() or "what starts it is being killed"
+            raise SandboxError(f"PRoot cannot be started: {reason}", "see `ulimit -a`")
         return Launched(int(answer))
 
     def close(self) -> None:
@@ -67,6 +68,16 @@ class Launchers:
             self._close()
 
     def _ask(self, kind: bytes, descriptors: Sequence[int]) -> bytes:
+        """The answer of the program, which is started if need be; b"" if it has been killed."""
+        try:
+            answer = self._asked(kind, descriptors)
+        except OSError:
+            answer = b""
+        if not answer:
+            self._close()
+        return answer
+
+    def _asked(self, kind: bytes, descriptors: Sequence[int]) -> bytes:
         if self._connection is None:
             self._connection, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             with other:
@@ -77,7 +88,7 @@ class Launchers:
                     pass_fds=(other.fileno(),),
                 )
         socket.send_fds(self._connection, [kind], descriptors)
-        return self._connection.recv(_MOST_DIGITS)
+        return self._connection.recv(_MOST_BYTES)
 
     def _close(self) -> None:
         if self._connection is not None and self._program is not None:

@@ -26,6 +26,11 @@ PROCESSES = Limit(
     text="nothing of /proc tells of processes, not even of the step's own",
     is_weakness=False,
 )
+HOST_NAME = Limit(
+    name="host-name",
+    text="a tool sees this machine's name",
+    is_weakness=False,
+)
 IPC = Limit(
     name="no-ipc",
     text="there is no System V IPC and there are no POSIX message queues",
@@ -33,7 +38,7 @@ IPC = Limit(
 )
 SHARED_MEMORY = Limit(
     name="no-shm-limit",
-    text="/dev/shm is on the scratch directory, and has no limit (ShmSize)",  # noqa: S108
+    text="/dev/shm has no limit (ShmSize), or is on the scratch directory",  # noqa: S108
     is_weakness=False,
 )
 MOVES = Limit(
@@ -49,7 +54,7 @@ WEAKNESSES = (METADATA, SIGNALS)
 
 def limits_of(abi: int) -> tuple[Limit, ...]:
     """Return the limits with a Landlock of this ABI."""
-    limits = [METADATA, LOOPBACK, PROCESSES, IPC, SHARED_MEMORY]
+    limits = [METADATA, HOST_NAME, LOOPBACK, PROCESSES, IPC, SHARED_MEMORY]
     limits += [SIGNALS] if abi < CAN_SCOPE else []
     limits += [MOVES] if abi < CAN_MOVE else []
     return tuple(limits)

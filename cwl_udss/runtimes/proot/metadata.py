@@ -21,7 +21,7 @@ class Metadata:
     """What was true before the step, of inputs and of what is in them."""
 
     def __init__(self, binds: Iterable[Bind]) -> None:
-        sources = [bind.source for bind in binds if not bind.writable]
+        sources = [os.path.realpath(bind.source) for bind in binds if not bind.writable]
         self._before = {path: _state(path) for path in islice(_all_paths(sources), _MOST)}
 
     def changed(self) -> list[str]:

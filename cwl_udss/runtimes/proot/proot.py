@@ -8,7 +8,9 @@ processes, PRoot among them, have given up before it began: see landlock.py and 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
+import random
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,10 +22,10 @@ from cwl_udss.runtimes.process import RuntimeProcess, has_terminal
 from cwl_udss.runtimes.proot.filter import proot_filter
 from cwl_udss.runtimes.proot.first import first_program
 from cwl_udss.runtimes.proot.landlock import CAN_FORBID_TRUNCATING, Rule
-from cwl_udss.runtimes.proot.launcher import FIRST_DESCRIPTOR, Request
 from cwl_udss.runtimes.proot.launching import Descriptors, Launchers, start_alone
 from cwl_udss.runtimes.proot.limits import limits_of
 from cwl_udss.runtimes.proot.metadata import Metadata
+from cwl_udss.runtimes.proot.request import FIRST_DESCRIPTOR, Request
 from cwl_udss.runtimes.proot.view import FIRST_PROGRAM, View, make_view
 from cwl_udss.runtimes.streams import Relay, with_relay
 from cwl_udss.runtimes.words import check_words
@@ -32,8 +34,18 @@ from cwl_udss.staging import remove_tree
 
 # What PRoot itself needs to start.
 _LIBRARIES = ("/lib", "/lib32", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache")
-# The launcher, PRoot, and the step's first program.
-_OWN_GENERATIONS = 3
+
+
+class Cpus:
+    """Those of this process, in turn, beginning with any: others may begin, too."""
+
+    def __init__(self) -> None:
+        self._numbers = sorted(os.sched_getaffinity(0))
+        self._turns = itertools.count(random.randrange(len(self._numbers)))  # noqa: S311
+
+    def next(self) -> int:
+        """Return whose turn it is."""
+        return self._numbers[next(self._turns) % len(self._numbers)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +61,7 @@ class Proot:
     place: Path
     """A directory of this node, in which programs can be executed: each step has one there."""
     launchers: Launchers = field(default_factory=Launchers)
+    cpus: Cpus = field(default_factory=Cpus)
 
     @property
     def description(self) -> str:
@@ -96,7 +109,7 @@ class Proot:
             except OSError as error:
                 raise SandboxError("the sandbox cannot be prepared", str(error)) from error
             stack.callback(Metadata(sandbox.binds).compare)
-            request = self.request(view, network=sandbox.network)
+            request = self.request(view, sandbox)
             reading, writing = os.pipe()
             descriptors = Descriptors(status=writing, stdin=stdin, stdout=stdout, stderr=stderr)
             has_new_session = has_terminal() and not (
@@ -117,12 +130,11 @@ class Proot:
                 relay,
                 deferral,
                 reading,
-                own_generations=_OWN_GENERATIONS,
                 has_namespaces=False,
                 afterwards=stack.pop_all(),
             )
 
-    def request(self, view: View, *, network: bool) -> Request:
+    def request(self, view: View, sandbox: Sandbox) -> Request:
         """Return what is to be started for a view."""
         beside = os.path.join(os.path.dirname(os.path.dirname(os.path.realpath(self.path))), "lib")
         own = (self.path, beside, *_LIBRARIES, *(str(path) for _, path in self.loaders))
@@ -137,8 +149,9 @@ class Proot:
             rules=(*map(Rule, own), *view.rules),
             abi=self.abi,
             filter=proot_filter(
-                network=network, forbids_truncating=self.abi < CAN_FORBID_TRUNCATING
+                network=sandbox.network, forbids_truncating=self.abi < CAN_FORBID_TRUNCATING
             ),
+            cpu=self.cpus.next() if sandbox.cores == 1 else None,
         )
 
 

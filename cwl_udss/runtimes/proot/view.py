@@ -57,6 +57,10 @@ def make_view(operations: Iterable[Operation], place: Path) -> View:
 
     Raises SandboxError for what this runtime cannot show as it was asked for.
     """
+    if ":" in str(place):
+        raise SandboxError(
+            f"PRoot takes no path with a colon, as of {place}", "name another with --udss-scratch"
+        )
     builder = _Builder(place)
     for operation in operations:
         builder.add(operation)
@@ -105,7 +109,7 @@ class _Builder:
             if not rule.writable and any(above in writable for above in _and_above(rule.path)):
                 raise SandboxError(
                     f"{rule.path} is to be read only, in a directory that may be written to",
-                    "PRoot cannot do both: keep it elsewhere",
+                    "PRoot cannot do both: keep one of them elsewhere",
                 )
         return self._view
 
@@ -126,6 +130,8 @@ class _Builder:
         return self._place / str(len(self._view.bindings))
 
     def _bind(self, source: str, path: str, *, is_directory: bool) -> None:
+        if not os.path.exists(source):  # PRoot would do without
+            raise SandboxError(f"{source} is not there any more", "was it removed while this ran?")
         point = self._mount_point(path)
         if point is not None and is_directory:
             point.mkdir(exist_ok=True)
