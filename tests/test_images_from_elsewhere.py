@@ -112,7 +112,7 @@ def test_images_and_documents_at_urls_are_told_apart(
         kept = run_command("cwl-udss", "images", "export", f"{len(name)}.tar", name)
         assert kept.returncode == 0, kept.stderr
     shown = run_command("cwl-udss", "images", "inspect", url)
-    assert json.loads(shown.stdout)["references"] == [url]
+    assert url in json.loads(shown.stdout)["references"]  # others may have the same image
     assert run_command("cwl-udss", "images", "rm", url).returncode == 0
     page = site.add("/page", "<!DOCTYPE html>", headers={"Content-Type": "text/html"})
     for wrong, words in ((site.url("/none"), "404"), (page, "is a web page")):
