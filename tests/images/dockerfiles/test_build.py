@@ -80,7 +80,7 @@ def build(
             images=images,
             store=store,
             node=node(store),
-            runtime=runtime,
+            runtime=lambda: runtime,
             name="test",
             when=When.MISSING,
         )
