@@ -60,6 +60,10 @@ def test_calls_that_are_not_there(architecture: int, calls: tuple[int, ...]) -> 
         pytest.param(144, (0, 0), (7, 0), SUCCEED, id="sched_setscheduler"),
         pytest.param(302, (0, 7), (7, 7), REFUSE, id="prlimit64"),
         pytest.param(141, (0, 0), (0, 7), REFUSE, id="setpriority"),
+        pytest.param(141, (0, 0), (1, 0), REFUSE, id="setpriority of a group"),
+        pytest.param(141, (0, 0), (2, 0), REFUSE, id="setpriority of a user"),
+        pytest.param(251, (1, 0), (1, 7), REFUSE, id="ioprio_set"),
+        pytest.param(251, (1, 0), (3, 0), REFUSE, id="ioprio_set of a user"),
     ],
 )
 def test_other_processes_are_left_as_they_are(

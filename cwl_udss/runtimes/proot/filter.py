@@ -32,7 +32,8 @@ from cwl_udss.runtimes.seccomp import (
     when,
 )
 
-_ERRNO, _SUCCEED = 0x00050000, 0x00050000  # SECCOMP_RET_ERRNO; with no error
+_ERRNO = 0x00050000  # SECCOMP_RET_ERRNO, to which the number is added
+_SUCCEED = _ERRNO
 _AF_UNIX = 1
 _WRITE_ACCESS, _TRUNCATE = 0b11, 0o1000  # of open(2): O_WRONLY or O_RDWR, O_TRUNC
 
@@ -52,8 +53,10 @@ class _Calls:
     socket: int
     scheduling: tuple[int, ...]
     """sched_setaffinity, sched_setparam, sched_setscheduler, sched_setattr: of a process, or 0."""
-    limits: Mapping[int, int]
-    """prlimit64, setpriority, ioprio_set, each with where the process is."""
+    prlimit: int
+    priorities: Mapping[int, int]
+    """setpriority, ioprio_set, each with what says that it is of a process: they know groups of
+    processes, and all of a user's, too."""
     truncate: tuple[int, ...]
     open: Mapping[int, int]
     """open and openat, each with where its flags are."""
@@ -67,7 +70,8 @@ _CALLS = {
         shared_by_user=(29, 64, 68, 240, 241),
         socket=41,
         scheduling=(203, 142, 144, 314),
-        limits={302: FIRST_ARGUMENT, 141: SECOND_ARGUMENT, 251: SECOND_ARGUMENT},
+        prlimit=302,
+        priorities={141: 0, 251: 1},
         truncate=(76,),
         open={2: SECOND_ARGUMENT, 257: THIRD_ARGUMENT},
     ),
@@ -76,7 +80,8 @@ _CALLS = {
         shared_by_user=(395, 393, 399, 117, 277, 278),
         socket=359,
         scheduling=(241, 154, 156, 351),
-        limits={340: FIRST_ARGUMENT, 97: SECOND_ARGUMENT, 289: SECOND_ARGUMENT},
+        prlimit=340,
+        priorities={97: 0, 289: 1},
         truncate=(92, 193),
         open={5: SECOND_ARGUMENT, 295: THIRD_ARGUMENT},
         socketcall=(102,),
@@ -86,7 +91,8 @@ _CALLS = {
         shared_by_user=(194, 190, 186, 180, 181),
         socket=198,
         scheduling=(122, 118, 119, 274),
-        limits={261: FIRST_ARGUMENT, 140: SECOND_ARGUMENT, 30: SECOND_ARGUMENT},
+        prlimit=261,
+        priorities={140: 0, 30: 1},
         truncate=(45,),
         open={56: THIRD_ARGUMENT},
     ),
@@ -123,8 +129,16 @@ def _other_processes(calls: _Calls) -> Answers:
     asks for that is told that it is done."""
     shared = _answered(calls.shared_by_user, NOT_IMPLEMENTED)
     own = {number: _if_zero(FIRST_ARGUMENT, _SUCCEED) for number in calls.scheduling}
-    limits = {number: _if_zero(place, REFUSE) for number, place in calls.limits.items()}
-    return {**shared, **own, **limits}
+    limits = {calls.prlimit: _if_zero(FIRST_ARGUMENT, REFUSE)}
+    priorities = {
+        number: [
+            instruction(LOAD_WORD, FIRST_ARGUMENT),
+            *when(JUMP_EQUAL, of_process, _if_zero(SECOND_ARGUMENT, REFUSE)),
+            instruction(RETURN, REFUSE),
+        ]
+        for number, of_process in calls.priorities.items()
+    }
+    return {**shared, **own, **limits, **priorities}
 
 
 def _if_zero(place: int, otherwise: int) -> list[bytes]:

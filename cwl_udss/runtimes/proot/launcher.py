@@ -110,6 +110,8 @@ def _run(descriptors: list[int], *, has_new_session: bool) -> None:
         code = launch(request, status)
     except SystemExit as error:
         print(error.code, file=sys.stderr)
+    except OSError as error:
+        print(f"cwl-udss: PRoot cannot be started: {error}", file=sys.stderr)
     finally:
         sys.stderr.flush()
         os._exit(code)
