@@ -236,6 +236,14 @@ def test_a_sif_file_that_cannot_be_used(
     assert "x.sif" in str(raised.value)
 
 
+def test_a_pipe_is_not_waited_for(run_command: Command, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.sif")
+    for command in (("run",), ("images", "inspect")):
+        done = run_command("cwl-udss", *command, "x.sif")
+        assert done.returncode == 1
+        assert "x.sif is neither a file nor a directory" in done.stderr
+
+
 def test_what_is_packed_is_to_be_unpacked(
     run_command: Command, tmp_path: Path, plain: bytes
 ) -> None:
