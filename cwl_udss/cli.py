@@ -21,7 +21,11 @@ from cwl_udss.engine.startup.pure import prefer_python_modules
 from cwl_udss.engine.startup.start import given_options, quick_imports
 from cwl_udss.errors import UdssError
 from cwl_udss.filesystems.system_words import system_words
-from cwl_udss.machine.standard_streams import open_standard_streams, whole_output
+from cwl_udss.machine.standard_streams import (
+    open_standard_streams,
+    print_names_as_they_are,
+    whole_output,
+)
 from cwl_udss.machine.user_directories import home_directory
 from cwl_udss.machine.waiting import ended_by_signals
 from cwl_udss.sandbox import SIGNAL_OFFSET
@@ -59,6 +63,7 @@ def cwltool() -> NoReturn:
 def main() -> NoReturn:
     """Be the `cwl-udss` command."""
     _begin()
+    print_names_as_they_are()
     with whole_output("cwl-udss"):
         sys.exit(run(sys.argv[1:]))
 

@@ -50,6 +50,14 @@ def test_no_command_is_a_usage_error(run_command: Command) -> None:
     assert run_command("cwl-udss").returncode == 2
 
 
+def test_run_asks_no_registry_offline(run_command: Command, tmp_path: Path) -> None:
+    done = run_command(
+        *("cwl-udss", "run", "--udss-offline", DEBIAN, "true"), CWL_UDSS_STORE=f"{tmp_path}/store"
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"the image {DEBIAN} is not in the store {tmp_path}/store" in done.stderr
+
+
 def test_run_works_in_the_current_directory_only(run_command: Command, tmp_path: Path) -> None:
     (tmp_path / "input").write_text("content")
     done = run_command(

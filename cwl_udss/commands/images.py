@@ -51,12 +51,11 @@ def run_images(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def _pull(options: argparse.Namespace, settings: Settings) -> int:
-    when = When.NEVER if settings.offline else When.ALWAYS
     failures = 0
     # What others have is not in the store, however it is used.
     stores = tuple(place for place in settings.library if place.naming == STORE)
     settings = replace(settings, library=stores, known_libraries=False)
-    with Steps(settings, os.environ, home_directory(), when) as steps:
+    with Steps(settings, os.environ, home_directory(), When.ALWAYS) as steps:
         for request in _requests(options, settings, steps):
             try:
                 # A directory that is used where it is has none.

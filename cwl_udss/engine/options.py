@@ -97,9 +97,9 @@ def documents_of(options: argparse.Namespace) -> list[str]:
     return [path for path in paths if path and not path.startswith("-")]
 
 
-def when_to_pull(options: argparse.Namespace, settings: Settings) -> When:
-    """Return when registries are asked."""
-    if settings.offline or not options.pull_image:
+def when_to_pull(options: argparse.Namespace) -> When:
+    """Return when registries are asked, as cwltool's own options have it."""
+    if not options.pull_image:
         return When.NEVER
     return When.ALWAYS if options.force_docker_pull else When.MISSING
 

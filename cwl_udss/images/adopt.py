@@ -64,7 +64,7 @@ def make_image(source: Source, store: Store, platform: Platform) -> StoredImage:
                 digest=source.digest,
                 remedy=source.remedy,
             )
-            root = root_part(file.path, file.name, platform)
+            root = received_root(file, platform)
             if root is not None:
                 root = replace(root, config=source.config_document or root.config)
                 _take(file, root, store, work)
@@ -74,6 +74,12 @@ def make_image(source: Source, store: Store, platform: Platform) -> StoredImage:
             convert(replace(archive, digest=source.digest), store)
 
     return make_in_turn(source.digest, store, make, source.name)
+
+
+def received_root(file: ReceivedFile, platform: Platform) -> RootPart | None:
+    """Return where the root filesystem is in a file that has come; see root_part()."""
+    with _explained(file):
+        return root_part(file.path, file.name, platform)
 
 
 def adopt(file: ReceivedFile, root: RootPart, store: Store) -> StoredImage:
@@ -161,10 +167,10 @@ def _check_beginning(beginning: bytes, source: Source) -> None:
 
 @contextlib.contextmanager
 def _explained(file: ReceivedFile) -> Iterator[None]:
-    """Call the file what the person knows it by."""
-    path = str(file.path)
+    """Call the file what the person knows it by, and say how to get a better one."""
     try:
         yield
     except InvalidImage as error:
+        problem = error.problem.replace(str(file.path), file.name)
         advice = file.remedy if isinstance(error, DamagedImage) else error.advice
-        raise type(error)(error.problem.replace(path, file.name), advice) from error
+        raise type(error)(problem, advice) from error

@@ -81,8 +81,11 @@ def convert(source: Source, store: Store) -> None:
                     yield chunk
                 progress.finish(layer)
 
+            def tar(layer: Descriptor) -> Iterator[bytes]:
+                return _tar_of(layer, chunks(layer), work) if layer.is_squashfs else chunks(layer)
+
             # Members are many, and not needed any more when the image is written.
-            tree = _merge(source, _read_layers(distinct, chunks, sink), table)
+            tree = _merge(source, _read_layers(distinct, tar, sink), table)
             with told(f"until {source.name} is written"):
                 written = sink.finish(tree)
         with told(f"until {source.name} is on the disk"):
@@ -166,6 +169,23 @@ def _layer(source: Source, layer: Descriptor, work: Path, store: Store) -> Itera
         store.keep_layer(path, layer.digest)
     else:
         yield from source.read(layer)
+
+
+def _tar_of(layer: Descriptor, chunks: Iterator[bytes], work: Path) -> Iterator[bytes]:
+    """The tar that a layer would be which is a SquashFS file. That is read out of order."""
+    # Few images have one.
+    from cwl_udss.images.formats.squashfs.layer import layer_as_tar  # noqa: PLC0415
+
+    path = work / f"{layer.digest.partition(':')[2]}.squashfs"
+    with path.open("xb") as copy:
+        copy.writelines(chunks)
+    try:
+        yield from layer_as_tar(path, 0)
+    except InvalidImage as error:
+        problem = error.problem.replace(str(path), f"layer {layer.digest}")
+        raise type(error)(problem, error.advice) from error
+    finally:
+        path.unlink()
 
 
 def _merge(source: Source, read: Mapping[str, LayerIndex], table: EntryTable) -> Tree:

@@ -10,8 +10,7 @@ from __future__ import annotations
 import logging
 
 from cwl_udss.errors import DownloadError, ImageError, InvalidImage
-from cwl_udss.images.adopt import ReceivedFile, adopt, make_image
-from cwl_udss.images.in_place.root_part import root_part
+from cwl_udss.images.adopt import ReceivedFile, adopt, make_image, received_root
 from cwl_udss.images.locations import address_digest, public_name
 from cwl_udss.images.manifests.manifest import Platform
 from cwl_udss.images.sources.archives import read_image_file
@@ -49,9 +48,9 @@ def _download(url: str, kind: str, store: Store, platform: Platform) -> StoredIm
         digest = found.checksum.replace("$", ":")
         if address_digest(url) not in (None, digest):
             raise InvalidImage(f"{name} is not what its address says, but {digest}", _REMEDY)
-        root = root_part(found.path, name, platform)
+        file = ReceivedFile(path=found.path, name=name, digest=digest, remedy=_REMEDY)
+        root = received_root(file, platform)
         if root is None:
             source = read_image_file(kind, found.path, name, platform, work)
             return make_image(source, store, platform)
-        file = ReceivedFile(path=found.path, name=name, digest=digest, remedy=_REMEDY)
         return adopt(file, root, store)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
 from collections.abc import Iterator
@@ -24,6 +25,13 @@ def open_standard_streams() -> None:
             os.open(os.devnull, os.O_RDWR)  # the lowest that is free, as open(2) promises
             os.set_inheritable(descriptor, True)
             setattr(sys, name, os.fdopen(descriptor, mode, encoding="utf-8", closefd=False))
+
+
+def print_names_as_they_are() -> None:
+    """Have names of files printed that are no valid text: as their bytes, as Python itself does
+    where no language is set (PEP 538)."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")
 
 
 @contextlib.contextmanager

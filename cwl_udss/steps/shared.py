@@ -62,10 +62,11 @@ class Steps:
         home: Path,
         when: When = When.MISSING,
     ) -> None:
+        """`when` is when registries are asked, which is never if the settings say so."""
         self._settings = settings
         self._environment = environment
         self._home = home
-        self._when = when
+        self._when = When.NEVER if settings.offline else when
         self._lock = threading.Lock()
         self._running: set[SandboxProcess] = set()
         self._stopped = False

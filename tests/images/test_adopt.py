@@ -112,6 +112,18 @@ def push(
     return served.add_manifest(tag, manifest, f"{OCI}.manifest.v1+json")
 
 
+def with_layers(*layers: bytes) -> tuple[bytes, str]:
+    """A configuration as Singularity leaves it: what it says of layers are digests of these."""
+    names = [f"sha256:{hashlib.sha256(layer).hexdigest()}" for layer in layers]
+    config = {
+        "os": "linux",
+        "architecture": HERE,
+        "config": DOCKER,
+        "rootfs": {"type": "layers", "diff_ids": names},
+    }
+    return json.dumps(config).encode(), f"{OCI}.config.v1+json"
+
+
 def check(image: StoredImage, store: Store) -> None:
     """See that an image is what was pushed, and one of the store."""
     assert image.format is store.format
@@ -173,24 +185,54 @@ def test_an_image_whose_layer_is_squashfs(
     get: Get, store: Store, served: Registry, squashed: bytes
 ) -> None:
     """As `singularity push` pushes an OCI-SIF."""
-    digest = hashlib.sha256(squashed).hexdigest()
-    config = {
-        "os": "linux",
-        "architecture": HERE,
-        "config": DOCKER,
-        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}"]},
-    }
-    document = (json.dumps(config).encode(), f"{OCI}.config.v1+json")
-    push(served, (squashed, SQUASHFS_LAYER), config=document)
+    document, kind = with_layers(squashed)
+    push(served, (squashed, SQUASHFS_LAYER), config=(document, kind))
     image = get(pull=f"{served.address}/image:sif")
     check(image, store)
     assert image.config.environment == ("A=from docker",)
     assert not image.config.has_own_words
-    config["architecture"] = OTHER
-    document = (json.dumps(config).encode(), f"{OCI}.config.v1+json")
-    push(served, (squashed, SQUASHFS_LAYER), config=document, tag="other")
+    document = json.dumps({**json.loads(document), "architecture": OTHER}).encode()
+    push(served, (squashed, SQUASHFS_LAYER), config=(document, kind), tag="other")
     with pytest.raises(ImageError, match=f"the image is for linux/{OTHER}, this machine is"):
         get(pull=f"{served.address}/image:other")
+
+
+def test_several_layers_that_are_squashfs(
+    get: Get, store: Store, served: Registry, squashed: bytes, tmp_path: Path
+) -> None:
+    """As `singularity push` pushes an OCI-SIF that was pulled with --keep-layers."""
+    upper = tmp_path / "upper"
+    (upper / "bin").mkdir(parents=True)
+    (upper / "bin/new").write_text("of the upper layer")
+    lower = tmp_path / "lower"
+    (lower / "bin").mkdir(parents=True)
+    (lower / "bin/gone").write_text("x")
+    layers = (
+        *(squashed, squashfs(lower), squashfs(upper, "-p", "bin/gone c 0 0 0 0 0")),
+        tar(file("bin/last", "x")),
+    )
+    kinds = (*[SQUASHFS_LAYER] * 3, f"{OCI}.layer.v1.tar")
+    pushed = zip(layers, kinds, strict=True)
+    digest = push(served, *pushed, config=with_layers(*layers))
+    image = get(pull=f"oras://{served.address}/image:sif")
+    check(image, store)
+    assert image.digest == digest
+    assert (image.config.environment, image.config.has_own_words) == (("A=from docker",), False)
+    found = sorted(path.name for path in (node(store).directory(image) / "bin").iterdir())
+    assert found == ["last", "new", "tool"]
+
+
+def test_a_damaged_layer_among_several(
+    get: Get, store: Store, served: Registry, squashed: bytes
+) -> None:
+    layers = squashed, squashed[:2000]
+    push(served, *((layer, SQUASHFS_LAYER) for layer in layers), config=with_layers(*layers))
+    with pytest.raises(ImageError) as raised:
+        get(pull=f"{served.address}/image:sif")
+    name = hashlib.sha256(layers[1]).hexdigest()
+    assert f"{served.address}/image:sif: layer sha256:{name} is damaged" in raised.value.problem
+    assert "have it pushed again" in raised.value.advice
+    assert list((store.path / "work").iterdir()) == []
 
 
 def test_what_oras_was_given(

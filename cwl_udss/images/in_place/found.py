@@ -24,6 +24,8 @@ def found_image(path: Path, name: str, platform: Platform) -> StoredImage | None
         if path.is_dir():
             return None if is_image_directory(path) else _directory(path)
         stamp = file_stamp(path)
+        if not path.is_file():  # a named pipe would be waited for
+            raise ImageError(f"{name} is neither a file nor a directory", "look at its path")
     except OSError as error:
         problem = f"{name} cannot be read: {system_words(error)}"
         raise ImageError(problem, "look at its path") from error

@@ -60,6 +60,10 @@ _DEFINITION = FileKind(
     "a definition file (Apptainer's)", "build it, and name the result: apptainer build X.sif FILE"
 )
 _ENCRYPTED = FileKind("an encrypted file", "decrypt it first")
+_BROKEN_OFF = FileKind(
+    "no more than the beginning of an image of Apptainer's or Singularity's",
+    "copy it again, or make it again",
+)
 _SCRIPT = FileKind("a script", _NO_IMAGE)
 _JSON = FileKind("JSON", _NO_IMAGE)
 _TEXT = FileKind("a text", _NO_IMAGE)
@@ -133,6 +137,7 @@ _LAUNCHED = ((0, b"hsqs", _SINGULARITY_2), (1080, b"\x53\xef", _SINGULARITY_2_EX
 _TEXTS: tuple[tuple[re.Pattern[str], FileKind], ...] = (
     (re.compile(r"\A\s*<(!doctype|html|head|body|\?xml)", re.IGNORECASE), WEB_PAGE),
     (re.compile(r"""\bcwlVersion["']?\s*:"""), DOCUMENT),
+    (re.compile(r"\A#!/usr/bin/env run-singularity\n"), _BROKEN_OFF),
     (re.compile(r"\A#!"), _SCRIPT),
     (re.compile(r"\A\s*(#.*\n\s*)*bootstrap\s*:", re.IGNORECASE), _DEFINITION),
     (re.compile(r"\A\s*((#|ARG\b).*\n\s*)*FROM\s", re.IGNORECASE), _DOCKERFILE),

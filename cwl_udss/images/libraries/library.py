@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import TypeVar
 
 from cwl_udss.errors import ImageError
-from cwl_udss.images.libraries.naming import Kind
 from cwl_udss.images.libraries.place import LibraryPlace
 from cwl_udss.images.manifests.manifest import Platform
 from cwl_udss.images.reference import ImageReference
@@ -43,7 +42,7 @@ class Found:
 
     path: Path
     image: StoredImage | None
-    """None if it is an archive, which has to be read first."""
+    """None if it has to be read first: an archive, or a SIF file of several layers."""
     place: LibraryPlace
 
     @property
@@ -127,7 +126,7 @@ class Library:
             try:
                 if self._ask(partial(_status, path)) is None:
                     continue
-                image = self._ask(partial(look, path, convention, reference, platform))
+                seen = self._ask(partial(look, path, convention, reference, platform))
             except ImageError as error:
                 said = str(error)
                 named = said if str(path) in said else f"{path}: {said}"
@@ -138,8 +137,8 @@ class Library:
                     raise
                 _logger.warning("%s is passed over: %s", path, error.strerror)
                 continue
-            if image is not None or convention.kind is Kind.ARCHIVE:
-                yield Found(path=path, image=image, place=self.place)
+            if seen is not None:
+                yield Found(path=path, image=seen.image, place=self.place)
 
     def _ask(self, question: Callable[[], _Answer]) -> _Answer:
         """The answer to a question to the filesystem. Raises _Silent if it takes too long, and what

@@ -81,25 +81,22 @@ def file_layer(config: str, artifact: str, layers: Sequence[str]) -> int | None:
         return None
     if len(layers) == 1 and not _TEXT.fullmatch(layers[0]):
         return 0
-    _check_several(odd)
+    if _OVERLAY_LAYER in odd:
+        raise InvalidImage(
+            "it has an overlay that can be written to (ext3)", "have the image pushed without it"
+        )
     if config not in CONFIG_TYPES:
         raise no_image(artifact, config)
-    raise NoContainerImage(f"a layer is no file system but {odd[0]}", _RUNNABLE)
+    for layer in odd:
+        if not is_squashfs(layer):
+            raise NoContainerImage(f"a layer is no file system but {layer}", _RUNNABLE)
+    return None
 
 
-def _check_several(layers: Sequence[str]) -> None:
-    """Say what is so of an OCI-SIF that is not one SquashFS file."""
-    squashfs = sum(_SQUASHFS_LAYER in layer for layer in layers)
-    if squashfs and _OVERLAY_LAYER in layers:
-        raise InvalidImage(
-            "it has an overlay that can be written to (ext3)",
-            "have the image pushed without it, and with one layer",
-        )
-    if squashfs > 1:
-        raise InvalidImage(
-            f"it has {squashfs} layers that are SquashFS files",
-            "have it pushed with one: singularity pull without --keep-layers, and push",
-        )
+def is_squashfs(layer: str) -> bool:
+    """Say whether a layer's media type is that of one in an OCI-SIF: a SquashFS file, and no
+    tar."""
+    return _SQUASHFS_LAYER in layer
 
 
 def no_image(*media_types: str) -> NoContainerImage:

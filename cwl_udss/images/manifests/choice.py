@@ -180,10 +180,12 @@ class _Search:
                 raise
             # `oras push --artifact-platform` has nothing but the machine in it.
             return _file_image(manifest, digest, document)
+        # Those of SquashFS files are what these files are, which their digests say.
+        has_squashfs = any(layer.is_squashfs for layer in manifest.layers)
         return ChosenImage(
             digest=digest,
             layers=manifest.layers,
-            diff_ids=config.diff_ids,
+            diff_ids=None if has_squashfs else config.diff_ids,
             config=config,
             config_document=document,
             file_type=_file_type(manifest) if manifest.is_file else "",

@@ -20,6 +20,7 @@ from cwl_udss.images.manifests.artifacts import (
     CONFIG_TYPES,
     file_layer,
     is_image_type,
+    is_squashfs,
     no_image,
 )
 from cwl_udss.images.manifests.documents import array, as_object, parse_object, text, texts
@@ -88,6 +89,11 @@ class Descriptor:
         """Whether it is a layer that its registry need not have (image-spec layer.md,
         "Non-Distributable Layers")."""
         return bool(self.urls) or any(part in self.media_type for part in _FOREIGN)
+
+    @property
+    def is_squashfs(self) -> bool:
+        """Whether it is a layer that is a SquashFS file, and no tar."""
+        return is_squashfs(self.media_type)
 
 
 @dataclass(frozen=True, kw_only=True)

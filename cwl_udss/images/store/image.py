@@ -54,7 +54,8 @@ class StoredImage:
         """What it is called in directories that hold something of each image."""
         if self.stamp is None:
             return self.path.parent.name
-        return hashlib.sha256(f"{self.path}\0{self.stamp}".encode()).hexdigest()
+        place = f"{self.path}\0{self.stamp}".encode(errors="surrogateescape")
+        return hashlib.sha256(place).hexdigest()
 
     @property
     def identity(self) -> str:

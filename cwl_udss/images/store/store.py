@@ -161,7 +161,7 @@ class Store:
     def lease(self, subject: str) -> Path:
         """Return the path of the lease for getting what `subject` names."""
         with self._place.explained():
-            name = hashlib.sha256(subject.encode()).hexdigest()
+            name = hashlib.sha256(subject.encode(errors="surrogateescape")).hexdigest()
             return self._place.own("leases") / name
 
     @contextlib.contextmanager

@@ -83,6 +83,17 @@ def test_a_sif_file_wherever_a_file_may_be_named(
     assert "PATH=/bin:/sbin" in said
 
 
+def test_a_file_whose_name_is_no_text(run_command: Command, tmp_path: Path, plain: bytes) -> None:
+    """Where the language is one whose text is checked, as most are."""
+    config = document("oci-config.json", json.dumps(DOCKER).encode())
+    name = os.fsdecode(b"x\xff.sif")
+    (tmp_path / name).write_bytes(sif(config, partition(plain)))
+    assert run_command("cwl-udss", "run", name).stdout == "entry command\n"
+    command = ("/bin/sh", "-c", "cwl-udss images pull ./*.sif | od -c")
+    done = run_command(*command, PYTHONIOENCODING="utf-8:strict")
+    assert (done.stderr, "x 377" in done.stdout.replace("   ", " ")) == ("", True), done.stdout
+
+
 def test_what_an_image_says_of_its_process(
     run_command: Command, tmp_path: Path, plain: bytes
 ) -> None:
@@ -223,6 +234,14 @@ def test_a_sif_file_that_cannot_be_used(
         found_image(tmp_path / "x.sif", "x.sif", AMD64)
     assert raised.value.advice
     assert "x.sif" in str(raised.value)
+
+
+def test_a_pipe_is_not_waited_for(run_command: Command, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.sif")
+    for command in (("run",), ("images", "inspect")):
+        done = run_command("cwl-udss", *command, "x.sif")
+        assert done.returncode == 1
+        assert "x.sif is neither a file nor a directory" in done.stderr
 
 
 def test_what_is_packed_is_to_be_unpacked(

@@ -38,6 +38,8 @@ LAUNCH = b"#!/usr/bin/env run-singularity\n"
         (SIF, "a SIF image (Apptainer's)"),
         (b"hsqs", "a SquashFS file"),
         (LAUNCH + b"hsqs", "an image of Singularity 2"),
+        (LAUNCH, "no more than the beginning of an image of Apptainer's or Singularity's"),
+        (SIF[:40], "no more than the beginning of an image of Apptainer's or Singularity's"),
         (LAUNCH + at(1080, b"\x53\xef"), "an image of Singularity 2 with ext3"),
         (at(1080, b"\x53\xef"), "an ext2, ext3 or ext4 filesystem"),
         (at(1024, b"\xe2\xe1\xf5\xe0"), "an EROFS filesystem"),

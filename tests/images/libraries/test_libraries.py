@@ -24,6 +24,7 @@ from library_images import (
     make_sif,
     make_squashfs,
 )
+from oci_sif_files import config_of, oci_sif
 from sshfs import sshfs_mounts
 
 from cwl_udss.images.formats.names import ImageFormat
@@ -266,6 +267,24 @@ def test_what_is_damaged_is_passed_over(
     assert str(bad) in warning and said in warning
     assert "\n" not in warning
     assert chosen.startswith("debian:12 is ")
+
+
+def test_a_sif_file_of_several_layers(tmp_path: Path, log: pytest.LogCaptureFixture) -> None:
+    """As `singularity pull --oci --keep-layers` makes it: it is read into the store, once."""
+    layers = [make_squashfs(tmp_path / name).read_bytes() for name in ("lower", "upper")]
+    made = tmp_path / "debian:12.sif"
+    made.write_bytes(oci_sif(config_of(MACHINE, Env=["WHOSE=a SIF's"]), *layers))
+    place = f"cwltool:{tmp_path}"
+    for _ in range(2):
+        image = find(libraries(tmp_path, place), "debian:12")
+        assert image is not None and image.is_stored
+        assert image.config.environment == ("WHOSE=a SIF's",)
+        assert f"debian:12 is {made} of the library {place}, by its name only" in log.messages
+    assert len([message for message in log.messages if message.startswith("loaded ")]) == 1
+    assert find(libraries(tmp_path, place, trust=Trust.DIGEST), "debian:12") is None
+    made.write_bytes(made.read_bytes()[:-100])
+    assert find(libraries(tmp_path, place), "debian:12") is None
+    assert f"passed over in the library {place}: {made} is not whole" in log.messages[-1]
 
 
 def test_a_squashfs_file_that_breaks_off(tmp_path: Path, log: pytest.LogCaptureFixture) -> None:

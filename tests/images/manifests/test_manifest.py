@@ -198,8 +198,8 @@ SQUASHFS = "application/vnd.sylabs.image.layer.v1.squashfs"
     ("layers", "message"),
     [
         ([f"{SIF}.layer.v1.sif"] * 2, "it has 2 SIF images: push one only"),
-        ([SQUASHFS] * 3, "it has 3 layers that are SquashFS files: .*--keep-layers"),
         ([SQUASHFS, "application/vnd.sylabs.image.layer.v1.ext3"], "an overlay that can be wri"),
+        ([SQUASHFS, SQUASHFS, "application/vnd.acme.data"], "no file system but application/vnd.a"),
     ],
 )
 def test_what_is_not_one_file(layers: list[str], message: str) -> None:
