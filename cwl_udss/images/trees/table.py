@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Entries of directories in a file, so that memory does not grow with the files of an image.
 
-What was put last is in memory, and all of it in an image of some thousand files; the rest is in a
+What was put last is in memory, and all of it in an image of usual size; the rest is in a
 database. Directories, and what has several names, stay in memory as well: they are found by way of
 it, and are the same object each time.
 """
