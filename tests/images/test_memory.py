@@ -143,7 +143,7 @@ from pathlib import Path
 from test_memory import ImageFormat, convert, heap, packages
 layer = {"packages": packages, "heap": heap}[sys.argv[1]]
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-convert(ImageFormat.SQUASHFS, Path(sys.argv[2]), [layer(int(sys.argv[3]))], 10_000)
+convert(ImageFormat.SQUASHFS, Path(sys.argv[2]), [layer(int(sys.argv[3]))], 60_000)
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10)
 """
 

@@ -22,12 +22,7 @@ class Stream:
         data = self._chunk[self._position : self._position + size]
         self._position += len(data)
         self.offset += len(data)
-        while len(data) < size and self._next():
-            part = self._chunk[: size - len(data)]
-            self._position = len(part)
-            self.offset += len(part)
-            data += part
-        return data
+        return data if len(data) == size else data + self._read_on(size - len(data))
 
     def pieces(self, size: int) -> Iterator[memoryview]:
         """The next bytes, uncopied. Raises DamagedImage if the stream ends before."""
@@ -43,9 +38,13 @@ class Stream:
 
     def skip_to(self, offset: int) -> None:
         """Go on without looking. Raises DamagedImage if the stream ends before."""
-        if offset != self.offset:
-            for _ in self.pieces(offset - self.offset):
-                pass
+        missing = offset - self.offset
+        if 0 <= missing <= len(self._chunk) - self._position:
+            self._position += missing
+            self.offset = offset
+            return
+        for _ in self.pieces(missing):
+            pass
 
     def rest(self) -> Iterator[memoryview]:
         """All that is left, uncopied."""
@@ -55,6 +54,16 @@ class Stream:
             yield piece
             if not self._next():
                 return
+
+    def _read_on(self, size: int) -> bytes:
+        """What the next chunks begin with."""
+        data = b""
+        while len(data) < size and self._next():
+            part = self._chunk[: size - len(data)]
+            self._position = len(part)
+            self.offset += len(part)
+            data += part
+        return data
 
     def _next(self) -> bool:
         chunk = next(self._chunks, None)

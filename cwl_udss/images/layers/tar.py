@@ -151,7 +151,7 @@ def _members(stream: Stream, limits: Limits, take: Take | None) -> Iterator[Memb
         # Writers that do not end a tar leave out all of the last padding (Go's archive/tar without
         # Close, so `umoci insert`), and readers in Go take it so.
         missing = -end % BLOCK
-        if 0 < len(stream.read(missing)) < missing:
+        if missing and 0 < len(stream.read(missing)) < missing:
             raise truncated()
         yield member
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Entries of directories in a file, so that memory does not grow with the files of an image.
 
-What was put last is in memory, and all of it in an image of some thousand files; the rest is in a
+What was put last is in memory, and all of it in an image of usual size; the rest is in a
 database. Directories, and what has several names, stay in memory as well: they are found by way of
 it, and are the same object each time.
 """
@@ -17,7 +17,8 @@ from cwl_udss.images.layers.members import Extent
 from cwl_udss.images.trees.rows import Rows, Value, sqlite3
 from cwl_udss.images.trees.tree import Directory, Entries, Node, RegularFile, SymbolicLink
 
-_MOST_IN_MEMORY = 10_000
+_MOST_IN_MEMORY = 60_000  # nearly all images have fewer, and need no database
+_MOST_UNWRITTEN = 10_000  # as soon as there is one
 _MARSHAL_VERSION = 2  # the last one without references to what was written before, which take time
 
 _Recent = dict[bytes, tuple[Node | None, int]]
@@ -88,17 +89,22 @@ class EntryTable:
         if self._rows is None:
             assert self._path is not None
             self._rows = Rows(self._path)
+            self._most_in_memory = min(self._most_in_memory, _MOST_UNWRITTEN)
         if self._unwritten:
             unwritten, self._unwritten, self._count = self._unwritten, [], 0
-            put = []
-            for entries in unwritten:
-                for name, (node, layer) in entries.handed_over().items():
-                    if node is None:
-                        self._rows.remove(entries.number, name)
-                    else:
-                        put.append((entries.number, name, self._encoded(node), layer))
-            self._rows.put(put)
+            self._rows.put(self._handed_over(self._rows, unwritten))
         return self._rows
+
+    def _handed_over(
+        self, rows: Rows, unwritten: list[TableEntries]
+    ) -> Iterator[tuple[int, bytes, Value, int]]:
+        """The rows that are to be put; others are removed. One by one, as there may be many."""
+        for entries in unwritten:
+            for name, (node, layer) in entries.handed_over().items():
+                if node is None:
+                    rows.remove(entries.number, name)
+                else:
+                    yield entries.number, name, self._encoded(node), layer
 
     def get(self, directory: int, name: bytes) -> tuple[Node | None, int]:
         """Return an entry that may have been written, and the layer that it is of."""

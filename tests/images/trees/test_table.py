@@ -91,6 +91,19 @@ def test_what_a_layer_put_itself_is_told_from_what_was_there(tmp_path: Path) -> 
         assert [name for name, _ in entries.directories()] == [b"d"]
 
 
+def test_an_image_of_usual_size_needs_no_database(tmp_path: Path) -> None:
+    link = SymbolicLink(b"x", 0)
+    path = tmp_path / "table"
+    with closing(EntryTable(path)) as table:
+        entries = of(table)
+        for number in range(60_000):
+            entries[b"%d" % number] = link
+        assert not path.exists()
+        entries[b"more"] = link
+        assert path.exists()
+        assert len(entries) == 60_001
+
+
 def test_without_sqlite_all_is_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(table_module, "sqlite3", None)
     with closing(EntryTable(tmp_path / "table", most_in_memory=1)) as table:
