@@ -8,16 +8,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 from cwl_udss.errors import SandboxError, StoreError
 from cwl_udss.files.scratch import program_directory
 from cwl_udss.runtimes.bubblewrap.bwrap import Bubblewrap
 from cwl_udss.runtimes.bubblewrap.probe import find_bubblewrap
-from cwl_udss.runtimes.proot.probe import find_proot
-from cwl_udss.runtimes.proot.proot import Proot
 from cwl_udss.sandbox import Limit
 
-AnyRuntime = Bubblewrap | Proot
+if TYPE_CHECKING:
+    from cwl_udss.runtimes.proot.proot import Proot
+
+AnyRuntime: TypeAlias = "Bubblewrap | Proot"
 AUTO, BWRAP, PROOT = "auto", "bwrap", "proot"
 
 
@@ -52,6 +54,8 @@ class RuntimeFinder:
 
     def try_proot(self) -> Proot:
         """Return PRoot, if it works here. Raises SandboxError."""
+        from cwl_udss.runtimes.proot.probe import find_proot  # most machines need none of it
+
         temporary = partial(program_directory, self.scratch, self.environment)
         try:
             return find_proot(temporary, self.environment.get("PATH"))
