@@ -25,10 +25,13 @@ from cwl_udss.images.formats.names import Compression, ImageFormat
 from cwl_udss.images.formats.squashfs.writer import SquashfsSink
 from cwl_udss.images.trees.contents import Sink
 from cwl_udss.images.trees.merge import merge_layers
+from cwl_udss.images.trees.rows import sqlite3
 from cwl_udss.images.trees.table import EntryTable
 
 FEW, MANY = 2_000, 8_000
 MOST_BYTES = 120
+
+needs_a_database = pytest.mark.skipif(sqlite3 is None, reason="this Python has no SQLite")
 
 Layer = Callable[[int], Iterator[bytes]]
 
@@ -94,6 +97,7 @@ def peak(kind: ImageFormat, *layers: Iterator[bytes]) -> int:
     return most
 
 
+@needs_a_database
 @pytest.mark.parametrize("layer", LAYERS)
 @pytest.mark.parametrize("kind", list(ImageFormat))
 def test_memory_for_an_entry(kind: ImageFormat, layer: Layer) -> None:
@@ -101,6 +105,7 @@ def test_memory_for_an_entry(kind: ImageFormat, layer: Layer) -> None:
     assert growth / (MANY - FEW) < MOST_BYTES
 
 
+@needs_a_database
 def test_memory_for_an_entry_that_a_layer_replaces_or_hides() -> None:
     def hidden(entries: int) -> Iterator[bytes]:
         yield file("data/.wh..wh..opq", "")
@@ -148,6 +153,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10)
 """
 
 
+@needs_a_database
 @pytest.mark.parametrize("layer", ["packages", "heap"])
 def test_memory_of_an_image_of_300_000_entries(layer: str, tmp_path: Path) -> None:
     """With what no tracing of Python's own memory sees: SQLite's, zstd's."""

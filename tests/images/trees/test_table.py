@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 
 from cwl_udss.images.layers.members import Extent
 from cwl_udss.images.trees import table as table_module
-from cwl_udss.images.trees.rows import Rows
+from cwl_udss.images.trees.rows import Rows, sqlite3
 from cwl_udss.images.trees.table import EntryTable, TableEntries
 from cwl_udss.images.trees.tree import Directory, Node, RegularFile, SymbolicLink
+
+pytestmark = pytest.mark.skipif(sqlite3 is None, reason="this Python has no SQLite")
 
 NODES = st.one_of(
     st.builds(
