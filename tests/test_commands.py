@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -217,6 +218,8 @@ def test_what_is_typed_is_for_the_command(
     )
     process, ours = os.forkpty()
     if process == 0:
+        for number in (signal.SIGINT, signal.SIGQUIT):  # who runs tests may ignore them
+            signal.signal(number, signal.SIG_DFL)
         os.chdir(tmp_path)
         command = str(COMMANDS / "cwl-udss")
         os.execve(command, [command, "run", DEBIAN, "--", "bash", "-c", script], environment)
@@ -231,9 +234,10 @@ def test_what_is_typed_is_for_the_command(
 
 
 def until(terminal: int, words: bytes) -> bytes:
-    """Read until that was said."""
+    """Read until that was said; what is no answer within a minute is none."""
     said = b""
     while words not in said:
+        assert select.select([terminal], [], [], 60)[0], said
         said += os.read(terminal, 1024)
     return said
 
