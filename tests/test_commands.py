@@ -677,6 +677,7 @@ def test_doctor_names_the_libraries_that_are_there(run_command: Command, tmp_pat
         *("--udss-library", "enroot:/missing"),
         CWL_SINGULARITY_CACHE=str(tmp_path / "cwltool"),
         NXF_SINGULARITY_CACHEDIR="/nowhere",
+        HOME=str(tmp_path),  # others may have a cache of Apptainer in theirs
     )
     assert "library: " in done.stdout
     assert "enroot:/missing is not there, and is passed over" in done.stdout

@@ -134,7 +134,7 @@ def test_a_library_is_read_only_and_comes_first(
     for path in (library, *library.rglob("*")):
         path.chmod(0o555 if path.is_dir() else 0o444)
     run = ("cwl-udss", "run", image, "cat", "/content")
-    assert finish(node.start(*run, CWL_UDSS_LIBRARY=f"/nowhere:{library}")) == "right"
+    assert finish(node.start(*run, CWL_UDSS_LIBRARY=f"/nowhere,{library}")) == "right"
     assert own_registry.requests == []
     assert list((shared / "store").glob("images/*")) == []
     for path in (library, *library.rglob("*")):

@@ -201,7 +201,8 @@ def test_a_url_of_no_workflow_has_no_images(
     for url in (page, data, site.url("/missing.cwl"), f"{silent}/main.cwl"):
         done = run_command("cwl-udss", "images", "pull", url, HOME=home)
         assert done.returncode == 1
-        assert f"cwl-udss: {url} cannot be read" in done.stderr
+        problem = "is a web page" if url == page else "cannot be read"
+        assert f"cwl-udss: {url} {problem}" in done.stderr
         assert "Traceback" not in done.stderr
         assert "0x" not in done.stderr
     done = run_command("cwl-udss", "images", "pull", "--udss-offline", data, HOME=home)
