@@ -159,7 +159,7 @@ def test_a_tool_that_was_told_to_end_has_not_failed(busybox_root: Path, tmp_path
 def test_a_step_that_is_ended_has_a_result(
     busybox_root: Path, tmp_path: Path, circumstances: str
 ) -> None:
-    script = f"echo begun; sleep 77; : {tmp_path}"
+    script = f"echo begun; sleep 976; : {tmp_path}"
     first, second = (step(tmp_path, name, busybox_root, script) for name in ("a", "b"))
     job = start(first, second, circumstances=circumstances)
     if not circumstances:
