@@ -13,7 +13,6 @@ from cwl_udss.images.formats.names import ImageFormat
 from cwl_udss.images.in_place.root_part import SILENT_CONFIGURATION, root_part
 from cwl_udss.images.locations import file_stamp
 from cwl_udss.images.manifests.manifest import Platform
-from cwl_udss.images.sources.archives import check_root_directory, is_image_directory
 from cwl_udss.images.store.image import StoredImage, image_in_place
 
 
@@ -22,7 +21,7 @@ def found_image(path: Path, name: str, platform: Platform) -> StoredImage | None
     what else has to be read first. `name` is for messages. Raises ImageError."""
     try:
         if path.is_dir():
-            return None if is_image_directory(path) else _directory(path)
+            return _directory(path)
         stamp = file_stamp(path)
         if not path.is_file():  # a named pipe would be waited for
             raise ImageError(f"{name} is neither a file nor a directory", "look at its path")
@@ -42,6 +41,10 @@ def found_image(path: Path, name: str, platform: Platform) -> StoredImage | None
     )
 
 
-def _directory(path: Path) -> StoredImage:
+def _directory(path: Path) -> StoredImage | None:
+    from cwl_udss.images.sources.archives import check_root_directory, is_image_directory
+
+    if is_image_directory(path):
+        return None
     check_root_directory(path)
     return image_in_place(path, ImageFormat.DIRECTORY, stamp="", config=SILENT_CONFIGURATION)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping, Sequence
 
+from cwl_udss.files.paths import MAXIMUM_SYMLINKS
 from cwl_udss.images.layers.members import Kind, LayerIndex, Member
 from cwl_udss.images.trees.member_paths import (
     LONGEST_NAME,
@@ -26,7 +27,6 @@ from cwl_udss.images.trees.tree import Directory, Node, RegularFile, SymbolicLin
 _WHITEOUT = b".wh."
 _OPAQUE = b".wh..wh..opq"
 _AUFS = b".wh..wh."
-MAXIMUM_SYMLINKS = 40  # as the kernel: path_resolution(7)
 
 # What a sandbox mounts something on, so that no mount point has to be made later.
 _MOUNT_DIRECTORIES = (b"dev", b"proc", b"sys", b"tmp", b"var/lib/cwl", b"var/spool/cwl", b"etc")

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections import deque
 from pathlib import Path
 
+from cwl_udss.files.paths import MAXIMUM_SYMLINKS
 from cwl_udss.images.formats.squashfs.contents import content
 from cwl_udss.images.formats.squashfs.parsing.blocks import Image
 from cwl_udss.images.formats.squashfs.parsing.damage import Malformed, explained
@@ -17,7 +18,6 @@ from cwl_udss.images.formats.squashfs.parsing.inodes import (
     read_inode,
     read_listing,
 )
-from cwl_udss.images.trees.merge import MAXIMUM_SYMLINKS
 
 _LARGEST_FILE = 16 << 20
 
