@@ -30,6 +30,7 @@ from cwl_udss.files.scratch import temporary_directory
 from cwl_udss.images.pull import Images
 from cwl_udss.machine.resources import available_resources
 from cwl_udss.runtimes.choice import AnyRuntime, describe_choice
+from cwl_udss.settings.setting import join_list
 from cwl_udss.settings.settings import Settings
 from cwl_udss.steps.shared import open_store, runtime_finder
 
@@ -107,7 +108,7 @@ def matches(expected: Any, actual: Any) -> bool:
 def _run_all(settings: Settings, environment: Mapping[str, str]) -> list[Outcome]:
     variables = {**environment, "CWL_UDSS_STORE": str(settings.store)}
     variables["CWL_UDSS_RUNTIME"] = settings.runtime
-    variables["CWL_UDSS_ACCEPT"] = ":".join(settings.accept)
+    variables["CWL_UDSS_ACCEPT"] = join_list(settings.accept)
     if settings.bwrap:
         variables["CWL_UDSS_BWRAP"] = settings.bwrap
     if settings.scratch:

@@ -136,10 +136,10 @@ def one_of(*words: str) -> Callable[[str], str]:
 
 
 def some_of(*words: str) -> Callable[[str], tuple[str, ...]]:
-    """Return what takes any of these words, with colons between."""
+    """Return what takes a list of any of these words."""
 
     def convert(text: str) -> tuple[str, ...]:
-        given = tuple(word for word in text.split(":") if word)
+        given = split_list(text)
         for word in given:
             if word not in words:
                 raise ValueError(f"there is no {word!r}, only {', '.join(words)}")

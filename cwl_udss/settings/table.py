@@ -12,6 +12,7 @@ from cwl_udss.settings.batch_settings import BATCH_SETTINGS
 from cwl_udss.settings.setting import (
     Setting,
     always,
+    join_list,
     one_of,
     parse_compression,
     parse_format,
@@ -122,11 +123,11 @@ _SETTINGS_OF_ALL_RUNS: tuple[Setting, ...] = (
     ),
     Setting(
         name="accept",
-        metavar="NAME[:NAME...]",
+        metavar="NAME[,NAME...]",
         help="use a runtime although it has these weaknesses, as `cwl-udss doctor` names them",
         default=always(()),
         convert=some_of(*(limit.name for limit in WEAKNESSES)),
-        show=":".join,
+        show=join_list,
         is_list=True,
     ),
     Setting(

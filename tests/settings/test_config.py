@@ -186,6 +186,16 @@ def test_libraries_are_named_again_and_again(home: Path) -> None:
     assert settings.other_stores == (Path("/b"),)
 
 
+def test_several_weaknesses_are_accepted(home: Path) -> None:
+    names = tuple(limit.name for limit in WEAKNESSES)
+    assert len(names) > 1
+    options = [f"--udss-accept={name}" for name in names]
+    assert load(home, *options).accept == names
+    assert load(home, CWL_UDSS_ACCEPT=",".join(names)).accept == names
+    user_file(home).write_text(f"accept = {list(names)}")
+    assert load(home).accept == names
+
+
 def test_a_list_in_the_environment_has_commas(home: Path) -> None:
     settings = load(home, CWL_UDSS_LIBRARY="nextflow:/site/a:b, /c,,unpacked:/d/e\\,f")
     assert places(settings) == ["nextflow:/site/a:b", "/c", "unpacked:/d/e,f"]
