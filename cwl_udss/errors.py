@@ -1,6 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """What can go wrong, as a person reads it: what failed, on what, and what to do about it."""
 
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
 
 class UdssError(Exception):
     """A failure with a cause outside this program: a setting, a registry, an image, a machine.
@@ -65,3 +70,14 @@ class SandboxError(UdssError):
 
 class StreamError(UdssError):
     """What a step reads or says could not be passed on; it has run."""
+
+
+@contextlib.contextmanager
+def named(name: str) -> Iterator[None]:
+    """Say of which file an ImageError is, if that is not said."""
+    try:
+        yield
+    except ImageError as error:
+        if name in error.problem:
+            raise
+        raise type(error)(f"{name}: {error.problem}", error.advice) from error

@@ -25,15 +25,16 @@ from cwl_udss.images.layers.tar_fields import BLOCK, has_right_sum
 from cwl_udss.images.manifests.manifest import Platform
 from cwl_udss.images.progress import pull_progress
 from cwl_udss.images.sources.archives import read_image_file
+from cwl_udss.images.sources.image_files import read_range
 from cwl_udss.images.sources.source import Source
 from cwl_udss.images.store.image import ROOT_NAMES, StoredImage
 from cwl_udss.images.store.store import Store
 from cwl_udss.images.trees.contents import Written, write_tree
+from cwl_udss.images.trees.listing import file_digest
 from cwl_udss.images.trees.merge import ensure_mount_points
 from cwl_udss.images.trees.table import EntryTable
 from cwl_udss.machine.waiting import told
 
-_CHUNK_BYTES = 1 << 20
 _INODES = struct.Struct("<4xI")  # how many there are, at the beginning of SquashFS
 
 
@@ -109,28 +110,20 @@ def _take(file: ReceivedFile, root: RootPart, store: Store, work: Path) -> None:
 
 def _as_it_is(file: Path, root: RootPart, target: Path) -> Written:
     """Have the bytes of the root filesystem, and nothing else, in a file of their own."""
-    checksum = hashlib.sha256()
     if root.offset == 0:
         file.rename(target)
-        for chunk in _chunks(target, 0, root.size):
-            checksum.update(chunk)
+        digest = file_digest(target)
     else:
+        checksum = hashlib.sha256()
         with target.open("xb") as copy:
-            for chunk in _chunks(file, root.offset, root.size):
+            for chunk in read_range(file, root.offset, root.size):
                 copy.write(chunk)
                 checksum.update(chunk)
+        digest = f"sha256:{checksum.hexdigest()}"
     target.chmod(0o644)
     with target.open("rb") as stream:
         entries = _INODES.unpack(stream.read(_INODES.size))[0]
-    return Written(entries=entries, bytes=root.size, digest=f"sha256:{checksum.hexdigest()}")
-
-
-def _chunks(path: Path, start: int, size: int) -> Iterator[bytes]:
-    with path.open("rb") as stream:
-        stream.seek(start)
-        while size and (chunk := stream.read(min(size, _CHUNK_BYTES))):
-            size -= len(chunk)
-            yield chunk
+    return Written(entries=entries, bytes=root.size, digest=digest)
 
 
 def _received(source: Source, work: Path) -> Path:

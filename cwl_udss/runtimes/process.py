@@ -236,15 +236,6 @@ class RuntimeProcess:
         return Result(exit_code=127, ending=Ending.NOT_STARTED)
 
 
-def has_terminal() -> bool:
-    """Say whether this process has a controlling terminal: tty(4)."""
-    try:
-        os.close(os.open("/dev/tty", os.O_RDONLY))
-    except OSError:
-        return False
-    return True
-
-
 @contextlib.contextmanager
 def _left_to_the_command() -> Iterator[None]:
     """Ignore what a person types at the terminal that is the command's."""

@@ -149,8 +149,9 @@ class Relay:
         return self._streams.hands_on_terminals and os.isatty(descriptor)
 
 
-def with_relay(streams: Streams, start: Callable[[Relay], Started]) -> Started:
-    """Start a process with pipes, which are this one's to close if it cannot be started.
+def with_relay(streams: Streams, start: Callable[..., Started]) -> Started:
+    """Start a process with pipes, which are this one's to close if it cannot be started: `start`
+    gets them as a runtime's start_with() does.
 
     Raises SandboxError if the streams cannot be used.
     """
@@ -159,12 +160,28 @@ def with_relay(streams: Streams, start: Callable[[Relay], Started]) -> Started:
     except OSError as error:  # closed descriptors, or too many of them
         raise SandboxError("the standard streams cannot be used", str(error)) from error
     try:
-        return start(relay)
+        return start(stdin=relay.stdin, stdout=relay.stdout, stderr=relay.stderr, relay=relay)
     except BaseException:
         relay.close()
         raise
     finally:
         relay.close_inside()
+
+
+def needs_own_session(relay: Relay | None) -> bool:
+    """Say whether a process is to have a session of its own. By /dev/tty it could read what is
+    typed, and write to the terminal. Jobs have none, and stay in the session that their batch
+    system knows them by."""
+    return _has_terminal() and not (relay is not None and relay.hands_on_a_terminal)
+
+
+def _has_terminal() -> bool:
+    """Whether this process has a controlling terminal: tty(4)."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY))
+    except OSError:
+        return False
+    return True
 
 
 def _own_terminal(descriptor: int) -> int:

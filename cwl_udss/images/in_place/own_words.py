@@ -4,6 +4,7 @@ Apptainer, Charliecloud, enroot."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shlex
 import stat
@@ -111,14 +112,18 @@ def is_inside(root: Path, path: str, is_kind: Callable[[int], bool]) -> bool:
         return False
 
 
+def read_inside(root: Path, path: str) -> bytes | None:
+    """Return what is in a file of a root filesystem, with no symbolic link on the way; None if
+    there is none that may be read."""
+    if is_inside(root, path, stat.S_ISREG):
+        with contextlib.suppress(OSError), (root / path).open("rb") as stream:
+            return stream.read(_LARGEST_FILE)
+    return None
+
+
 def _read(root: Path, path: str) -> str | None:
-    if not is_inside(root, path, stat.S_ISREG):
-        return None
-    try:
-        with (root / path).open("rb") as stream:
-            return stream.read(_LARGEST_FILE).decode("utf-8", "surrogateescape")
-    except OSError:
-        return None
+    content = read_inside(root, path)
+    return None if content is None else content.decode("utf-8", "surrogateescape")
 
 
 def _assignments(lines: str) -> list[str]:

@@ -6,14 +6,13 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-import stat
 from collections.abc import Mapping
 from pathlib import Path
 
 from cwl_udss.errors import InvalidReference
 from cwl_udss.images.formats.names import ImageFormat
 from cwl_udss.images.formats.squashfs.lookup import read_file
-from cwl_udss.images.in_place.own_words import is_inside
+from cwl_udss.images.in_place.own_words import read_inside
 from cwl_udss.images.libraries.naming import Proof
 from cwl_udss.images.manifests.manifest import is_digest
 from cwl_udss.images.reference import DOCKER_HUB, ImageReference, parse_reference
@@ -23,7 +22,6 @@ _LABELS = ".singularity.d/labels.json"
 # Apptainer since 1.5 (its CHANGELOG): what the image was pulled by, and that one's digest.
 SOURCE_NAME = "org.opencontainers.image.base.name"
 SOURCE_DIGEST = "org.opencontainers.image.base.digest"
-_LARGEST_LABELS = 1 << 20
 # DUCC's directories: .flat/HH/DIGEST, by the digest of the configuration, whose beginning is HH.
 _FLAT = re.compile(r"/\.flat/([0-9a-f]{2})/(\1[0-9a-f]{62})$")
 
@@ -81,7 +79,4 @@ def labels_of(image: StoredImage) -> Mapping[str, object]:
 def _read(image: StoredImage) -> bytes | None:
     if image.format is ImageFormat.SQUASHFS:
         return read_file(image.path, _LABELS, image.offset)
-    if not is_inside(image.path, _LABELS, stat.S_ISREG):
-        return None
-    with (image.path / _LABELS).open("rb") as stream:
-        return stream.read(_LARGEST_LABELS)
+    return read_inside(image.path, _LABELS)

@@ -180,7 +180,7 @@ def enroot(text: str, _: Platform) -> Iterator[str]:
     registry as others do."""
     reference = _reference(text)
     if reference is not None and reference.digest is None:
-        written = _without_scheme(text)
+        written = text.removeprefix(_DOCKER)
         repository = reference.repository.removeprefix("library/")
         tags = [reference.tag] if written.endswith(f":{reference.tag}") else ["", reference.tag]
         for name in (repository, reference.name):
@@ -208,10 +208,6 @@ def _docker_names(text: str) -> Iterator[str]:
     name = text.removeprefix(_DOCKER)
     if not _SCHEME.search(name):
         yield name
-
-
-def _without_scheme(text: str) -> str:
-    return text.removeprefix(_DOCKER)
 
 
 def _with_latest(name: str, tag: str) -> str:

@@ -8,14 +8,13 @@ Filesystem Changeset Format", and containers-transports(5), "dir:".
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from cwl_udss.errors import DamagedImage, ImageError, InvalidImage
+from cwl_udss.errors import DamagedImage, InvalidImage, named
 from cwl_udss.images.formats.sif.reader import is_sif
 from cwl_udss.images.manifests.choice import (
     ChosenImage,
@@ -172,7 +171,7 @@ def _oci_image(file: ImageFile, platform: Platform, chosen: str) -> Source:
         manifest=lambda digest: _checked_content(file, _blob_path(digest), digest),
         config=lambda config: _checked_content(file, _blob_path(config.digest), config.digest),
     )
-    with _named(file):
+    with named(file.name):
         if chosen:
             index = choose_indexed(index, chosen, file.name)
         image = choose_from_layout(index, documents, platform)
@@ -189,20 +188,9 @@ def _transport_image(file: ImageFile, platform: Platform) -> Source:
         ),
         config=lambda config: _checked_content(file, _transport_path(config.digest), config.digest),
     )
-    with _named(file):
+    with named(file.name):
         image = choose_image(document, _digest(document), documents, platform)
     return _chosen_image(file, image, _transport_path)
-
-
-@contextlib.contextmanager
-def _named(file: ImageFile) -> Iterator[None]:
-    """Say of which file a document is, if that is not said."""
-    try:
-        yield
-    except ImageError as error:
-        if file.name in error.problem:
-            raise
-        raise type(error)(f"{file.name}: {error.problem}", error.advice) from error
 
 
 def _chosen_image(file: ImageFile, image: ChosenImage, path: Callable[[str], str]) -> Source:

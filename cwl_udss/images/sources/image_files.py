@@ -65,11 +65,11 @@ class TarFile:
         """See ImageFile."""
         member = self._member(path)
         assert member is not None
-        return self._range(member.offset, member.size)
+        return read_range(self.path, member.offset, member.size)
 
     def read_all(self) -> Iterator[bytes]:
         """Yield the tar itself."""
-        return self._range(0, self.path.stat().st_size)
+        return read_range(self.path, 0, self.path.stat().st_size)
 
     @property
     def is_empty(self) -> bool:
@@ -102,13 +102,6 @@ class TarFile:
                 link = posixpath.join(posixpath.dirname(name), link)
             name = _normal(link)
         return None
-
-    def _range(self, offset: int, size: int) -> Iterator[bytes]:
-        with self.path.open("rb") as stream:
-            stream.seek(offset)
-            while size and (chunk := stream.read(min(size, _CHUNK_BYTES))):
-                size -= len(chunk)
-                yield chunk
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,6 +168,15 @@ def open_tar(path: Path, name: str, work: Path) -> TarFile:
         what = "a tar with nothing in it" if found.path.stat().st_size else "empty"
         raise InvalidImage(f"{name} is {what}", "make or copy it again")
     return found
+
+
+def read_range(path: Path, offset: int, size: int) -> Iterator[bytes]:
+    """Yield a part of a file."""
+    with path.open("rb") as stream:
+        stream.seek(offset)
+        while size and (chunk := stream.read(min(size, _CHUNK_BYTES))):
+            size -= len(chunk)
+            yield chunk
 
 
 def _no_tar(error: NoTar, name: str, packing: str) -> InvalidImage:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cwl_udss.errors import InvalidImage
 from cwl_udss.images.formats.sif.oci import oci_image
-from cwl_udss.images.formats.sif.reader import SifObject, read_sif
+from cwl_udss.images.formats.sif.reader import COPY_AGAIN, SifObject, read_sif
 from cwl_udss.images.formats.squashfs.layer import layer_as_tar
 from cwl_udss.images.manifests.manifest import Descriptor, Platform
 from cwl_udss.images.sources.source import Source
@@ -33,7 +33,7 @@ def sif_layers(path: Path, name: str, platform: Platform) -> Source:
         config_document=image.config,
         read=read,
         verb="load",
-        remedy="copy it again, or make it again",
+        remedy=COPY_AGAIN,
     )
 
 

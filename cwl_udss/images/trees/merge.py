@@ -22,7 +22,14 @@ from cwl_udss.images.trees.member_paths import (
 )
 from cwl_udss.images.trees.modes import directory_mode, file_mode
 from cwl_udss.images.trees.table import EntryTable, TableEntries
-from cwl_udss.images.trees.tree import Directory, Node, RegularFile, SymbolicLink, Tree
+from cwl_udss.images.trees.tree import (
+    Directory,
+    Node,
+    RegularFile,
+    SymbolicLink,
+    Tree,
+    notes_of,
+)
 
 _WHITEOUT = b".wh."
 _OPAQUE = b".wh..wh..opq"
@@ -102,8 +109,8 @@ class _Merger:
     def tree(self) -> Tree:
         """What the layers have made."""
         count = self._table.remove_all(_SPECIAL_FILE)
-        notes = (f"{count} device nodes, pipes and other special files left out",) if count else ()
-        return Tree(root=self._root, linked=self._table.linked - {_SPECIAL_FILE}, notes=notes)
+        linked = self._table.linked - {_SPECIAL_FILE}
+        return Tree(root=self._root, linked=linked, notes=notes_of(count))
 
     def _apply(self, member: Member) -> None:
         place = self._place(member)

@@ -90,3 +90,10 @@ class Tree:
                     break
             else:
                 pending.pop()
+
+
+def notes_of(special_files: int) -> tuple[str, ...]:
+    """Return what is to be said of a tree from which so many special files were left out."""
+    if not special_files:
+        return ()
+    return (f"{special_files} device nodes, pipes and other special files left out",)

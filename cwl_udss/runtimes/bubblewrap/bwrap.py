@@ -6,6 +6,7 @@ Measured facts behind the choices here are in docs/sandbox.md.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import shutil
@@ -27,9 +28,9 @@ from cwl_udss.runtimes.operations import (
     Operation,
     RemountReadOnly,
 )
-from cwl_udss.runtimes.process import RuntimeProcess, has_terminal
+from cwl_udss.runtimes.process import RuntimeProcess
 from cwl_udss.runtimes.seccomp import seccomp_program
-from cwl_udss.runtimes.streams import Relay, with_relay
+from cwl_udss.runtimes.streams import Relay, needs_own_session, with_relay
 from cwl_udss.runtimes.words import check_words, encode_words, memory_file
 from cwl_udss.sandbox import HOST_NAME, Limit, Sandbox, Streams
 
@@ -62,16 +63,7 @@ class Bubblewrap:
 
     def start(self, sandbox: Sandbox, streams: Streams) -> RuntimeProcess:
         """Start the sandbox's command (see sandbox.Runtime)."""
-        return with_relay(
-            streams,
-            lambda relay: self.start_with(
-                sandbox,
-                stdin=relay.stdin,
-                stdout=relay.stdout,
-                stderr=relay.stderr,
-                relay=relay,
-            ),
-        )
+        return with_relay(streams, functools.partial(self.start_with, sandbox))
 
     def start_with(
         self,
@@ -148,10 +140,7 @@ class Bubblewrap:
                 # makes trees may need the caller's, and hands nothing on.
                 env=None if instructions else {},
                 pass_fds=passed,
-                # By /dev/tty a step could read what is typed, and write to the terminal. Jobs have
-                # none, and stay in the session that their batch system knows them by.
-                start_new_session=has_terminal()
-                and not (relay is not None and relay.hands_on_a_terminal),
+                start_new_session=needs_own_session(relay),
             )
         except (OSError, ValueError) as error:  # ValueError: a NUL character in the command
             _close(kept)

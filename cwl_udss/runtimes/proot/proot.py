@@ -8,6 +8,7 @@ processes, PRoot among them, have given up before it began: see landlock.py and 
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import os
 import random
@@ -18,7 +19,7 @@ from pathlib import Path
 from cwl_udss.errors import SandboxError
 from cwl_udss.machine.deferral import Deferral
 from cwl_udss.runtimes.mounts import plan_mounts
-from cwl_udss.runtimes.process import RuntimeProcess, has_terminal
+from cwl_udss.runtimes.process import RuntimeProcess
 from cwl_udss.runtimes.proot.filter import proot_filter
 from cwl_udss.runtimes.proot.first import first_program
 from cwl_udss.runtimes.proot.landlock import CAN_FORBID_TRUNCATING, Rule
@@ -27,7 +28,7 @@ from cwl_udss.runtimes.proot.limits import limits_of
 from cwl_udss.runtimes.proot.metadata import Metadata
 from cwl_udss.runtimes.proot.request import FIRST_DESCRIPTOR, Request
 from cwl_udss.runtimes.proot.view import FIRST_PROGRAM, View, make_view
-from cwl_udss.runtimes.streams import Relay, with_relay
+from cwl_udss.runtimes.streams import Relay, needs_own_session, with_relay
 from cwl_udss.runtimes.words import check_words
 from cwl_udss.sandbox import Limit, Sandbox, Streams
 from cwl_udss.staging import remove_tree
@@ -75,16 +76,7 @@ class Proot:
 
     def start(self, sandbox: Sandbox, streams: Streams) -> RuntimeProcess:
         """Start the sandbox's command (see sandbox.Runtime)."""
-        return with_relay(
-            streams,
-            lambda relay: self.start_with(
-                sandbox,
-                stdin=relay.stdin,
-                stdout=relay.stdout,
-                stderr=relay.stderr,
-                relay=relay,
-            ),
-        )
+        return with_relay(streams, functools.partial(self.start_with, sandbox))
 
     def start_with(
         self,
@@ -112,13 +104,10 @@ class Proot:
             request = self.request(view, sandbox)
             reading, writing = os.pipe()
             descriptors = Descriptors(status=writing, stdin=stdin, stdout=stdout, stderr=stderr)
-            has_new_session = has_terminal() and not (
-                relay is not None and relay.hands_on_a_terminal
-            )
             start = start_alone if relay is None else self.launchers.start
             deferral = Deferral()  # until somebody waits
             try:
-                process = start(request, descriptors, has_new_session=has_new_session)
+                process = start(request, descriptors, has_new_session=needs_own_session(relay))
             except BaseException:
                 os.close(reading)
                 deferral.end()

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cwl_udss.errors import DamagedImage, ImageError, InvalidImage
+from cwl_udss.errors import DamagedImage, InvalidImage, named
 from cwl_udss.images.formats.sif.layout import ObjectKind
-from cwl_udss.images.formats.sif.reader import Sif, SifObject
+from cwl_udss.images.formats.sif.reader import COPY_AGAIN, Sif, SifObject
 from cwl_udss.images.manifests.documents import array, as_object, parse_object, text
 from cwl_udss.images.manifests.manifest import (
     ImageIndex,
@@ -47,12 +47,8 @@ def oci_image(sif: Sif, platform: Platform) -> OciImage | None:
         return None
     if len(roots) > 1:
         raise InvalidImage(f"{sif.name} has several indexes of images", "make it again")
-    try:
+    with named(sif.name):
         return _Search(sif).image(sif.read(roots[0]), platform)
-    except ImageError as error:
-        if sif.name in error.problem:
-            raise
-        raise type(error)(f"{sif.name}: {error.problem}", error.advice) from error
 
 
 class _Search:
@@ -102,13 +98,13 @@ class _Search:
 
     def _blob(self, digest: str) -> SifObject:
         if digest not in self._blobs:
-            raise DamagedImage(f"it lacks {digest}", "copy it again, or make it again")
+            raise DamagedImage(f"it lacks {digest}", COPY_AGAIN)
         return self._blobs[digest]
 
     def _document(self, digest: str) -> bytes:
         document = self._sif.read(self._blob(digest))
         if f"sha256:{hashlib.sha256(document).hexdigest()}" != digest:
-            raise DamagedImage(f"{digest} in it is another", "copy it again, or make it again")
+            raise DamagedImage(f"{digest} in it is another", COPY_AGAIN)
         return document
 
 

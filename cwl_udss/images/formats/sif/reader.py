@@ -30,7 +30,7 @@ from cwl_udss.images.formats.sif.layout import (
 
 _MOST_DESCRIPTORS = 4096  # Apptainer makes room for 48
 _LARGEST_OBJECT = 4 << 20  # of those that are read whole: documents
-_COPY_AGAIN = "copy it again, or make it again"
+COPY_AGAIN = "copy it again, or make it again"
 _REMADE = "have it made anew: apptainer build NEW.sif FILE"
 
 
@@ -141,17 +141,17 @@ def _read(stream: BinaryIO, path: Path, name: str) -> Sif:
     size = os.fstat(stream.fileno()).st_size
     header = stream.read(HEADER.size)
     if len(header) < HEADER.size:
-        raise DamagedImage(f"{name} breaks off in its header", _COPY_AGAIN)
+        raise DamagedImage(f"{name} breaks off in its header", COPY_AGAIN)
     _, magic, version, architecture, _, _, _, _, total, start, length, _, _ = HEADER.unpack(header)
     if magic != MAGIC:
         raise InvalidImage(f"{name} is no SIF file", "look at its path")
     if version != VERSION:
         raise InvalidImage(f"{name} is of another version of SIF, {version!r}", _REMADE)
     if not 0 <= total <= _MOST_DESCRIPTORS or start < HEADER.size:
-        raise DamagedImage(f"{name} has a header that is none of a SIF file", _COPY_AGAIN)
+        raise DamagedImage(f"{name} has a header that is none of a SIF file", COPY_AGAIN)
     wanted = min(length, total * DESCRIPTOR.size) // DESCRIPTOR.size * DESCRIPTOR.size
     if wanted < 0 or start + wanted > size:
-        raise DamagedImage(f"{name} breaks off in its table of parts", _COPY_AGAIN)
+        raise DamagedImage(f"{name} breaks off in its table of parts", COPY_AGAIN)
     stream.seek(start)
     table = stream.read(wanted)
     return Sif(
@@ -171,7 +171,7 @@ def _objects(table: bytes, size: int, name: str) -> Iterator[SifObject]:
             raise DamagedImage(
                 f"{name} is not whole: it has {size} bytes, and a part that ends at "
                 f"{start + length}",
-                _COPY_AGAIN,
+                COPY_AGAIN,
             )
         yield SifObject(
             kind=kind,

@@ -28,7 +28,14 @@ from cwl_udss.images.layers.members import Extent
 from cwl_udss.images.layers.tar import Limits
 from cwl_udss.images.trees.merge import kept_attributes
 from cwl_udss.images.trees.modes import directory_mode, file_mode
-from cwl_udss.images.trees.tree import Directory, Node, RegularFile, SymbolicLink, Tree
+from cwl_udss.images.trees.tree import (
+    Directory,
+    Node,
+    RegularFile,
+    SymbolicLink,
+    Tree,
+    notes_of,
+)
 
 # No honest image has more, but one that is meant to harm can have them in few bytes.
 _MOST_NAMES = Limits.entries
@@ -93,10 +100,10 @@ class _TreeReader:
         for file in self._files:
             file.node.offset = offset
             offset += file.node.size
-        count = self._special_files
-        notes = (f"{count} device nodes, pipes and other special files left out",) if count else ()
         return Found(
-            tree=Tree(root=root, linked=frozenset(self._linked), notes=notes),
+            tree=Tree(
+                root=root, linked=frozenset(self._linked), notes=notes_of(self._special_files)
+            ),
             files=self._files,
             hidden=self._hidden,
             opaque=self._opaque,
