@@ -7,7 +7,7 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 TEMPORARY_DIRECTORY = "/tmp"  # noqa: S108 - the sandbox's own, a private directory of the step
 # Where steps find their things; conversion makes mount points there. cwltool's traditional paths.
@@ -94,13 +94,48 @@ class Ending(enum.Enum):
     """The sandbox was made, but the program could not be executed in it."""
 
 
+class MemorySource(enum.Enum):
+    """Where the figure of all processes together is from."""
+
+    LOOKED_AT = "looked at"
+    """The most that was seen, while they ran."""
+    LARGEST = "largest process"
+    """The kernel's own word for that one; no look has shown more for all."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Usage:
-    """What a command has used, with all that it has started (see runtimes/accounting.py)."""
+    """What a command has used, with all that it has started (see runtimes/accounting.py). None is
+    what could not be found out."""
 
-    processor_seconds: float
-    memory_bytes: int
+    user_seconds: float
+    system_seconds: float
+    memory_bytes: int | None
     """The most that all of its processes had resident at one time."""
+    memory_source: MemorySource | None
+    largest_bytes: int | None
+    """The most that one of its processes had."""
+    read_bytes: int | None
+    """From storage, and so neither what was in memory already nor what pipes carry; so are
+    `written_bytes`."""
+    written_bytes: int | None
+    major_faults: int | None
+    processes: int | None
+    """The most that were seen at one time."""
+
+    @property
+    def processor_seconds(self) -> float:
+        """In the program and in the kernel."""
+        return self.user_seconds + self.system_seconds
+
+
+def read_usage(facts: Mapping[str, Any] | None) -> Usage | None:
+    """Return what dataclasses.asdict() has made plain, with the source by its value. Raises
+    TypeError, KeyError or ValueError for anything else."""
+    if facts is None:
+        return None
+    source = facts["memory_source"]
+    return Usage(**{**facts, "memory_source": None if source is None else MemorySource(source)})
 
 
 @dataclass(frozen=True, kw_only=True)

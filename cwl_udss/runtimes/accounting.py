@@ -17,13 +17,14 @@ import resource
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from resource import struct_rusage
 
-from cwl_udss.sandbox import Usage
+from cwl_udss.runtimes.status import Counted
+from cwl_udss.sandbox import MemorySource, Usage
 
 _SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = resource.getpagesize()
+_BLOCK = 512  # of ru_inblock and ru_oublock, whatever the filesystem's is
 _libc = ctypes.CDLL(None)
 
 # A look takes some 0.1 ms for one process, and there may be thousands: the pause after it is at
@@ -43,9 +44,27 @@ def adopt_orphans() -> None:
 
 
 @dataclass(frozen=True)
+class _Seconds:
+    """Processor time."""
+
+    user: float
+    system: float
+
+    @property
+    def both(self) -> float:
+        return self.user + self.system
+
+    def __add__(self, other: _Seconds) -> _Seconds:
+        return _Seconds(self.user + other.user, self.system + other.system)
+
+
+_NO_TIME = _Seconds(0.0, 0.0)
+
+
+@dataclass(frozen=True)
 class _Process:
     number: str
-    seconds: float
+    seconds: _Seconds
     """Of it, and of the children that it has waited for."""
     resident_bytes: int
     has_threads: bool
@@ -65,7 +84,8 @@ class Watch:
         self._pause = _FIRST_SECONDS
         self.next = self._began + self._pause
         """When to look again, by time.monotonic()."""
-        self._seconds = 0.0
+        self._seconds = _NO_TIME
+        self._processes = 0
         self._together = 0
         """The most that was seen, with what processes share counted once."""
         self._rough = 0
@@ -78,12 +98,17 @@ class Watch:
         """Note what the processes have used, and what they have now."""
         began = time.thread_time()
         found = list(_tree(self._first))
-        self._seconds = max(self._seconds, sum(process.seconds for _, process in found))
         steps = [
             process
             for depth, process in found
             if depth >= self._own_generations and process.number != self._tracer
         ]
+        # What a tracer does for the step, and there may be much of that, is none of the step's.
+        counted = steps if self._tracer else [process for _, process in found]
+        seconds = sum((process.seconds for process in counted), _NO_TIME)
+        self._seconds = max(self._seconds, seconds, key=lambda seconds: seconds.both)
+        # The first that is traced only starts the command.
+        self._processes = max(self._processes, len(steps) - bool(self._tracer))
         in_files = _shared_memory_bytes(steps) if self._tracer is None else 0
         took = time.thread_time() - began
         rough = sum(process.resident_bytes for process in steps) + in_files
@@ -94,21 +119,26 @@ class Watch:
         self._pause = max(min(2 * self._pause, _LONGEST_SECONDS), took * _PAUSE_PER_LOOK)
         self.next = time.monotonic() + self._pause
 
-    def usage(
-        self, adopted: struct_rusage | None, runtime: struct_rusage, largest: int
-    ) -> Usage | None:
-        """Return what was used, given what wait4(2) has said of the first process, if that became
-        our child, and of the runtime itself, and how many KiB the runtime says that the largest
-        process had; None if that is too little to tell."""
-        counted = runtime.ru_utime + runtime.ru_stime
-        if adopted is not None:
-            counted += adopted.ru_utime + adopted.ru_stime
-            largest = max(largest, adopted.ru_maxrss)
-        memory = max(self._together, int(self._rough * self._shrinks_to), largest << 10)
-        if not memory:
-            return None
-        # What was left running at the end has been killed, and nobody has waited for it.
-        return Usage(processor_seconds=max(self._seconds, counted), memory_bytes=memory)
+    def usage(self, counted: Counted, *, is_whole: bool) -> Usage:
+        """Return what was used, given what the kernel has counted; of all, or only of some of the
+        processes."""
+        seconds = _Seconds(counted.user_seconds, counted.system_seconds)
+        # What was left running at the end has been killed, and mostly nobody has waited for it.
+        seconds = max(seconds, self._seconds, key=lambda seconds: seconds.both)
+        largest = counted.largest_kibibytes << 10
+        seen = max(self._together, int(self._rough * self._shrinks_to))
+        source = MemorySource.LOOKED_AT if seen > largest else MemorySource.LARGEST
+        return Usage(
+            user_seconds=seconds.user,
+            system_seconds=seconds.system,
+            memory_bytes=max(seen, largest) or None,
+            memory_source=source if seen or largest else None,
+            largest_bytes=largest or None,
+            read_bytes=counted.read_blocks * _BLOCK if is_whole else None,
+            written_bytes=counted.written_blocks * _BLOCK if is_whole else None,
+            major_faults=counted.major_faults if is_whole else None,
+            processes=self._processes or None,
+        )
 
     def _look_closer(self, processes: list[_Process], in_files: int, rough: int) -> None:
         began = time.thread_time()  # of a loaded machine others have the most
@@ -149,7 +179,10 @@ def _process(number: str) -> _Process | None:
         return None
     return _Process(
         number=number,
-        seconds=sum(map(int, fields[11:15])) / _TICKS,
+        seconds=_Seconds(
+            (int(fields[11]) + int(fields[13])) / _TICKS,
+            (int(fields[12]) + int(fields[14])) / _TICKS,
+        ),
         resident_bytes=int(fields[21]) * _PAGE,
         has_threads=fields[17] != b"1",
     )

@@ -25,7 +25,7 @@ from cwl_udss.runtimes.namespace import (
     kill_namespace,
     wait_for_end,
 )
-from cwl_udss.runtimes.status import Words, is_readable
+from cwl_udss.runtimes.status import Counted, Words, is_readable
 from cwl_udss.runtimes.streams import Relay
 from cwl_udss.sandbox import SIGNAL_OFFSET, Ending, Result, Usage
 
@@ -209,12 +209,18 @@ class RuntimeProcess:
         if first is None:
             return None
         wait_for_end(first)
+        said = Counted.said(self._outermost.facts)
         watch = self._watch or self._watch_from(first)
         ended = adopted(first)
         if self._orphan is not None and ended is not None:
             self._orphan_code = os.waitstatus_to_exitcode(ended[0])
-        largest = self._outermost.facts.get("largest-kib", 0)
-        return watch.usage(ended and ended[1], runtime, largest)
+        if said is not None:  # by who waits for all of them itself, and is no part of the step
+            return watch.usage(said, is_whole=True)
+        # What it had resident is not below what this process had when it started it: getrusage(2).
+        counted = replace(Counted.of(runtime), largest_kibibytes=0)
+        if ended is None:
+            return watch.usage(counted, is_whole=False)
+        return watch.usage(counted + Counted.of(ended[1]), is_whole=True)
 
     def _result(self) -> Result:
         return_code, status = self.process.returncode or 0, self._words.facts

@@ -7,9 +7,77 @@ import io
 import os
 import re
 import select
+from collections.abc import Mapping
+from dataclasses import dataclass
+from resource import struct_rusage
 
 # A number is whole if something comes after it.
-_STATUS = re.compile(rb'"(child-pid|exit-code|largest-kib|tracer-pid)": (\d+)(?=\D)')
+_STATUS = re.compile(
+    rb'"(child-pid|exit-code|tracer-pid|user-us|system-us|largest-kib|major-faults|read-blocks|'
+    rb'written-blocks)": (\d+)(?=\D)'
+)
+_MICROSECONDS = 1e6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counted:
+    """What the kernel has counted of processes that somebody has waited for: getrusage(2)."""
+
+    user_seconds: float
+    system_seconds: float
+    largest_kibibytes: int
+    """That of the largest, 0 if it is not known."""
+    major_faults: int
+    read_blocks: int
+    """Of 512 bytes, whatever the filesystem's are."""
+    written_blocks: int
+
+    @classmethod
+    def of(cls, usage: struct_rusage) -> Counted:
+        """Return what wait4(2) has said."""
+        return cls(
+            user_seconds=usage.ru_utime,
+            system_seconds=usage.ru_stime,
+            largest_kibibytes=usage.ru_maxrss,
+            major_faults=usage.ru_majflt,
+            read_blocks=usage.ru_inblock,
+            written_blocks=usage.ru_oublock,
+        )
+
+    @classmethod
+    def said(cls, facts: Mapping[str, int]) -> Counted | None:
+        """Return what a runtime has said of it, in its last words; None if it has not."""
+        if "written-blocks" not in facts:
+            return None
+        return cls(
+            user_seconds=facts["user-us"] / _MICROSECONDS,
+            system_seconds=facts["system-us"] / _MICROSECONDS,
+            largest_kibibytes=facts["largest-kib"],
+            major_faults=facts["major-faults"],
+            read_blocks=facts["read-blocks"],
+            written_blocks=facts["written-blocks"],
+        )
+
+    def facts(self) -> dict[str, int]:
+        """Return how to say it."""
+        return {
+            "user-us": round(self.user_seconds * _MICROSECONDS),
+            "system-us": round(self.system_seconds * _MICROSECONDS),
+            "largest-kib": self.largest_kibibytes,
+            "major-faults": self.major_faults,
+            "read-blocks": self.read_blocks,
+            "written-blocks": self.written_blocks,
+        }
+
+    def __add__(self, other: Counted) -> Counted:
+        return Counted(
+            user_seconds=self.user_seconds + other.user_seconds,
+            system_seconds=self.system_seconds + other.system_seconds,
+            largest_kibibytes=max(self.largest_kibibytes, other.largest_kibibytes),
+            major_faults=self.major_faults + other.major_faults,
+            read_blocks=self.read_blocks + other.read_blocks,
+            written_blocks=self.written_blocks + other.written_blocks,
+        )
 
 
 class Words:

@@ -153,8 +153,9 @@ def test_streams_and_figures_of_a_step_on_a_node(runs: Runs) -> None:
     assert (runs.directory / "out/out").read_text() == "out\nerr\nout\n"
     (step,) = runs.steps
     result = json.loads((step / "result.json").read_text())
-    assert 200 <= result["memory_bytes"] >> 20 <= 210
-    assert f"Max memory used: {round(result['memory_bytes'] / (1 << 20))}MiB" in done.stderr
+    memory = result["usage"]["memory_bytes"]
+    assert 200 <= memory >> 20 <= 210
+    assert f"Max memory used: {round(memory / (1 << 20))}MiB" in done.stderr
 
 
 def test_a_directory_is_on_a_node_what_it_was_on_another(runs: Runs) -> None:

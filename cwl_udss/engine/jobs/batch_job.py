@@ -168,7 +168,7 @@ class BatchJob(SandboxedJob):
             sys.stderr.write(read_end(finished.directory / name, _RELAYED_BYTES))
         report_removed(self.name, result.removed)
         timed_out = result.ending is StepEnding.TIME_LIMIT
-        report_end(self.name, result.memory_bytes, exceeded=self.timelimit if timed_out else None)
+        report_end(self.name, result.usage, exceeded=self.timelimit if timed_out else None)
         if result.ending in (StepEnding.EXITED, StepEnding.NOT_STARTED):
             self.report_failure(result.exit_code, result.problem)
         if not self._is_success(result.exit_code):
@@ -180,13 +180,12 @@ class BatchJob(SandboxedJob):
                 result.exit_code,
                 finished.directory,
             )
-        processor = result.processor_seconds
         _logger.info(
             "[job %s] ran on %s for %.0f s%s",
             self.name,
             result.node,
             result.ended - result.started,
-            "" if processor is None else f", {processor:.0f} s of processors",
+            f", {result.usage.processor_seconds:.0f} s of processors" if result.usage else "",
         )
         self._batch.note_outputs(str(outputs))
 

@@ -208,7 +208,7 @@ class SandboxedJob(JobWithBinds):
         report_removed(self.name, removed)
         report_end(
             self.name,
-            result.usage.memory_bytes if result.usage else None,
+            result.usage,
             exceeded=self.timelimit if result.ending is Ending.TIME_LIMIT else None,
         )
         if result.ending in (Ending.EXITED, Ending.NOT_STARTED):

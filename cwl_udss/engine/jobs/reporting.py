@@ -13,6 +13,7 @@ from cwltool.job import JobBase
 
 from cwl_udss.errors import UdssError
 from cwl_udss.filesystems.system_words import full_places
+from cwl_udss.sandbox import Usage
 from cwl_udss.surroundings.signals import signal_words
 
 _logger = logging.getLogger(__name__)
@@ -24,11 +25,11 @@ def report_removed(job: str, removed: Collection[str]) -> None:
         _logger.warning("[job %s] removed %s", job, line)
 
 
-def report_end(job: str, memory_bytes: int | None, *, exceeded: float | None) -> None:
+def report_end(job: str, usage: Usage | None, *, exceeded: float | None) -> None:
     """Tell of the memory, in cwltool's words for a Docker container, and of the time limit, if it
     was exceeded."""
-    if memory_bytes is not None:
-        mebibytes = round(memory_bytes / (1 << 20))
+    if usage is not None and usage.memory_bytes is not None:
+        mebibytes = round(usage.memory_bytes / (1 << 20))
         _logger.info("[job %s] Max memory used: %iMiB", job, mebibytes)
     if exceeded is not None:
         _logger.warning("[job %s] killed: time limit of %d s", job, exceeded)

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 
 from cwl_udss.errors import SandboxError
 from cwl_udss.runtimes.proot.processors import AARCH64, SCRATCH_ADDRESS, X86_64, Processor
+from cwl_udss.runtimes.status import Counted
 
 IS_RUNNING, NO_DIRECTORY, NOT_EXECUTED = b"r", b"d", b"x"
 """What it says: that it runs; that the working directory, the command cannot be used. Then what
@@ -32,8 +33,9 @@ _ADDRESS = 0x400000
 _PAGE = 0x10000  # the largest that there is
 _HEADERS = 64 + 2 * 56
 _SIGNALS_BYTES = 8
-# The status, and struct rusage of getrusage(2), in which times are before the largest process.
-_ENDED = struct.Struct("=i4x32xq104x")
+# The status, and struct rusage of getrusage(2): the times, the largest process, (three unused and
+# minor faults,) major faults, (swaps,) blocks read and written, (and five others).
+_ENDED = struct.Struct("=i4x4qq32xq8x2q40x")
 _STATUS, _USAGE = SCRATCH_ADDRESS, SCRATCH_ADDRESS + 8
 _SIGNALS = SCRATCH_ADDRESS + _ENDED.size
 
@@ -70,13 +72,21 @@ def first_program(
     return _elf(processor, code + bytes(data.content))
 
 
-def ended(said: bytes) -> tuple[int, int] | None:
-    """Return the exit code of the command (that of os.waitstatus_to_exitcode()), and how much
-    memory (KiB) the largest of its processes had; None if that is not what was said."""
+def ended(said: bytes) -> tuple[int, Counted] | None:
+    """Return the exit code of the command (that of os.waitstatus_to_exitcode()), and what was
+    counted of it and all that it has waited for; None if that is not what was said."""
     if len(said) != _ENDED.size:
         return None
-    status, kibibytes = _ENDED.unpack(said)
-    return os.waitstatus_to_exitcode(status), kibibytes
+    status, *times, largest, faults, read, written = _ENDED.unpack(said)
+    counted = Counted(
+        user_seconds=times[0] + times[1] / 1e6,
+        system_seconds=times[2] + times[3] / 1e6,
+        largest_kibibytes=largest,
+        major_faults=faults,
+        read_blocks=read,
+        written_blocks=written,
+    )
+    return os.waitstatus_to_exitcode(status), counted
 
 
 def search_places(name: str, environment: Mapping[str, str]) -> list[str]:
