@@ -7,6 +7,11 @@ import contextlib
 from collections.abc import Iterator
 
 
+def one_line(text: str) -> str:
+    """Return a text without line breaks and control codes."""
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
 class UdssError(Exception):
     """A failure with a cause outside this program: a setting, a registry, an image, a machine.
 
@@ -20,8 +25,7 @@ class UdssError(Exception):
 
     def __str__(self) -> str:
         # Messages of other programs end up in ours, and may hold line breaks and control codes.
-        line = f"{self.problem}: {self.advice}" if self.advice else self.problem
-        return "".join(c if c.isprintable() else " " for c in line)
+        return one_line(f"{self.problem}: {self.advice}" if self.advice else self.problem)
 
 
 class SettingsError(UdssError):

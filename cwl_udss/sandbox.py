@@ -80,6 +80,9 @@ class Streams:
     """None is at its end."""
     stdout: int
     stderr: int
+    remembered_bytes: int = 0
+    """How much of the end of its standard error is to be in the Result; of both, if they go to one
+    place."""
     hands_on_terminals: bool = False
     """A terminal is the command's own, for a person who types at it."""
 
@@ -146,6 +149,8 @@ class Result:
     ending: Ending
     usage: Usage | None = field(default=None, compare=False)
     """None if it could not be found out."""
+    said: bytes = field(default=b"", compare=False)
+    """See Streams.remembered_bytes."""
 
 
 class SandboxProcess(Protocol):

@@ -27,6 +27,7 @@ from cwl_udss.engine.ending import EXIT_CODES, INTERRUPTED, ending_signals
 from cwl_udss.engine.failures import plain_words, tell_plainly
 from cwl_udss.engine.inputs.remote import RemoteInputs, remote_inputs
 from cwl_udss.engine.jobs.job import SandboxedJob
+from cwl_udss.engine.jobs.recording import Recorder
 from cwl_udss.engine.jobs.tool import MakeJob, extend_cwltool, stop_host_steps
 from cwl_udss.engine.options import (
     cwltool_version_text,
@@ -37,8 +38,10 @@ from cwl_udss.engine.options import (
     refuse_needless_options,
     when_to_pull,
 )
+from cwl_udss.engine.outline import outline
 from cwl_udss.engine.outputs.relocation import tell_of_moves
 from cwl_udss.engine.places import choose_places, given_prefixes, keep_outputs, place_steps
+from cwl_udss.engine.recorded import recorded
 from cwl_udss.engine.replacements.scatter import pace_scatters, straighten_cwltool
 from cwl_udss.engine.replacements.workflow import wait_for_running_steps
 from cwl_udss.engine.startup.loaders import use_late_loaders
@@ -102,21 +105,15 @@ def _run_with_udss(arguments: list[str], options: argparse.Namespace) -> int:
     settings = load_settings(vars(options), os.environ, home_directory())
     batch = _batch_run(options, settings)
     leaves_outputs = options.move_outputs == "leave"
+    recorder = Recorder()
     # Left in this order, whatever happens: steps are stopped before their directories go.
     with contextlib.ExitStack() as stack:
-        stack.enter_context(tracing(settings.trace))
+        stack.enter_context(tracing(settings.trace_events))
+        stack.enter_context(recorded(recorder, settings))
         when = when_to_pull(options)
         steps = stack.enter_context(Steps(settings, os.environ, home_directory(), when))
-        extend_cwltool()
-        straighten_cwltool()
-        use_late_loaders(offline=settings.offline)
-        keep_schemas(os.environ, home_directory())
-        temporary = functools.partial(temporary_directory, settings.scratch, os.environ)
-        set_js_engine(SandboxedNode(steps.runtime, temporary))
-        runtime_context = RuntimeContext(vars(options))
-        # Where conversion has made mount points. cwltool's own choice of the first is random.
-        runtime_context.docker_outdir = OUTPUT_DIRECTORY
-        runtime_context.docker_stagedir = INPUT_DIRECTORY
+        _prepare_cwltool(settings, steps)
+        runtime_context = _runtime_context(options)
         cache = None
         if options.cachedir:
             cache = stack.enter_context(open_cache(Path(options.cachedir).absolute()))
@@ -135,10 +132,12 @@ def _run_with_udss(arguments: list[str], options: argparse.Namespace) -> int:
             remote_inputs(runtime_context, offline=settings.offline, contents=contents)
         )
 
-        def prepare(context: RuntimeContext) -> None:
+        def prepare(process: Process, context: RuntimeContext) -> None:
             note_since_start("load")
             if context.validate_only:
                 return
+            if recorder.sinks:
+                _, recorder.places = outline(process)
             if settings.offline:
                 steps.check_images()
             if batch is not None:
@@ -152,18 +151,20 @@ def _run_with_udss(arguments: list[str], options: argparse.Namespace) -> int:
                 place_steps(places, context, scratch, steps.needed_bytes, cache_work)
             )
 
-        executor = _executor(options, steps, batch, runtime_context)
+        stop = functools.partial(_stop, recorder, batch, steps)
+        executor = _executor(options, batch, runtime_context, stop)
         make_job = _make_job(steps, cache, batch, contents, executor)
         ended_by = stack.enter_context(ending_signals())
         stack.callback(cwltool.main._terminate_processes)  # waits for ten seconds, and kills
         stack.callback(stop_host_steps)
         stack.callback(steps.stop)
+        stack.callback(recorder.stop)
         code = int(
             cwltool.main.main(
                 arguments,
                 versionfunc=version_text,
                 executor=_prepared(executor, prepare, remote),
-                loadingContext=loading_context(options, steps, cache, make_job),
+                loadingContext=loading_context(options, steps, cache, make_job, recorder.follow),
                 runtimeContext=runtime_context,
             )
         )
@@ -172,14 +173,39 @@ def _run_with_udss(arguments: list[str], options: argparse.Namespace) -> int:
         return EXIT_CODES[ended_by[0]] if ended_by else code
 
 
+def _prepare_cwltool(settings: Settings, steps: Steps) -> None:
+    extend_cwltool()
+    straighten_cwltool()
+    use_late_loaders(offline=settings.offline)
+    keep_schemas(os.environ, home_directory())
+    temporary = functools.partial(temporary_directory, settings.scratch, os.environ)
+    set_js_engine(SandboxedNode(steps.runtime, temporary))
+
+
+def _runtime_context(options: argparse.Namespace) -> RuntimeContext:
+    context = RuntimeContext(vars(options))
+    # Where conversion has made mount points. cwltool's own choice of the first is random.
+    context.docker_outdir = OUTPUT_DIRECTORY
+    context.docker_stagedir = INPUT_DIRECTORY
+    return context
+
+
+def _stop(recorder: Recorder, batch: BatchRun | None, steps: Steps) -> None:
+    recorder.stop()
+    if batch is not None:
+        batch.stop()
+    steps.stop()
+    stop_host_steps()
+
+
 def _prepared(
-    executor: JobExecutor, prepare: Callable[[RuntimeContext], None], remote: RemoteInputs
+    executor: JobExecutor, prepare: Callable[[Process, RuntimeContext], None], remote: RemoteInputs
 ) -> JobExecutor:
     """Have `prepare` called when main() has read all documents and set all of its context."""
 
     def execute(process: Process, job_order: Any, context: RuntimeContext, logger: Any) -> Any:
         try:
-            prepare(context)
+            prepare(process, context)
         except UdssError as error:
             raise WorkflowException(str(error)) from error
         remote.place(context)
@@ -202,20 +228,15 @@ def _batch_run(options: argparse.Namespace, settings: Settings) -> BatchRun | No
 
 def _executor(
     options: argparse.Namespace,
-    steps: Steps,
     batch: BatchRun | None,
     runtime_context: RuntimeContext,
+    stop: Callable[[], None],
 ) -> JobExecutor:
+    """Return what runs the jobs; `stop` ends those that run, and lets no other start."""
     # Only cwltool's own knows how to validate without running.
     if options.validate or not (options.parallel or batch):
         wait_for_running_steps(lambda: False)
         return SingleJobExecutor()
-
-    def stop() -> None:
-        if batch is not None:
-            batch.stop()
-        steps.stop()
-        stop_host_steps()
 
     executor: ParallelExecutor
     available = available_resources(os.environ)

@@ -110,7 +110,8 @@ class RuntimeProcess:
             if self._relay is not None:
                 self._relay.close()
             self._afterwards.close()
-        result = replace(self._result(), usage=usage)
+        said = b"" if self._relay is None else self._relay.said
+        result = replace(self._result(), usage=usage, said=said)
         if self._relay is not None and self._killed is None:
             self._relay.check()
         return result

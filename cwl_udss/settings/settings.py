@@ -41,7 +41,11 @@ class Settings:
     """Weaknesses that it may have (see sandbox.Limit)."""
     bwrap: str | None
     """The `bwrap` program to use; None looks for one."""
-    trace: Path | None
+    trace_table: Path | None
+    """A file to write a line to for each step that has ended; None writes none."""
+    trace_raw: bool
+    """With numbers only."""
+    trace_events: Path | None
     """A file to write where the driver's time goes; None writes none."""
     batch: str | None
     """The batch system that runs the steps; None runs them here."""

@@ -158,6 +158,26 @@ def test_streams_and_figures_of_a_step_on_a_node(runs: Runs) -> None:
     assert f"Max memory used: {round(memory / (1 << 20))}MiB" in done.stderr
 
 
+def test_a_line_of_the_trace_for_each_job(runs: Runs) -> None:
+    asked = {"ResourceRequirement": {"coresMin": 1, "ramMin": 300}}
+    script = 'echo "$0" >&2; [ "$0" != w1 ]'
+    files = runs.scatter(script, 2, hints={**BUSYBOX, **asked})
+    done = runs.run("--on-error", "continue", "--udss-trace-table", "trace.tsv", *files)
+    assert done.returncode == 1, done.stderr
+    head, *lines = (runs.directory / "trace.tsv").read_text().splitlines()
+    names = head.split("\t")
+    found = [dict(zip(names, line.split("\t"), strict=True)) for line in lines]
+    first, second = sorted(found, key=lambda line: line["name"])
+    assert (first["name"], first["status"], first["exit"]) == ("work (1)", "COMPLETED", "0")
+    assert (second["name"], second["status"], second["exit"]) == ("work (2)", "FAILED", "1")
+    for line in found:
+        assert line["native_id"] in done.stderr
+        assert (line["cpus"], line["memory"]) == ("1", "300 MB")
+        assert line["submit"] <= line["start"] <= line["complete"]
+        assert Path(line["workdir"]) in runs.steps
+        assert line["peak_rss"].endswith("B")
+
+
 def test_a_directory_is_on_a_node_what_it_was_on_another(runs: Runs) -> None:
     (runs.directory / "ref.fa").write_text("ACGT")
     empty = {"class": "Directory", "basename": "empty", "listing": []}

@@ -3,20 +3,34 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shutil
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from cwltool.context import RuntimeContext
+from cwltool.errors import WorkflowException
 from cwltool.job import JobBase
 
 from cwl_udss.errors import UdssError
-from cwl_udss.filesystems.system_words import full_places
+from cwl_udss.filesystems.system_words import NO_ROOM, full_places, system_words
 from cwl_udss.sandbox import Usage
 from cwl_udss.surroundings.signals import signal_words
 
 _logger = logging.getLogger(__name__)
+
+
+@contextlib.contextmanager
+def staging(job: str) -> Iterator[None]:
+    """Say of what has failed that it is the job's staging."""
+    try:
+        yield
+    except OSError as error:
+        advice = ": --udss-scratch names another place" if error.errno in NO_ROOM else ""
+        raise WorkflowException(
+            f"[job {job}] its inputs cannot be staged: {system_words(error)}{advice}"
+        ) from error
 
 
 def report_removed(job: str, removed: Collection[str]) -> None:

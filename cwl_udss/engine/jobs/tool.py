@@ -61,6 +61,8 @@ class SandboxedTool(CommandLineTool):
         super().__init__(toolpath_object, loading_context)
         self._make_job = make_job
         self._mpi: MpiWish | None = None
+        self.follow: Callable[[Process, JobBase], None] | None = None
+        """To be told of each of its jobs."""
 
     @property
     def updates_inputs(self) -> bool:
@@ -100,6 +102,8 @@ class SandboxedTool(CommandLineTool):
                 return
             if self._mpi is not None and isinstance(job, JobBase):
                 self._mpi.tell(job, runtimeContext)
+            if self.follow is not None and isinstance(job, JobBase):
+                self.follow(self, job)
             yield job
 
     def _init_job(self, joborder: Any, runtime_context: RuntimeContext) -> Builder:

@@ -10,9 +10,11 @@ from cwltool.errors import WorkflowException
 from cwltool.job import JobBase
 
 from cwl_udss.errors import SandboxError
+from cwl_udss.report.record import Asked
 
 _CUDA = "http://commonwl.org/cwltool#CUDARequirement"
 _SHARED_MEMORY_SIZE = "http://commonwl.org/cwltool#ShmSize"
+_MEBIBYTE = 1 << 20
 _UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}  # as docker run --shm-size
 
 
@@ -28,6 +30,30 @@ def check_wishes(job: JobBase) -> None:
             "MPI programs cannot run in sandboxes yet, and the tool is one (MPIRequirement)",
             "run it without --udss; it never runs on the host instead of in its image",
         )
+
+
+def asked_by(job: JobBase) -> Asked:
+    """Return what the tool says that it needs."""
+    requirement = job.get_requirement("ResourceRequirement")[0] or {}
+    resources = job.builder.resources
+
+    def said(name: str) -> float | None:
+        is_said = requirement.get(f"{name}Min") or requirement.get(f"{name}Max")
+        return float(resources[name]) if is_said else None
+
+    memory = said("ram")
+    return Asked(
+        cores=said("cores"),
+        memory_bytes=None if memory is None else math.ceil(memory) * _MEBIBYTE,
+        seconds=job.timelimit or None,
+    )
+
+
+def means_success(job: JobBase, exit_code: int) -> bool:
+    """Say what an exit code means, as cwltool does after collection (JobBase._execute)."""
+    if exit_code in job.successCodes:
+        return True
+    return exit_code == 0 and exit_code not in (*job.temporaryFailCodes, *job.permanentFailCodes)
 
 
 def whole_cores(builder: Builder) -> int:
