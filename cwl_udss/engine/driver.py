@@ -38,10 +38,9 @@ from cwl_udss.engine.options import (
     refuse_needless_options,
     when_to_pull,
 )
-from cwl_udss.engine.outline import outline
 from cwl_udss.engine.outputs.relocation import tell_of_moves
 from cwl_udss.engine.places import choose_places, given_prefixes, keep_outputs, place_steps
-from cwl_udss.engine.recorded import recorded
+from cwl_udss.engine.recorded import RunRecord
 from cwl_udss.engine.replacements.scatter import pace_scatters, straighten_cwltool
 from cwl_udss.engine.replacements.workflow import wait_for_running_steps
 from cwl_udss.engine.startup.loaders import use_late_loaders
@@ -109,7 +108,8 @@ def _run_with_udss(arguments: list[str], options: argparse.Namespace) -> int:
     # Left in this order, whatever happens: steps are stopped before their directories go.
     with contextlib.ExitStack() as stack:
         stack.enter_context(tracing(settings.trace_events))
-        stack.enter_context(recorded(recorder, settings))
+        record = RunRecord(recorder, settings, ("cwltool", *arguments), str(options.workflow))
+        stack.enter_context(record.written())
         when = when_to_pull(options)
         steps = stack.enter_context(Steps(settings, os.environ, home_directory(), when))
         _prepare_cwltool(settings, steps)
@@ -132,12 +132,10 @@ def _run_with_udss(arguments: list[str], options: argparse.Namespace) -> int:
             remote_inputs(runtime_context, offline=settings.offline, contents=contents)
         )
 
-        def prepare(process: Process, context: RuntimeContext) -> None:
+        def prepare(context: RuntimeContext) -> None:
             note_since_start("load")
             if context.validate_only:
                 return
-            if recorder.sinks:
-                _, recorder.places = outline(process)
             if settings.offline:
                 steps.check_images()
             if batch is not None:
@@ -163,14 +161,15 @@ def _run_with_udss(arguments: list[str], options: argparse.Namespace) -> int:
             cwltool.main.main(
                 arguments,
                 versionfunc=version_text,
-                executor=_prepared(executor, prepare, remote),
+                executor=_prepared(executor, prepare, remote, record, batch),
                 loadingContext=loading_context(options, steps, cache, make_job, recorder.follow),
                 runtimeContext=runtime_context,
             )
         )
         if batch is not None:
             batch.has_succeeded = code == 0
-        return EXIT_CODES[ended_by[0]] if ended_by else code
+        record.exit_code = EXIT_CODES[ended_by[0]] if ended_by else code
+        return record.exit_code
 
 
 def _prepare_cwltool(settings: Settings, steps: Steps) -> None:
@@ -199,17 +198,25 @@ def _stop(recorder: Recorder, batch: BatchRun | None, steps: Steps) -> None:
 
 
 def _prepared(
-    executor: JobExecutor, prepare: Callable[[Process, RuntimeContext], None], remote: RemoteInputs
+    executor: JobExecutor,
+    prepare: Callable[[RuntimeContext], None],
+    remote: RemoteInputs,
+    record: RunRecord,
+    batch: BatchRun | None,
 ) -> JobExecutor:
     """Have `prepare` called when main() has read all documents and set all of its context."""
 
     def execute(process: Process, job_order: Any, context: RuntimeContext, logger: Any) -> Any:
         try:
-            prepare(process, context)
+            prepare(context)
         except UdssError as error:
             raise WorkflowException(str(error)) from error
         remote.place(context)
-        return executor(process, job_order, context, logger)
+        if not context.validate_only:
+            record.begin(process, job_order, None if batch is None else batch.own_directory)
+        outputs, status = executor(process, job_order, context, logger)
+        record.outputs = outputs or {}
+        return outputs, status
 
     return cast(JobExecutor, execute)  # which main() only calls
 

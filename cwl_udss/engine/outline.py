@@ -6,7 +6,8 @@ Knows how cwltool holds a workflow: its steps in a random order, and the ids of 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import graphlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ from cwltool.process import Process, shortname
 from cwltool.utils import aslist
 from cwltool.workflow import Workflow, WorkflowStep
 
-from cwl_udss.engine.jobs.recording import Place
+from cwl_udss.engine.jobs.recording import Place, document_name
 from cwl_udss.report.run import Node
 
 _LOOP = "http://commonwl.org/cwltool#Loop"
@@ -77,10 +78,19 @@ def outline(process: Process) -> tuple[list[Node], Mapping[int, Place]]:
     nodes, places = [], {}
     for level, path, step in _tools(_Level(process, "", False, {})):
         before = level.producers([s for i in step.tool["inputs"] for s in aslist(i.get("source"))])
-        nodes.append(_node(path, step.embedded_tool, step.tool, before))
         is_many = level.is_scattered or _is_many(step)
+        nodes.append(_node(path, step.embedded_tool, step.tool, before, is_scattered=is_many))
         places[id(step.embedded_tool)] = Place(path=path, is_scattered=is_many)
-    return nodes, places
+    return _in_order(nodes), places
+
+
+def _in_order(nodes: Sequence[Node]) -> list[Node]:
+    """First those that need none before them; cwltool has them by name."""
+    before = {node.path: node.before for node in nodes}
+    depths: dict[str, int] = {}
+    for path in graphlib.TopologicalSorter(before).static_order():
+        depths[path] = max((depths[name] + 1 for name in before[path]), default=0)
+    return sorted(nodes, key=lambda node: depths[node.path])
 
 
 def _tools(level: _Level) -> Iterator[tuple[_Level, str, WorkflowStep]]:
@@ -93,7 +103,12 @@ def _tools(level: _Level) -> Iterator[tuple[_Level, str, WorkflowStep]]:
 
 
 def _node(
-    path: str, tool: Process, described: Mapping[str, Any], before: frozenset[str] = frozenset()
+    path: str,
+    tool: Process,
+    described: Mapping[str, Any],
+    before: frozenset[str] = frozenset(),
+    *,
+    is_scattered: bool = False,
 ) -> Node:
     words = [
         str(said)
@@ -102,9 +117,9 @@ def _node(
     ]
     return Node(
         path=path,
-        tool=shortname(str(tool.tool["id"])),
+        tool=document_name(tool),
         label=" ".join(words),
-        is_scattered="scatter" in described,
+        is_scattered=is_scattered,
         has_jobs=tool.tool["class"] == "CommandLineTool",
         before=tuple(sorted(before)),
     )

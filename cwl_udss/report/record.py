@@ -24,6 +24,9 @@ class Status(enum.Enum):
     """It has run in an earlier run."""
     ABORTED = "ABORTED"
     """It was ended, or not begun, as the run was."""
+    RUNNING = "RUNNING"
+    SUBMITTED = "SUBMITTED"
+    """It waits for its turn."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +99,10 @@ class StepRecord:
     image: str
     """As the tool asks for it."""
     digest: str
+    """Of the image, or what is known of it otherwise."""
+    image_bytes: int | None = None
+    image_place: str = ""
+    """Where it is used from."""
     command: tuple[str, ...]
     problem: str
     """Why it has not run, or not to its end."""

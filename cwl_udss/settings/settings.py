@@ -41,6 +41,8 @@ class Settings:
     """Weaknesses that it may have (see sandbox.Limit)."""
     bwrap: str | None
     """The `bwrap` program to use; None looks for one."""
+    report: Path | None
+    """A file to write a page to that tells of the run; None writes none."""
     trace_table: Path | None
     """A file to write a line to for each step that has ended; None writes none."""
     trace_raw: bool

@@ -139,6 +139,14 @@ _SETTINGS_OF_ALL_RUNS: tuple[Setting, ...] = (
         convert=str,
     ),
     Setting(
+        name="report",
+        metavar="FILE",
+        help="write what the run has done as one page, FILE.html, when it has ended",
+        default=always(None),
+        convert=parse_path,
+        is_driver=True,
+    ),
+    Setting(
         name="trace_table",
         metavar="FILE",
         help="write a line for each step that has ended, with Nextflow's columns",

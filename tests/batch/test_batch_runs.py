@@ -178,6 +178,34 @@ def test_a_line_of_the_trace_for_each_job(runs: Runs) -> None:
         assert line["peak_rss"].endswith("B")
 
 
+def test_a_page_of_a_run_at_any_time(runs: Runs) -> None:
+    """While it goes on, when its driver was killed, and when what runs has ended without it."""
+    script = "case $0 in w0) ;; *) sleep 8; echo reason >&2; exit 4;; esac"
+    process = runs.start(*runs.scatter(script, 2))
+    runs.wait_for_jobs(process, 2)
+    [run] = runs.directory.glob("cwl-udss-runs/*")
+    report = ["cwl-udss", "report", run, "-o", runs.directory / "report.html"]
+
+    def words() -> list[str]:
+        done = subprocess.run([COMMANDS / report[0], *report[1:]], check=True, env=runs.environment)
+        assert done.returncode == 0
+        page = (runs.directory / "report.html").read_text()
+        [island] = re.findall(r'id="data">(.*?)</script>', page)
+        data = json.loads(island)
+        assert "Not ended" in page
+        return [data["statuses"][row[3]] for row in sorted(data["rows"], key=lambda row: row[2])]
+
+    wait_until(lambda: words() == ["COMPLETED", "RUNNING"])
+    process.kill()
+    process.communicate()
+    assert words() == ["COMPLETED", "RUNNING"]
+    wait_until(lambda: words() == ["COMPLETED", "FAILED"])
+    page = (runs.directory / "report.html").read_text()
+    assert "What failed first: work (2)" in page
+    assert "reason\n</pre>" in page
+    assert re.search(r"cwl-udss step /\S+/steps/work_2\.", page)
+
+
 def test_a_directory_is_on_a_node_what_it_was_on_another(runs: Runs) -> None:
     (runs.directory / "ref.fa").write_text("ACGT")
     empty = {"class": "Directory", "basename": "empty", "listing": []}

@@ -49,7 +49,6 @@ from cwl_udss.machine.resources import memory_kills
 from cwl_udss.report.trace import traced
 from cwl_udss.sandbox import TEMPORARY_DIRECTORY, Ending, RootFilesystem, Sandbox
 from cwl_udss.steps.cache import StepCache
-from cwl_udss.steps.image import step_image
 from cwl_udss.steps.key import Contents, Step
 from cwl_udss.steps.reuse import StepReuse
 from cwl_udss.steps.shared import Steps
@@ -86,7 +85,7 @@ class SandboxedJob(JobWithBinds):
                 check_wishes(self)
                 self.image_name = self._request().name
                 self._image = self._steps.image(self._request())
-                self.digest = step_image(self._image).described
+                self.note_image(self._image)
                 self._get_ready(self._image)
         except UdssError as error:
             fail(self, error, runtimeContext)

@@ -20,8 +20,10 @@ from cwltool.process import Process, shortname
 from cwl_udss.engine.jobs.process import this_thread
 from cwl_udss.engine.jobs.wishes import asked_by
 from cwl_udss.errors import one_line
+from cwl_udss.images.store.image import StoredImage
 from cwl_udss.report.record import Ran, Status, StepRecord, Times
 from cwl_udss.sandbox import Ending, Result
+from cwl_udss.steps.image import step_image
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +45,14 @@ class RecordedJob(DockerCommandLineJob):
     """See sandbox.Streams."""
     image_name: str = ""
     digest: str = ""
+    image_bytes: int | None = None
+    image_place: str = ""
+
+    def note_image(self, image: StoredImage) -> None:
+        """Keep which image it runs in."""
+        self.digest = step_image(image).described
+        self.image_bytes = image.size
+        self.image_place = str(image.path)
 
     @contextlib.contextmanager
     def noting_problem(self) -> Iterator[None]:
@@ -52,6 +62,12 @@ class RecordedJob(DockerCommandLineJob):
         except Exception as error:
             self.problem = str(error)
             raise
+
+
+def document_name(tool: Process) -> str:
+    """Return what a tool's document is called; "" if it is written where it is used."""
+    identifier = str(tool.tool["id"])
+    return "" if identifier.startswith("_:") else shortname(identifier)
 
 
 class Recorder:
@@ -81,7 +97,7 @@ class Recorder:
             step=place.path,
             index=self._indices[place.path] if place.is_scattered else None,
             job=job.name,
-            tool=shortname(str(tool.tool["id"])),
+            tool=document_name(tool),
             status=Status.ABORTED,
             asked=asked_by(job),
             image="",
@@ -141,7 +157,12 @@ def ran_from_cache(exit_code: int) -> Ran:
 def _completed(record: StepRecord, job: JobBase, *, is_success: bool, is_ended: bool) -> StepRecord:
     if isinstance(job, RecordedJob):
         record = replace(
-            record, image=job.image_name, digest=job.digest, problem=one_line(job.problem)
+            record,
+            image=job.image_name,
+            digest=job.digest,
+            image_bytes=job.image_bytes,
+            image_place=job.image_place,
+            problem=one_line(job.problem),
         )
         ran = job.ran or Ran()
     else:  # it has run on this host, on this thread
