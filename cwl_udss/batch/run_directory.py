@@ -4,6 +4,7 @@
     RUN/steps/NAME.KEY.NONCE/   a step: see steps/spec.py; job.json says which job is to run it
     RUN/ended/                  an empty file for each step that has ended, until it was seen
     RUN/drivers/                presences of those who drive it
+    RUN/steps.jsonl             what it has done until now (see report/journal.py)
     RUN/moves.json              where the results are moved to, while they are (see moves.py)
     RUN/work/                   cwltool's directories, by a directory for each driver
 

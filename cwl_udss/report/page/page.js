@@ -126,7 +126,7 @@
         formatter: (point) => point.dataType === "edge" ? "" : escaped(point.data.about),
       },
       series: [{
-        type: "graph", layout: "none", roam: true, symbol: "roundRect",
+        type: "graph", layout: "none", roam: true, symbol: "rect",
         left: "center", top: "middle", width: wide * scale, height: high * scale,
         edgeSymbol: ["none", "arrow"], edgeSymbolSize: 8,
         lineStyle: { color: color("dim"), width: 1.2, curveness: 0 },
@@ -136,18 +136,21 @@
           const jobs = Object.values(node.counts).reduce((a, b) => a + b, 0);
           const state = stateOf(node);
           const counts = Object.entries(node.counts).map(([word, n]) => `${n} ${word}`).join(", ");
-          const what = node.has_jobs ? `${jobs > 1 ? `${jobs} × ` : ""}${time(1000 * node.seconds)}`
-            : "expression";
+          const all = jobs > 1 ? `${jobs} jobs, ` : "";
+          const what = node.has_jobs ? `${all}${time(1000 * node.seconds)}` : "expression";
           return {
             name: node.path, x: place.x, y: place.y,
             symbolSize: [place.width * scale, 40 * Math.max(scale, 0.6)],
             about: `${node.path}: ${counts || "nothing yet"}. ${node.label}`,
-            label: { formatter: () => `${node.path}\n${what}` },
-            itemStyle: {
-              color: color("panel"), borderColor: node.critical ? color("critical") : color(state),
+            // The box is the label's: the border of a symbol would be stretched with it.
+            itemStyle: { color: "transparent" },
+            label: {
+              formatter: () => `${node.path}\n${what}`, align: "center",
+              color: color(state === "FAILED" ? state : "text"), padding: [6, 10],
+              borderRadius: 5, backgroundColor: color("panel"),
+              borderColor: node.critical ? color("critical") : color(state),
               borderWidth: node.critical ? 3 : 1.5,
               borderType: node.has_jobs ? "solid" : "dashed",
-              shadowColor: color(state), shadowBlur: 4,
             },
           };
         }),
