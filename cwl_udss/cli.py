@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from cwl_udss.commands.images_arguments import add_images
-from cwl_udss.commands.report import add_report, write_report
+from cwl_udss.commands.report import add_report, add_status, print_status, write_report
 from cwl_udss.engine.startup.pure import prefer_python_modules
 from cwl_udss.engine.startup.start import given_options, quick_imports
 from cwl_udss.errors import UdssError
@@ -122,6 +122,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_run(commands)
     add_images(commands).set_defaults(command=_images)
     _add_step(commands)
+    add_status(commands).set_defaults(command=_status)
     add_report(commands).set_defaults(command=_report)
     _add_clean(commands)
     _add_doctor(commands)
@@ -242,6 +243,10 @@ def _step(options: argparse.Namespace, settings: Settings) -> int:
     if options.job:
         return run_submitted(directories)
     return max(run_by_hand(directory, os.environ) for directory in directories)
+
+
+def _status(options: argparse.Namespace, settings: Settings) -> int:
+    return print_status(options.run, settings.runs)
 
 
 def _report(options: argparse.Namespace, settings: Settings) -> int:

@@ -195,9 +195,23 @@ def test_a_page_of_a_run_at_any_time(runs: Runs) -> None:
         assert "Not ended" in page
         return [data["statuses"][row[3]] for row in sorted(data["rows"], key=lambda row: row[2])]
 
+    def status() -> list[str]:
+        command = [COMMANDS / "cwl-udss", "status", run.name]
+        lines = subprocess.check_output(
+            command, env=runs.environment, cwd=runs.directory, text=True
+        ).splitlines()
+        return [" ".join(line.split()) for line in lines]
+
     wait_until(lambda: words() == ["COMPLETED", "RUNNING"])
+    first, _, work, *rest = status()
+    assert re.search(rf"scatter.cwl: running for \S+, driven by \S+\.{process.pid}$", first)
+    assert work.startswith("work 1 1 - - ")
+    assert len(rest) == 1
     process.kill()
     process.communicate()
+    first, _, work, *_, how = status()
+    assert first.endswith("; nothing drives it now")
+    assert how.startswith(f"to go on: cd {runs.directory} && cwltool --udss-resume {run} --udss")
     assert words() == ["COMPLETED", "RUNNING"]
     wait_until(lambda: words() == ["COMPLETED", "FAILED"])
     page = (runs.directory / "report.html").read_text()
