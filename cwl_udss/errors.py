@@ -4,12 +4,19 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 
 def one_line(text: str) -> str:
     """Return a text without line breaks and control codes."""
     return "".join(character if character.isprintable() else " " for character in text)
+
+
+def masked(text: str, secrets: Iterable[str]) -> str:
+    """Return a text without secrets, which a person has typed, or a program has said."""
+    for secret in secrets:
+        text = text.replace(secret, "(secret)") if secret else text
+    return text
 
 
 class UdssError(Exception):

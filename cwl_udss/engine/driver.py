@@ -213,7 +213,8 @@ def _prepared(
             raise WorkflowException(str(error)) from error
         remote.place(context)
         if not context.validate_only:
-            record.begin(process, job_order, None if batch is None else batch.own_directory)
+            run_directory = None if batch is None else batch.own_directory
+            record.begin(process, job_order, run_directory, context.secret_store)
         outputs, status = executor(process, job_order, context, logger)
         record.outputs = outputs or {}
         return outputs, status

@@ -16,12 +16,13 @@ from typing import Any
 
 from cwltool.loghandler import _logger as cwltool_logger
 from cwltool.process import Process, shortname
+from cwltool.secrets import SecretStore
 from cwltool.utils import aslist
 
 from cwl_udss.engine.described import machine_facts, plain_object, with_checksums
 from cwl_udss.engine.jobs.recording import Recorder
 from cwl_udss.engine.outline import outline
-from cwl_udss.errors import UdssError
+from cwl_udss.errors import UdssError, masked
 from cwl_udss.report.journal import JOURNAL, Journal
 from cwl_udss.report.output import check_page, write_page
 from cwl_udss.report.record import SAID_BYTES, StepRecord
@@ -44,10 +45,13 @@ class RunRecord:
         file cannot be written, or is none of ours."""
         self._recorder = recorder
         self._settings = settings
+        self._command = tuple(command)
+        # What comes after the workflow's name may be secret, as long as nobody has read that.
+        known = command.index(workflow) + 1 if workflow in command else len(command)
         self._begin = Begin(
             workflow=workflow,
             label="",
-            command=tuple(command),
+            command=self._command[:known],
             directory=os.getcwd(),
             run_directory="",
             started=time.time(),
@@ -73,9 +77,17 @@ class RunRecord:
             self._table = TraceTable(settings.trace_table, is_raw=settings.trace_raw)
             recorder.sinks.append(self._table.add)
 
-    def begin(self, process: Process, inputs: Any, run_directory: Path | None) -> None:
+    def begin(
+        self,
+        process: Process,
+        inputs: Any,
+        run_directory: Path | None,
+        secrets: SecretStore | None,
+    ) -> None:
         """Note what is going to be run; `run_directory` has what belongs to it, if it has one."""
         self._has_begun = True
+        if secrets is not None:
+            self._recorder.secrets = secrets.secrets.values()
         if run_directory is not None:
             self._journal = Journal(run_directory / JOURNAL)
             self._recorder.sinks.append(self._journal.add)
@@ -87,6 +99,7 @@ class RunRecord:
                 self._begin,
                 workflow=str(process.tool["id"]).removeprefix("file://").partition("#")[0],
                 label=_about(process.tool),
+                command=tuple(masked(word, self._recorder.secrets) for word in self._command),
                 run_directory=str(run_directory or ""),
                 facts=machine_facts(self._settings),
                 nodes=tuple(nodes),
@@ -123,7 +136,7 @@ class RunRecord:
             ended=time.time(),
             exit_code=self.exit_code,
             outputs=plain_object(self.outputs),
-            messages=tuple(self._messages.lines),
+            messages=tuple(masked(line, self._recorder.secrets) for line in self._messages.lines),
             inputs=self._begin.inputs if report is None else with_checksums(self._begin.inputs),
         )
         if self._journal is not None:

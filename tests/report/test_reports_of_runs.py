@@ -203,7 +203,7 @@ def test_a_report_that_cannot_be_written_fails_no_run(run_command: Command, tmp_
 
 def test_secrets_are_in_no_report(run_command: Command, tmp_path: Path) -> None:
     document = tool(
-        "exit 1",
+        'echo "$0" >&2; exit 1',
         inputs={"word": {"type": "string", "inputBinding": {}}},
         hints={**IMAGE, "cwltool:Secrets": {"secrets": ["word"]}},
     )
@@ -211,10 +211,11 @@ def test_secrets_are_in_no_report(run_command: Command, tmp_path: Path) -> None:
         tmp_path / "tool.cwl",
         {"$namespaces": {"cwltool": "http://commonwl.org/cwltool#"}, **document},
     )
-    (tmp_path / "job.json").write_text('{"word": "hunter2"}')
-    done = run_command(*REPORT, "tool.cwl", "job.json")
-    assert done.returncode == 1
-    assert "hunter2" not in (tmp_path / "report.html").read_text()
+    for document in ("tool.cwl", "none.cwl"):
+        done = run_command(*REPORT, "--enable-ext", document, "--word", "hunter2")
+        assert done.returncode == 1
+        assert "hunter2" not in (tmp_path / "report.html").read_text()
+        assert document in (tmp_path / "report.html").read_text()
 
 
 def test_a_journal_is_read_as_it_was_written(tmp_path: Path) -> None:

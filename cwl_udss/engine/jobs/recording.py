@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,7 +19,7 @@ from cwltool.process import Process, shortname
 
 from cwl_udss.engine.jobs.process import this_thread
 from cwl_udss.engine.jobs.wishes import asked_by
-from cwl_udss.errors import one_line
+from cwl_udss.errors import masked, one_line
 from cwl_udss.images.store.image import StoredImage
 from cwl_udss.report.record import Ran, Status, StepRecord, Times
 from cwl_udss.sandbox import Ending, Result
@@ -78,6 +78,8 @@ class Recorder:
         """To be told of each job that has ended, one at a time."""
         self.remembered_bytes = 0
         """How much of what each says at its end is to be told."""
+        self.secrets: Collection[str] = ()
+        """To be in no record."""
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
         self._indices: Counter[str] = Counter()
@@ -132,6 +134,12 @@ class Recorder:
         with self._lock:
             job, record = self._pending.pop(number)
             record = _completed(record, job, is_success=is_success, is_ended=self._is_stopping)
+            if self.secrets:
+                record = replace(
+                    record,
+                    problem=masked(record.problem, self.secrets),
+                    ran=replace(record.ran, said=masked(record.ran.said, self.secrets)),
+                )
             for sink in self.sinks:
                 sink(record)
 
