@@ -27,7 +27,6 @@ from cwl_udss.images.pull import Images
 from cwl_udss.images.store.store import Store
 from cwl_udss.runtimes.bubblewrap.bwrap import Bubblewrap
 from cwl_udss.runtimes.bubblewrap.probe import find_bubblewrap
-from cwl_udss.runtimes.choice import AnyRuntime
 from cwl_udss.runtimes.proot.probe import find_proot
 from cwl_udss.sandbox import (
     INPUT_DIRECTORY,
@@ -35,6 +34,7 @@ from cwl_udss.sandbox import (
     TEMPORARY_DIRECTORY,
     Bind,
     RootFilesystem,
+    Runtime,
     Sandbox,
     Streams,
 )
@@ -269,7 +269,7 @@ def run(
         raise RuntimeError(f"{command[0]} failed: {done.stderr[-1000:].decode()}")
 
 
-def enter(runtime: AnyRuntime, given: Sandbox, stdout: Path = NOWHERE) -> None:
+def enter(runtime: Runtime, given: Sandbox, stdout: Path = NOWHERE) -> None:
     """Run a sandbox's command."""
     with stdout.open("wb") as stream, NOWHERE.open("wb") as nowhere:
         streams = Streams(stdout=stream.fileno(), stderr=nowhere.fileno())

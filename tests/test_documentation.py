@@ -10,7 +10,7 @@ import pytest
 
 from cwl_udss.images.libraries.naming import NAMINGS
 from cwl_udss.images.manifests.manifest import this_platform
-from cwl_udss.runtimes.proot.limits import limits_of
+from cwl_udss.runtimes.choosing.table import RUNTIMES
 from cwl_udss.settings.table import SETTINGS
 
 ROOT = Path(__file__).parent.parent
@@ -47,10 +47,11 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_the_limits_of_runtimes_are_those_of_the_code() -> None:
     page = (ROOT / "docs/sandbox.md").read_text()
     table = page.partition("<!-- limits -->\n")[2].partition("<!-- end of limits -->")[0]
-    rows = [("bwrap", "none", "", "")]
-    rows += [
-        ("proot", f"`{limit.name}`", "yes" if limit.is_weakness else "no", limit.text)
-        for limit in limits_of(1)
-    ]
+    rows = []
+    for name, kind in RUNTIMES.items():
+        rows += [
+            (name, f"`{limit.name}`", "yes" if limit.is_weakness else "no", limit.text)
+            for limit in kind.limits
+        ] or [(name, "none", "", "")]
     head = "| runtime | limit | must be accepted | |\n| --- | --- | --- | --- |\n"
     assert table == head + "".join(f"| {' | '.join(row)} |\n" for row in rows)

@@ -13,7 +13,7 @@ import pytest
 from machines import without_namespaces
 from needs import need
 
-from cwl_udss.runtimes.proot.limits import METADATA
+from cwl_udss.runtimes.limits import METADATA
 
 IMAGE = "docker.io/library/busybox:1.36"
 ACCEPT = f"--udss-accept={METADATA.name}"

@@ -29,7 +29,8 @@ from cwl_udss.containment_suite.surroundings import problems, surroundings
 from cwl_udss.files.scratch import temporary_directory
 from cwl_udss.images.pull import Images
 from cwl_udss.machine.resources import available_resources
-from cwl_udss.runtimes.choice import AnyRuntime, describe_choice
+from cwl_udss.runtimes.choosing.choice import describe_choice
+from cwl_udss.sandbox import Runtime
 from cwl_udss.settings.setting import join_list
 from cwl_udss.settings.settings import Settings
 from cwl_udss.steps.shared import open_store, runtime_finder
@@ -71,11 +72,11 @@ def print_verdict(settings: Settings, environment: Mapping[str, str], home: Path
     return 1 if failures else 0
 
 
-def _is_failure(outcome: Outcome, runtime: AnyRuntime) -> bool:
+def _is_failure(outcome: Outcome, runtime: Runtime) -> bool:
     return bool(outcome.problem) and not limit_of(outcome.name, runtime.limits)
 
 
-def _lines(outcomes: Sequence[Outcome], runtime: AnyRuntime) -> Iterator[str]:
+def _lines(outcomes: Sequence[Outcome], runtime: Runtime) -> Iterator[str]:
     for area in dict.fromkeys(outcome.area for outcome in outcomes):
         there = [outcome for outcome in outcomes if outcome.area == area]
         passed = sum(not outcome.problem for outcome in there)

@@ -8,12 +8,13 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from cwl_udss.errors import SandboxError
-from cwl_udss.runtimes.choice import BWRAP, PROOT, AnyRuntime, RuntimeFinder, describe_choice
-from cwl_udss.sandbox import RootFilesystem, Sandbox, Streams
+from cwl_udss.runtimes.choosing.choice import RuntimeFinder, describe_choice
+from cwl_udss.runtimes.choosing.table import RUNTIMES
+from cwl_udss.sandbox import RootFilesystem, Runtime, Sandbox, Streams
 
 _TIMES = 5
 
@@ -28,13 +29,9 @@ def describe_sandbox(finder: RuntimeFinder) -> str:
 
 def try_runtimes(finder: RuntimeFinder) -> Iterator[str]:
     """Try each runtime, whichever is wanted; yield what came of it."""
-    tries: list[tuple[str, Callable[[], AnyRuntime]]] = [
-        (BWRAP, finder.try_bubblewrap),
-        (PROOT, finder.try_proot),
-    ]
-    for name, find in tries:
+    for name in RUNTIMES:
         try:
-            runtime = find()
+            runtime = finder.try_runtime(name)
             milliseconds = start_milliseconds(runtime)
         except SandboxError as error:
             yield f"{name}: {error}"
@@ -43,7 +40,7 @@ def try_runtimes(finder: RuntimeFinder) -> Iterator[str]:
         yield f"{name}: works, {milliseconds:.0f} ms a start; limits: {limits}"
 
 
-def start_milliseconds(runtime: AnyRuntime) -> float:
+def start_milliseconds(runtime: Runtime) -> float:
     """Return how long it takes to start and end a sandbox in which there is nothing."""
     times = []
     with tempfile.TemporaryDirectory() as empty, open(os.devnull, "wb") as nothing:

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from cwl_udss.errors import SandboxError
 from cwl_udss.machine.deferral import Deferral
@@ -27,7 +28,7 @@ from cwl_udss.runtimes.namespace import (
 )
 from cwl_udss.runtimes.status import Words, is_readable
 from cwl_udss.runtimes.streams import Relay
-from cwl_udss.sandbox import SIGNAL_OFFSET, Ending, Result, Usage
+from cwl_udss.sandbox import SIGNAL_OFFSET, Ending, Result, Runtime, Sandbox, Usage
 
 _WORDS_SECONDS = 2.0  # for what bwrap says of itself; it takes one or two milliseconds
 # Below bwrap's own first process, which only waits: mount_trees.py, a bwrap, and its first process.
@@ -234,6 +235,22 @@ class RuntimeProcess:
                 "its message is above, or in the step's standard error; try `cwl-udss doctor`",
             )
         return Result(exit_code=127, ending=Ending.NOT_STARTED)
+
+
+class PipedRuntime(Runtime, Protocol):
+    """A runtime whose commands can also talk with who starts them; all of runtimes/ can."""
+
+    def start_with(
+        self,
+        sandbox: Sandbox,
+        *,
+        stdin: int,
+        stdout: int,
+        stderr: int,
+        relay: Relay | None = None,
+    ) -> RuntimeProcess:
+        """Start the sandbox's command with streams that are no files of the host's: pipes, as
+        subprocess.Popen takes them."""
 
 
 @contextlib.contextmanager

@@ -7,7 +7,8 @@ from cwl_udss.images.formats.names import Compression
 from cwl_udss.images.libraries.place import Trust
 from cwl_udss.machine.quantities import parse_size, show_size
 from cwl_udss.machine.user_directories import user_cache
-from cwl_udss.runtimes.proot.limits import WEAKNESSES
+from cwl_udss.runtimes.choosing.table import AUTO, RUNTIMES
+from cwl_udss.runtimes.limits import WEAKNESSES
 from cwl_udss.settings.batch_settings import BATCH_SETTINGS
 from cwl_udss.settings.setting import (
     Setting,
@@ -117,9 +118,10 @@ _SETTINGS_OF_ALL_RUNS: tuple[Setting, ...] = (
     Setting(
         name="runtime",
         metavar="NAME",
-        help="make sandboxes with `bwrap` or `proot` (default: auto, the first that works here)",
-        default=always("auto"),
-        convert=one_of("auto", "bwrap", "proot"),
+        help=f"make sandboxes with NAME: {', '.join(RUNTIMES)} (default: {AUTO}, the first that "
+        "keeps all that is promised of a sandbox, by trying it here)",
+        default=always(AUTO),
+        convert=one_of(AUTO, *RUNTIMES),
     ),
     Setting(
         name="accept",

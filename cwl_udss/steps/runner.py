@@ -24,7 +24,7 @@ from cwl_udss.filesystems.system_words import system_words
 from cwl_udss.images.node.node import NodeImages
 from cwl_udss.images.store.store import Store
 from cwl_udss.machine.resources import memory_kills
-from cwl_udss.runtimes.choice import RuntimeFinder
+from cwl_udss.runtimes.choosing.choice import RuntimeFinder
 from cwl_udss.sandbox import (
     SIGNAL_OFFSET,
     TEMPORARY_DIRECTORY,

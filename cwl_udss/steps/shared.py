@@ -18,7 +18,8 @@ from cwl_udss.images.request import ImageRequest, RequestedImages
 from cwl_udss.images.store.image import StoredImage
 from cwl_udss.images.store.store import Store
 from cwl_udss.report.trace import traced
-from cwl_udss.runtimes.choice import AnyRuntime, RuntimeFinder, describe_choice
+from cwl_udss.runtimes.choosing.choice import RuntimeFinder, describe_choice
+from cwl_udss.runtimes.process import PipedRuntime
 from cwl_udss.sandbox import Result, RootFilesystem, Sandbox, SandboxProcess, Streams
 from cwl_udss.settings.settings import Settings
 from cwl_udss.steps.made import MadeDirectories
@@ -109,12 +110,12 @@ class Steps:
         )
 
     @cached_property
-    def _found_runtime(self) -> AnyRuntime:
+    def _found_runtime(self) -> PipedRuntime:
         runtime = runtime_finder(self._settings, self._environment).find()
         _logger.info("sandboxes are made by %s", describe_choice(runtime))
         return runtime
 
-    def runtime(self) -> AnyRuntime:
+    def runtime(self) -> PipedRuntime:
         """Return the runtime. Raises SandboxError if no sandbox can be made on this machine."""
         with self._lock:
             return self._found_runtime

@@ -14,15 +14,16 @@ from machines import without_namespaces
 
 from cwl_udss.errors import SandboxError
 from cwl_udss.runtimes.bubblewrap.bwrap import Bubblewrap
-from cwl_udss.runtimes.choice import RuntimeFinder, bubblewrap_for, describe_choice
-from cwl_udss.runtimes.proot.limits import METADATA
+from cwl_udss.runtimes.choosing.choice import RuntimeFinder, bubblewrap_for, describe_choice
+from cwl_udss.runtimes.choosing.table import RUNTIMES
+from cwl_udss.runtimes.limits import METADATA
 from cwl_udss.runtimes.proot.proot import Proot
 
 ALL = (METADATA.name,)
 FIND = """
 import os, sys
 from cwl_udss.errors import UdssError
-from cwl_udss.runtimes.choice import RuntimeFinder
+from cwl_udss.runtimes.choosing.choice import RuntimeFinder
 wanted, accepted, path = sys.argv[1:]
 environment = {**os.environ, "PATH": path}
 finder = RuntimeFinder(wanted, tuple(accepted.split()), None, None, environment)
@@ -115,3 +116,12 @@ def test_what_only_bubblewrap_does_is_refused_in_a_sentence(proot: Proot) -> Non
 def test_the_machine_of_these_tests_is_as_it_was() -> None:
     assert shutil.which("unshare")
     assert subprocess.run(["unshare", "-Ur", "true"], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("name", RUNTIMES)
+def test_what_a_runtime_does_not_keep_is_in_the_table_of_all(name: str) -> None:
+    try:
+        limits = finder(name).try_runtime(name).limits
+    except SandboxError as error:
+        pytest.skip(f"it is not on this machine: {error}")
+    assert set(limits) <= set(RUNTIMES[name].limits)

@@ -18,8 +18,9 @@ import pytest
 from steps import Step
 
 from cwl_udss.errors import SandboxError
+from cwl_udss.runtimes.limits import METADATA, MOVES, SIGNALS, WEAKNESSES
+from cwl_udss.runtimes.proot.landlock import limits_of
 from cwl_udss.runtimes.proot.launching import Launchers
-from cwl_udss.runtimes.proot.limits import METADATA, MOVES, SIGNALS, WEAKNESSES, limits_of
 from cwl_udss.runtimes.proot.probe import embedded_loaders, find_proot
 from cwl_udss.runtimes.proot.proot import Cpus, Proot
 from cwl_udss.sandbox import Bind, Ending, RootFilesystem, Streams
@@ -275,7 +276,7 @@ refused = 0x00050000 | errno.{error}
 forbid_new_privileges()
 answers = {{number: [instruction(RETURN, refused)] for number in {calls}}}
 restrict_calls(filter_program(lambda table: answers, None))
-from cwl_udss.runtimes.choice import RuntimeFinder
+from cwl_udss.runtimes.choosing.choice import RuntimeFinder
 try:
     RuntimeFinder("proot", ("metadata-writable",), None, None, os.environ).find()
 except Exception as error:

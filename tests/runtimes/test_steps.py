@@ -243,7 +243,7 @@ def processes_with(argument: str) -> list[Path]:
 
 DRIVER = """
 import os, pickle, sys
-from cwl_udss.runtimes.choice import RuntimeFinder
+from cwl_udss.runtimes.choosing.choice import RuntimeFinder
 from cwl_udss.sandbox import Streams
 finder = RuntimeFinder(sys.argv[1], ("metadata-writable",), None, None, os.environ)
 finder.find().start(pickle.load(sys.stdin.buffer), Streams(stdout=1, stderr=2)).wait()

@@ -34,8 +34,7 @@ from cwl_udss.images.store.image import StoredImage
 from cwl_udss.images.store.store import Store
 from cwl_udss.machine.waiting import told
 from cwl_udss.runtimes.bubblewrap.bwrap import Bubblewrap
-from cwl_udss.runtimes.choice import AnyRuntime
-from cwl_udss.sandbox import RootFilesystem
+from cwl_udss.sandbox import RootFilesystem, Runtime
 from cwl_udss.staging import publish_directory, remove_tree, work_directory
 
 _logger = logging.getLogger(__name__)
@@ -49,7 +48,7 @@ class NodeImages:
     def __init__(
         self,
         store: Store,
-        runtime: Callable[[], AnyRuntime],
+        runtime: Callable[[], Runtime],
         *,
         scratch: Path | None,
         scratch_bytes: int,

@@ -22,9 +22,8 @@ from cwl_udss.runtimes.mounts import plan_mounts
 from cwl_udss.runtimes.process import RuntimeProcess
 from cwl_udss.runtimes.proot.filter import proot_filter
 from cwl_udss.runtimes.proot.first import first_program
-from cwl_udss.runtimes.proot.landlock import CAN_FORBID_TRUNCATING, Rule
+from cwl_udss.runtimes.proot.landlock import CAN_FORBID_TRUNCATING, Rule, limits_of
 from cwl_udss.runtimes.proot.launching import Descriptors, Launchers, start_alone
-from cwl_udss.runtimes.proot.limits import limits_of
 from cwl_udss.runtimes.proot.metadata import Metadata
 from cwl_udss.runtimes.proot.request import FIRST_DESCRIPTOR, Request
 from cwl_udss.runtimes.proot.view import FIRST_PROGRAM, View, make_view

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What PRoot, Landlock and seccomp together cannot keep, or do not have, said beforehand."""
+"""What runtimes cannot keep of what is promised of a sandbox, or do not have, said beforehand.
+
+Which of them a runtime has on a machine, it says itself (see Runtime.limits).
+"""
 
 from __future__ import annotations
 
-from cwl_udss.runtimes.proot.landlock import CAN_MOVE, CAN_SCOPE
 from cwl_udss.sandbox import Limit
 
 METADATA = Limit(
@@ -48,13 +50,10 @@ MOVES = Limit(
 )
 
 
-WEAKNESSES = (METADATA, SIGNALS)
+PROOT_LIMITS = (METADATA, HOST_NAME, LOOPBACK, PROCESSES, IPC, SHARED_MEMORY, SIGNALS, MOVES)
+"""Those of PRoot within Landlock and seccomp, on any kernel."""
+
+LIMITS = tuple(dict.fromkeys(PROOT_LIMITS))
+"""All of them."""
+WEAKNESSES = tuple(limit for limit in LIMITS if limit.is_weakness)
 """Those that a person must accept."""
-
-
-def limits_of(abi: int) -> tuple[Limit, ...]:
-    """Return the limits with a Landlock of this ABI."""
-    limits = [METADATA, HOST_NAME, LOOPBACK, PROCESSES, IPC, SHARED_MEMORY]
-    limits += [SIGNALS] if abi < CAN_SCOPE else []
-    limits += [MOVES] if abi < CAN_MOVE else []
-    return tuple(limits)
