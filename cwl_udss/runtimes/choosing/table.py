@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from cwl_udss.files.scratch import program_directory
-from cwl_udss.runtimes.limits import PROOT_LIMITS
+from cwl_udss.runtimes.limits import LANDLOCK_LIMITS, PROOT_LIMITS
 from cwl_udss.runtimes.probing.memory import Remember, try_always
 from cwl_udss.runtimes.process import PipedRuntime
 from cwl_udss.sandbox import Limit
@@ -58,6 +58,12 @@ def _proot(machine: Machine) -> PipedRuntime:
     return find_proot(machine.temporary, machine.search_path, machine.remember)
 
 
+def _landlock(machine: Machine) -> PipedRuntime:
+    from cwl_udss.runtimes.landlock.probe import find_landlock
+
+    return find_landlock(machine.temporary)
+
+
 @dataclass(frozen=True)
 class Kind:
     """A runtime that there may be on a machine."""
@@ -69,10 +75,12 @@ class Kind:
     """Whether it may be chosen where none is named."""
 
 
-AUTO, BWRAP, PROOT = "auto", "bwrap", "proot"
+AUTO, BWRAP, LANDLOCK, PROOT = "auto", "bwrap", "landlock", "proot"
 RUNTIMES: Mapping[str, Kind] = {
     BWRAP: Kind(_bwrap),
     PROOT: Kind(_proot, PROOT_LIMITS),
+    LANDLOCK: Kind(_landlock, LANDLOCK_LIMITS, is_automatic=False),
 }
 """In the order in which they are preferred: of those that keep all that is promised, the one that
-starts first; then those that need no user namespaces; then those that are slow."""
+starts first; then those that need no user namespaces; then those that are slow. Last what shows no
+image, and is for tools of this machine."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import functools
 import re
 import shutil
 import struct
@@ -12,7 +13,6 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from pathlib import Path
 
 from cwl_udss.errors import SandboxError
@@ -50,18 +50,19 @@ def find_proot(
             "Linux 5.13 and newer have it: ask that `landlock` is in the kernel's lsm=",
         )
     with contextlib.ExitStack() as stack:
-        place = stack.enter_context(temporary())
-        proot = Proot(
-            path=path,
-            version="",
-            loaders=tuple(_write_loaders(Path(path), place)),
-            abi=abi,
-            place=place,
-        )
-        stack.callback(proot.launchers.close)
-        facts = remember(path, lambda: _try(proot))
+
+        @functools.cache
+        def made(version: str) -> Proot:
+            place = stack.enter_context(temporary())
+            loaders = tuple(_write_loaders(Path(path), place))
+            proot = Proot(path=path, version=version, loaders=loaders, abi=abi, place=place)
+            stack.callback(proot.launchers.close)
+            return proot
+
+        facts = remember(path, lambda: _try(path, made))
+        proot = made(facts["version"])
         atexit.register(stack.pop_all().close)
-    return replace(proot, version=facts["version"])
+    return proot
 
 
 def embedded_loaders(content: bytes) -> Iterator[tuple[str, bytes]]:
@@ -119,10 +120,11 @@ def _version(path: str) -> str:
     return found.group(1)
 
 
-def _try(proot: Proot) -> Facts:
+def _try(path: str, made: Callable[[str], Proot]) -> Facts:
     """Ask for the version, and make a sandbox in which there is nothing: a command that is not
     there is told of by a program that was started there."""
-    version = _version(proot.path)
+    version = _version(path)
+    proot = made(version)
     with (
         tempfile.TemporaryDirectory(dir=proot.place) as empty,
         tempfile.TemporaryFile() as messages,
