@@ -49,7 +49,8 @@ def with_landlock(abi: int) -> Machine:
 
 
 _INSIDE_PODMAN = r"""
-made=$(mktemp -d /tmp/cwl-udss-tests.XXXXXX) && mkdir -p "$made/run" "$made/root" && cd "$made/root" || exit
+made=$(mktemp -d /var/tmp/cwl-udss-tests.XXXXXX) || exit
+mkdir "$made/run" "$made/root" && cd "$made/root" || exit
 mkdir dev etc home proc root run sys tmp usr && ln -s usr/bin usr/sbin usr/lib usr/lib64 .
 export XDG_RUNTIME_DIR="$made/run"
 podman() { command podman --root="$made/store" --runroot="$made/run" --log-level=error "$@"; }
@@ -67,7 +68,8 @@ exit $code
 
 
 def _inside_podman() -> Machine:
-    """In a container with the host's programs, whose /proc is hidden in parts."""
+    """In a container with the host's programs, whose /proc is hidden in parts. Its root is in none
+    of the places that are shown in it, where its /proc would be seen a second time, as a whole."""
     script = _INSIDE_PODMAN.replace("SOURCES", str(_HERE.parent)).replace("PYTHON", sys.prefix)
     return ("sh", "-c", script, "sh")
 
