@@ -110,6 +110,7 @@ def _run_all(settings: Settings, environment: Mapping[str, str]) -> list[Outcome
     variables = {**environment, "CWL_UDSS_STORE": str(settings.store)}
     variables["CWL_UDSS_RUNTIME"] = settings.runtime
     variables["CWL_UDSS_ACCEPT"] = join_list(settings.accept)
+    variables["CWL_UDSS_REQUIRED"] = join_list(settings.required)
     if settings.bwrap:
         variables["CWL_UDSS_BWRAP"] = settings.bwrap
     if settings.scratch:

@@ -72,6 +72,7 @@ def print_node_examination(settings: Settings, environment: Mapping[str, str]) -
 def examine(settings: Settings, environment: Mapping[str, str], home: Path) -> Iterator[Finding]:
     """Make all checks."""
     finder = runtime_finder(settings, environment)
+    finder.forget()  # who asks may have changed something
     checks: list[tuple[str, Callable[[], str]]] = [
         ("versions", _versions),
         ("cwltool command", _command),

@@ -34,6 +34,9 @@ class Setting:
     is_list: bool = False
     """It is a list: the option may be repeated, and between the parts are commas (see
     split_list)."""
+    adds_up: bool = False
+    """It is a list to which each source may add, the site's file whichever others are read: none
+    can take away from it. Its value says where each part is from."""
     is_driver: bool = False
     """Only matters to a driver."""
     is_batch: bool = False

@@ -39,6 +39,8 @@ class Settings:
     """What makes sandboxes; `auto` tries."""
     accept: tuple[str, ...]
     """Weaknesses that it may have (see sandbox.Limit)."""
+    required: Mapping[str, str]
+    """Limits that it must not have, accepted or not, each with where that is said."""
     bwrap: str | None
     """The `bwrap` program to use; None looks for one."""
     trace: Path | None

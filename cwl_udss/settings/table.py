@@ -8,7 +8,7 @@ from cwl_udss.images.libraries.place import Trust
 from cwl_udss.machine.quantities import parse_size, show_size
 from cwl_udss.machine.user_directories import user_cache
 from cwl_udss.runtimes.choosing.table import AUTO, RUNTIMES
-from cwl_udss.runtimes.limits import WEAKNESSES
+from cwl_udss.runtimes.limits import LIMITS, WEAKNESSES
 from cwl_udss.settings.batch_settings import BATCH_SETTINGS
 from cwl_udss.settings.setting import (
     Setting,
@@ -131,6 +131,17 @@ _SETTINGS_OF_ALL_RUNS: tuple[Setting, ...] = (
         convert=some_of(*(limit.name for limit in WEAKNESSES)),
         show=join_list,
         is_list=True,
+    ),
+    Setting(
+        name="required",
+        metavar="NAME[,NAME...]",
+        help="never use a runtime that has these limits, whatever is accepted; for the file "
+        "of a site, which always counts",
+        default=always({}),
+        convert=some_of(*(limit.name for limit in LIMITS)),
+        show=join_list,
+        is_list=True,
+        adds_up=True,
     ),
     Setting(
         name="bwrap",

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 
-from cwl_udss.errors import ImageError
+from cwl_udss.errors import ImageError, SandboxError
 from cwl_udss.images.libraries.known import known_places
 from cwl_udss.images.libraries.libraries import Libraries
 from cwl_udss.images.node.node import NodeImages
@@ -20,7 +20,7 @@ from cwl_udss.images.store.store import Store
 from cwl_udss.report.trace import traced
 from cwl_udss.runtimes.choosing.choice import RuntimeFinder, describe_choice
 from cwl_udss.runtimes.process import PipedRuntime
-from cwl_udss.sandbox import Result, RootFilesystem, Sandbox, SandboxProcess, Streams
+from cwl_udss.sandbox import Result, RootFilesystem, Runtime, Sandbox, SandboxProcess, Streams
 from cwl_udss.settings.settings import Settings
 from cwl_udss.steps.made import MadeDirectories
 
@@ -46,6 +46,7 @@ def runtime_finder(settings: Settings, environment: Mapping[str, str]) -> Runtim
         bwrap=settings.bwrap,
         scratch=settings.scratch,
         environment=environment,
+        required=settings.required,
     )
 
 
@@ -110,8 +111,12 @@ class Steps:
         )
 
     @cached_property
+    def _finder(self) -> RuntimeFinder:
+        return runtime_finder(self._settings, self._environment)
+
+    @cached_property
     def _found_runtime(self) -> PipedRuntime:
-        runtime = runtime_finder(self._settings, self._environment).find()
+        runtime = self._finder.find()
         _logger.info("sandboxes are made by %s", describe_choice(runtime))
         return runtime
 
@@ -163,8 +168,32 @@ class Steps:
     ) -> Result:
         """Run a sandbox's command to its end, on this thread (see sandbox.SandboxProcess). `name`
         is for the trace."""
+        runtime = self.runtime()
+        try:
+            return self._run(runtime, name, sandbox, streams, time_limit)
+        except SandboxError:
+            if not self._may_be_wrong(runtime):
+                raise
+        return self._run(self.runtime(), name, sandbox, streams, time_limit)
+
+    def _may_be_wrong(self, runtime: Runtime) -> bool:
+        """Whether it was not tried in this run, but before; then there is another now, or the same
+        one, tried."""
+        with self._lock:
+            if self._found_runtime is runtime and self._finder.forget():
+                del self._found_runtime
+            return self._found_runtime is not runtime
+
+    def _run(
+        self,
+        runtime: Runtime,
+        name: str,
+        sandbox: Sandbox,
+        streams: Streams,
+        time_limit: float | None,
+    ) -> Result:
         with traced("sandbox start", name):
-            process = self.runtime().start(sandbox, streams)
+            process = runtime.start(sandbox, streams)
         with self._lock:
             self._running.add(process)
             if self._stopped:

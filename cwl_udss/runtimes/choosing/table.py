@@ -14,6 +14,7 @@ from typing import TypeAlias
 
 from cwl_udss.files.scratch import program_directory
 from cwl_udss.runtimes.limits import PROOT_LIMITS
+from cwl_udss.runtimes.probing.memory import Remember, try_always
 from cwl_udss.runtimes.process import PipedRuntime
 from cwl_udss.sandbox import Limit
 
@@ -27,6 +28,7 @@ class Machine:
     scratch: Path | None
     """A directory of this node; None looks for one."""
     environment: Mapping[str, str]
+    remember: Remember = try_always
 
     @property
     def search_path(self) -> str | None:
@@ -47,13 +49,13 @@ to do."""
 def _bwrap(machine: Machine) -> PipedRuntime:
     from cwl_udss.runtimes.bubblewrap.probe import find_bubblewrap
 
-    return find_bubblewrap(machine.bwrap, machine.search_path)
+    return find_bubblewrap(machine.bwrap, machine.search_path, machine.remember)
 
 
 def _proot(machine: Machine) -> PipedRuntime:
     from cwl_udss.runtimes.proot.probe import find_proot
 
-    return find_proot(machine.temporary, machine.search_path)
+    return find_proot(machine.temporary, machine.search_path, machine.remember)
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,11 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 
 from cwl_udss.errors import SandboxError
+from cwl_udss.runtimes.probing.memory import Facts, Remember, try_always
 from cwl_udss.runtimes.proot.landlock import landlock_abi
 from cwl_udss.runtimes.proot.proot import Proot
 from cwl_udss.sandbox import Ending, RootFilesystem, Sandbox, Streams
@@ -29,7 +31,9 @@ _MESSAGE = "proot error: "
 
 
 def find_proot(
-    temporary: Callable[[], AbstractContextManager[Path]], search_path: str | None = None
+    temporary: Callable[[], AbstractContextManager[Path]],
+    search_path: str | None = None,
+    remember: Remember = try_always,
 ) -> Proot:
     """Return the `proot` on PATH, if it makes a sandbox here.
 
@@ -45,20 +49,19 @@ def find_proot(
             f"{path} alone keeps nobody out, and this kernel has no Landlock",
             "Linux 5.13 and newer have it: ask that `landlock` is in the kernel's lsm=",
         )
-    version = _version(path)
     with contextlib.ExitStack() as stack:
         place = stack.enter_context(temporary())
         proot = Proot(
             path=path,
-            version=version,
+            version="",
             loaders=tuple(_write_loaders(Path(path), place)),
             abi=abi,
             place=place,
         )
         stack.callback(proot.launchers.close)
-        _try(proot)
+        facts = remember(path, lambda: _try(proot))
         atexit.register(stack.pop_all().close)
-    return proot
+    return replace(proot, version=facts["version"])
 
 
 def embedded_loaders(content: bytes) -> Iterator[tuple[str, bytes]]:
@@ -116,9 +119,10 @@ def _version(path: str) -> str:
     return found.group(1)
 
 
-def _try(proot: Proot) -> None:
-    """Make a sandbox in which there is nothing: a command that is not there is told of by a program
-    that was started there."""
+def _try(proot: Proot) -> Facts:
+    """Ask for the version, and make a sandbox in which there is nothing: a command that is not
+    there is told of by a program that was started there."""
+    version = _version(proot.path)
     with (
         tempfile.TemporaryDirectory(dir=proot.place) as empty,
         tempfile.TemporaryFile() as messages,
@@ -141,6 +145,7 @@ def _try(proot: Proot) -> None:
             ) from error
         if result.ending is Ending.TIME_LIMIT:
             raise SandboxError(f"{proot.path} has not come to an end in {_PROBE_SECONDS:.0f} s")
+    return {"version": version}
 
 
 def _advice(said: str) -> str:
