@@ -58,6 +58,12 @@ def _proot(machine: Machine) -> PipedRuntime:
     return find_proot(machine.temporary, machine.search_path, machine.remember)
 
 
+def _unshare(machine: Machine) -> PipedRuntime:
+    from cwl_udss.runtimes.unshare.probe import find_unshare
+
+    return find_unshare(machine.search_path, machine.remember)
+
+
 @dataclass(frozen=True)
 class Kind:
     """A runtime that there may be on a machine."""
@@ -69,9 +75,10 @@ class Kind:
     """Whether it may be chosen where none is named."""
 
 
-AUTO, BWRAP, PROOT = "auto", "bwrap", "proot"
+AUTO, BWRAP, UNSHARE, PROOT = "auto", "bwrap", "unshare", "proot"
 RUNTIMES: Mapping[str, Kind] = {
     BWRAP: Kind(_bwrap),
+    UNSHARE: Kind(_unshare),
     PROOT: Kind(_proot, PROOT_LIMITS),
 }
 """In the order in which they are preferred: of those that keep all that is promised, the one that

@@ -40,6 +40,7 @@ class Call:
     """Of bytes their address is meant; only the first may be a variable."""
     purpose: str
     """What cannot be done if it fails, for a person."""
+    advice: str = ""
     tolerated: int = 0
     """An error number that is no failure."""
     result: str = ""
