@@ -14,10 +14,10 @@ from commands import COMMANDS
 from machines import MACHINES, machine
 from needs import need
 
+from cwl_udss.runtimes import refusals
 from cwl_udss.runtimes.limits import METADATA, SIGNALS
-from cwl_udss.runtimes.probing import namespaces
-from cwl_udss.runtimes.probing.namespaces import advice_on_namespaces
 from cwl_udss.runtimes.proot.landlock import landlock_abi
+from cwl_udss.runtimes.refusals import advice_on_namespaces
 
 REFUSED = "setting up uid map: Permission denied"
 WITHIN_LANDLOCK = """
@@ -130,6 +130,6 @@ def test_apparmor_only_where_it_restricts(
     setting = tmp_path / "apparmor_restrict_unprivileged_userns"
     if content is not None:
         setting.write_text(content)
-    monkeypatch.setattr(namespaces, "_APPARMOR", setting)
-    assert ("AppArmor forbids" in advice_on_namespaces(REFUSED)) is is_apparmor
+    monkeypatch.setattr(refusals, "_APPARMOR", setting)
+    assert ("AppArmor forbids" in advice_on_namespaces(REFUSED, "bubblewrap")) is is_apparmor
     assert "the crun package" in advice_on_namespaces(REFUSED, "crun") or not is_apparmor

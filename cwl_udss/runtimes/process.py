@@ -11,7 +11,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -60,11 +60,13 @@ class RuntimeProcess:
         *,
         has_namespaces: bool = True,
         afterwards: contextlib.ExitStack | None = None,
+        explain: Callable[[int, int], SandboxError] | None = None,
     ) -> None:
         """`deferral` is of the signals at which it would be left to nobody. `status` is the
         descriptor from which to read what bwrap says, or another that says the same; `around` that
         of the one in which it runs, if trees are made for it. Without namespaces it is asked to end
-        (SIGTERM), which ends all others first. `afterwards` is closed when all have ended."""
+        (SIGTERM), which ends all others first. `afterwards` is closed when all have ended.
+        `explain` is for a call that has failed (see Words.failed_call)."""
         self.process = process
         self._relay = relay
         self._deferral = deferral
@@ -75,6 +77,7 @@ class RuntimeProcess:
         self._generations = _OWN_GENERATIONS if around is None else _GENERATIONS_AROUND
         self._has_namespaces = has_namespaces
         self._afterwards = contextlib.ExitStack() if afterwards is None else afterwards
+        self._explain = explain
         self._watch: Watch | None = None
         self._killed: Ending | None = None
         self._lock = threading.RLock()  # a signal's handler may kill what this thread waits for
@@ -227,6 +230,8 @@ class RuntimeProcess:
             return Result(exit_code=SIGNAL_OFFSET - return_code, ending=Ending.KILLED)
         if "exit-code" in status:
             return Result(exit_code=status["exit-code"], ending=Ending.EXITED)
+        if self._explain is not None and self._words.failed_call is not None:
+            raise self._explain(*self._words.failed_call)
         if return_code > SIGNAL_OFFSET:  # the same, told by the bwrap around it
             return Result(exit_code=return_code, ending=Ending.KILLED)
         if "child-pid" not in status:

@@ -19,6 +19,8 @@ from cwl_udss.runtimes.bubblewrap.trees import MANY
 from cwl_udss.runtimes.proot.landlock import landlock_abi
 from cwl_udss.runtimes.proot.probe import find_proot
 from cwl_udss.runtimes.proot.proot import Proot
+from cwl_udss.runtimes.unshare.probe import find_unshare
+from cwl_udss.runtimes.unshare.unshare import Unshare
 from cwl_udss.sandbox import Bind, RootFilesystem, Sandbox
 from cwl_udss.surroundings.identity import identity_files
 
@@ -78,9 +80,19 @@ def proot_step(small_step: Step, proot: Proot) -> Step:
     return replace(small_step, runtime=proot)
 
 
-@pytest.fixture(params=["few inputs", "many inputs", "PRoot"])
+@pytest.fixture(scope="session")
+def unshare() -> Unshare:
+    return find_unshare()
+
+
+# By the names by which they are chosen (see choosing/table.py): the fixtures that make them.
+RUNTIMES = {"bwrap": "runtime", "unshare": "unshare", "proot": "proot"}
+
+
+@pytest.fixture(params=[*RUNTIMES, "many inputs"])
 def step(small_step: Step, request: pytest.FixtureRequest) -> Step:
     """In each runtime."""
-    if request.param == "PRoot":
-        return replace(small_step, runtime=request.getfixturevalue("proot"))
-    return with_further_inputs(small_step, MANY if request.param == "many inputs" else 0)
+    if request.param == "many inputs":  # which bwrap does not put together itself
+        return with_further_inputs(small_step, MANY)
+    runtime = request.getfixturevalue(RUNTIMES[request.param])
+    return replace(small_step, runtime=runtime, name=request.param)

@@ -26,6 +26,8 @@ class Step:
     sandbox: Sandbox
     outdir: Path
     tmpdir: Path
+    name: str = "bwrap"
+    """Of the runtime."""
 
     def run(self, script: str, time_limit: float | None = None, **changes: Any) -> Outcome:
         return self.execute(("sh", "-c", script), time_limit, **changes)

@@ -21,7 +21,6 @@ from steps import Step
 
 from cwl_udss.errors import SandboxError
 from cwl_udss.runtimes.process import RuntimeProcess
-from cwl_udss.runtimes.proot.proot import Proot
 from cwl_udss.sandbox import Ending, Result, RootFilesystem, Streams
 
 TO_THE_LOG = Streams(stdout=1, stderr=2)
@@ -259,8 +258,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 def test_a_step_dies_with_a_driver_that_is_killed(step: Step) -> None:
     script = f"setsid sh -c '{LEFT_BEHIND}' & sleep 60"
-    name = "proot" if isinstance(step.runtime, Proot) else "bwrap"
-    driver = subprocess.Popen([sys.executable, "-c", DRIVER, name], stdin=subprocess.PIPE)
+    driver = subprocess.Popen([sys.executable, "-c", DRIVER, step.name], stdin=subprocess.PIPE)
     assert driver.stdin is not None
     with driver.stdin:
         pickle.dump(replace(step.sandbox, command=("sh", "-c", script)), driver.stdin)

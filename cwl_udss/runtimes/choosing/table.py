@@ -64,6 +64,12 @@ def _landlock(machine: Machine) -> PipedRuntime:
     return find_landlock(machine.temporary)
 
 
+def _unshare(machine: Machine) -> PipedRuntime:
+    from cwl_udss.runtimes.unshare.probe import find_unshare
+
+    return find_unshare(machine.search_path, machine.remember)
+
+
 @dataclass(frozen=True)
 class Kind:
     """A runtime that there may be on a machine."""
@@ -75,9 +81,10 @@ class Kind:
     """Whether it may be chosen where none is named."""
 
 
-AUTO, BWRAP, LANDLOCK, PROOT = "auto", "bwrap", "landlock", "proot"
+AUTO, BWRAP, LANDLOCK, PROOT, UNSHARE = "auto", "bwrap", "landlock", "proot", "unshare"
 RUNTIMES: Mapping[str, Kind] = {
     BWRAP: Kind(_bwrap),
+    UNSHARE: Kind(_unshare),
     PROOT: Kind(_proot, PROOT_LIMITS),
     LANDLOCK: Kind(_landlock, LANDLOCK_LIMITS, is_automatic=False),
 }

@@ -9,25 +9,21 @@ import functools
 import re
 import shutil
 import struct
-import subprocess
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 from cwl_udss.errors import SandboxError
 from cwl_udss.runtimes.probing.memory import Facts, Remember, try_always
+from cwl_udss.runtimes.probing.trial import ask, try_runtime
 from cwl_udss.runtimes.proot.landlock import landlock_abi
 from cwl_udss.runtimes.proot.proot import Proot
-from cwl_udss.sandbox import Ending, RootFilesystem, Sandbox, Streams
 
-_PROBE_SECONDS = 20.0
 _VERSION = re.compile(r"\bv?(\d+\.\d+[\w.-]*)")
 _ELF = b"\x7fELF"
 # Of an ELF header, by class: how and where it has where the section headers are, and of what size.
 _SECTIONS = {1: ("<I", 32, 46), 2: ("<Q", 40, 58)}
 _LOADERS = {2: "PROOT_LOADER", 1: "PROOT_LOADER_32"}
-_MESSAGE = "proot error: "
 
 
 def find_proot(
@@ -100,54 +96,14 @@ def _write_loaders(proot: Path, place: Path) -> Iterator[tuple[str, Path]]:
             yield name, path
 
 
-def _version(path: str) -> str:
-    try:
-        done = subprocess.run(
-            [path, "--version"],
-            env={},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=_PROBE_SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise SandboxError(f"{path} has not come to an end", "is its filesystem there?") from error
-    except OSError as error:
-        raise SandboxError(f"{path} cannot be executed", str(error.strerror)) from error
-    found = _VERSION.search(done.stdout.decode(errors="replace"))
-    if done.returncode != 0 or found is None:
-        raise SandboxError(f"{path} --version fails: is it PRoot?", "mend PATH, or update it")
-    return found.group(1)
-
-
 def _try(path: str, made: Callable[[str], Proot]) -> Facts:
-    """Ask for the version, and make a sandbox in which there is nothing: a command that is not
-    there is told of by a program that was started there."""
-    version = _version(path)
-    proot = made(version)
-    with (
-        tempfile.TemporaryDirectory(dir=proot.place) as empty,
-        tempfile.TemporaryFile() as messages,
-    ):
-        sandbox = Sandbox(
-            root=RootFilesystem(path=Path(empty)),
-            command=("/nothing",),
-            environment={},
-            working_directory="/",
-        )
-        streams = Streams(stdout=messages.fileno(), stderr=messages.fileno())
-        try:
-            result = proot.start(sandbox, streams).wait(_PROBE_SECONDS)
-        except SandboxError as error:
-            messages.seek(0)
-            lines = messages.read().decode(errors="replace").strip().splitlines()
-            said = lines[0].removeprefix(_MESSAGE) if lines else error.problem
-            raise SandboxError(
-                f"no sandbox can be made with {proot.path} ({said})", _advice(said)
-            ) from error
-        if result.ending is Ending.TIME_LIMIT:
-            raise SandboxError(f"{proot.path} has not come to an end in {_PROBE_SECONDS:.0f} s")
-    return {"version": version}
+    """Ask for the version, and make a sandbox."""
+    found = _VERSION.search(ask(path, "--version", "PRoot"))
+    if found is None:
+        raise SandboxError(f"{path} --version fails: is it PRoot?", "mend PATH, or update it")
+    proot = made(found.group(1))
+    try_runtime(proot, path, _advice, proot.place)
+    return {"version": found.group(1)}
 
 
 def _advice(said: str) -> str:

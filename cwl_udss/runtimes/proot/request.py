@@ -12,6 +12,7 @@ import sys
 from dataclasses import dataclass
 
 from cwl_udss.runtimes.proot.landlock import Rule, forbid_new_privileges, restrict
+from cwl_udss.runtimes.seccomp import INSTRUCTION_BYTES
 
 FIRST_DESCRIPTOR = 9
 """By which the first program speaks."""
@@ -20,7 +21,6 @@ _SET_PARENT_DEATH_SIGNAL, _SET_SECCOMP = 1, 22  # linux/prctl.h
 _DROP_FROM_BOUNDING_SET, _AMBIENT_CAPABILITIES, _CLEAR_ALL = 24, 47, 4
 _MOST_CAPABILITIES = 64
 _SECCOMP_MODE_FILTER = 2
-_INSTRUCTION_BYTES = 8
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -102,7 +102,7 @@ def restrict_calls(program: bytes) -> None:
 
         _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p))
 
-    wanted = Program(len(program) // _INSTRUCTION_BYTES, program)
+    wanted = Program(len(program) // INSTRUCTION_BYTES, program)
     if _libc.prctl(_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.byref(wanted), 0, 0) != 0:
         number = ctypes.get_errno()
         raise OSError(number, f"seccomp: {os.strerror(number)}")

@@ -12,8 +12,8 @@ _UID_MAP = "uid map", "uid_map"
 _LIMITED = "No space left", "max_*_namespaces", "max_user_namespaces"
 
 
-def advice_on_namespaces(message: str, program: str = "bubblewrap") -> str:
-    """Return what to ask for, by what a program of this package has said."""
+def advice_on_namespaces(message: str, package: str) -> str:
+    """Return it; `package` is the one whose AppArmor profile would allow them."""
     if any(words in message for words in _LIMITED):
         return (
             "user namespaces are limited to none: ask for `sysctl user.max_user_namespaces=15000`"
@@ -26,7 +26,7 @@ def advice_on_namespaces(message: str, program: str = "bubblewrap") -> str:
         )
     if any(words in message for words in _UID_MAP) and _restricts_by_apparmor():
         return (
-            f"AppArmor forbids user namespaces to this program: ask for the {program} package of "
+            f"AppArmor forbids user namespaces to this program: ask for the {package} package of "
             "your distribution and its AppArmor profile"
         )
     if "proc" in message:
