@@ -49,11 +49,20 @@ MOVES = Limit(
     is_weakness=False,
 )
 
+SESSION = Limit(
+    name="own-session",
+    text="a step is in a session of its own: a batch system that goes by sessions does not count "
+    "what it uses, and at a terminal there is no job control",
+    is_weakness=False,
+)
+
 
 PROOT_LIMITS = (METADATA, HOST_NAME, LOOPBACK, PROCESSES, IPC, SHARED_MEMORY, SIGNALS, MOVES)
 """Those of PRoot within Landlock and seccomp, on any kernel."""
+OCI_LIMITS = (SESSION,)
+"""Those of crun and runc."""
 
-LIMITS = tuple(dict.fromkeys(PROOT_LIMITS))
+LIMITS = tuple(dict.fromkeys((*PROOT_LIMITS, *OCI_LIMITS)))
 """All of them."""
 WEAKNESSES = tuple(limit for limit in LIMITS if limit.is_weakness)
 """Those that a person must accept."""
