@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from cwl_udss.files.scratch import program_directory
-from cwl_udss.runtimes.limits import LANDLOCK_LIMITS, PROOT_LIMITS
+from cwl_udss.runtimes.limits import LANDLOCK_LIMITS, OCI_LIMITS, PROOT_LIMITS
 from cwl_udss.runtimes.probing.memory import Remember, try_always
 from cwl_udss.runtimes.process import PipedRuntime
 from cwl_udss.sandbox import Limit
@@ -70,6 +70,18 @@ def _unshare(machine: Machine) -> PipedRuntime:
     return find_unshare(machine.search_path, machine.remember)
 
 
+def _crun(machine: Machine) -> PipedRuntime:
+    from cwl_udss.runtimes.oci.probe import find_crun
+
+    return find_crun(machine.search_path, machine.remember)
+
+
+def _runc(machine: Machine) -> PipedRuntime:
+    from cwl_udss.runtimes.oci.probe import find_runc
+
+    return find_runc(machine.search_path, machine.remember)
+
+
 @dataclass(frozen=True)
 class Kind:
     """A runtime that there may be on a machine."""
@@ -82,9 +94,12 @@ class Kind:
 
 
 AUTO, BWRAP, LANDLOCK, PROOT, UNSHARE = "auto", "bwrap", "landlock", "proot", "unshare"
+CRUN, RUNC = "crun", "runc"
 RUNTIMES: Mapping[str, Kind] = {
     BWRAP: Kind(_bwrap),
     UNSHARE: Kind(_unshare),
+    CRUN: Kind(_crun, OCI_LIMITS),
+    RUNC: Kind(_runc, OCI_LIMITS),
     PROOT: Kind(_proot, PROOT_LIMITS),
     LANDLOCK: Kind(_landlock, LANDLOCK_LIMITS, is_automatic=False),
 }
