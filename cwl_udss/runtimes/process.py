@@ -234,7 +234,7 @@ class RuntimeProcess:
             raise self._explain(*self._words.failed_call)
         if return_code > SIGNAL_OFFSET:  # the same, told by the bwrap around it
             return Result(exit_code=return_code, ending=Ending.KILLED)
-        if "child-pid" not in status:
+        if "child-pid" not in status or self._words.have_ended_early:
             raise SandboxError(
                 "the sandbox could not be made",
                 "its message is above, or in the step's standard error; try `cwl-udss doctor`",

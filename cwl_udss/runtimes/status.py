@@ -18,7 +18,8 @@ _STATUS = re.compile(rb'"(child-pid|exit-code|largest-kib|tracer-pid)": (\d+)(?=
 # What programs of machine_code/ say, who do not write numbers as digits.
 HAS_ENDED = b'"ended": '
 """Then comes what wait4(2) has said of the command."""
-NOT_EXECUTED = b'"not-executed"\n'
+BEGUN, NOT_EXECUTED = b'"begun"\n', b'"not-executed"\n'
+"""That a process is about to become the command, and that it could not."""
 HAS_FAILED = b'"failed": '
 """Then comes what make_calls() of processors.py leaves."""
 FAILED = struct.Struct("=Qq")
@@ -41,9 +42,14 @@ class Words:
         end = ended(self._said.partition(HAS_ENDED)[2])
         if end is not None:
             code, facts["largest-kib"] = end
-            if NOT_EXECUTED not in self._said:
+            if BEGUN in self._said and NOT_EXECUTED not in self._said:
                 facts["exit-code"] = code if code >= 0 else SIGNAL_OFFSET - code
         return facts
+
+    @property
+    def have_ended_early(self) -> bool:
+        """Whether that ended which was to become the command, before it was about to."""
+        return HAS_ENDED in self._said and BEGUN not in self._said
 
     @property
     def failed_call(self) -> tuple[int, int] | None:

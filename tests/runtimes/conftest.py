@@ -16,6 +16,8 @@ from cwl_udss.files.scratch import program_directory
 from cwl_udss.runtimes.bubblewrap.bwrap import Bubblewrap
 from cwl_udss.runtimes.bubblewrap.probe import find_bubblewrap
 from cwl_udss.runtimes.bubblewrap.trees import MANY
+from cwl_udss.runtimes.ch_run.ch_run import ChRun
+from cwl_udss.runtimes.ch_run.probe import find_ch_run
 from cwl_udss.runtimes.proot.landlock import landlock_abi
 from cwl_udss.runtimes.proot.probe import find_proot
 from cwl_udss.runtimes.proot.proot import Proot
@@ -85,8 +87,15 @@ def unshare() -> Unshare:
     return find_unshare()
 
 
+@pytest.fixture(scope="session")
+def ch_run() -> ChRun:
+    if shutil.which("ch-run") is None:
+        need("needs the Debian package charliecloud")
+    return find_ch_run()
+
+
 # By the names by which they are chosen (see choosing/table.py): the fixtures that make them.
-RUNTIMES = {"bwrap": "runtime", "unshare": "unshare", "proot": "proot"}
+RUNTIMES = {"bwrap": "runtime", "unshare": "unshare", "ch-run": "ch_run", "proot": "proot"}
 
 
 @pytest.fixture(params=[*RUNTIMES, "many inputs"])

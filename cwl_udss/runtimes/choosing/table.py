@@ -64,6 +64,12 @@ def _unshare(machine: Machine) -> PipedRuntime:
     return find_unshare(machine.search_path, machine.remember)
 
 
+def _ch_run(machine: Machine) -> PipedRuntime:
+    from cwl_udss.runtimes.ch_run.probe import find_ch_run
+
+    return find_ch_run(machine.search_path, machine.remember)
+
+
 @dataclass(frozen=True)
 class Kind:
     """A runtime that there may be on a machine."""
@@ -75,10 +81,11 @@ class Kind:
     """Whether it may be chosen where none is named."""
 
 
-AUTO, BWRAP, UNSHARE, PROOT = "auto", "bwrap", "unshare", "proot"
+AUTO, BWRAP, UNSHARE, CH_RUN, PROOT = "auto", "bwrap", "unshare", "ch-run", "proot"
 RUNTIMES: Mapping[str, Kind] = {
     BWRAP: Kind(_bwrap),
     UNSHARE: Kind(_unshare),
+    CH_RUN: Kind(_ch_run),
     PROOT: Kind(_proot, PROOT_LIMITS),
 }
 """In the order in which they are preferred: of those that keep all that is promised, the one that

@@ -52,18 +52,13 @@ class Unshare:
     ) -> RuntimeProcess:
         """Start it with streams that are no files of the host's (see Bubblewrap)."""
         check_words(sandbox.command, sandbox.environment)
-        terminal = os.ttyname(stdout) if relay is not None and os.isatty(stdout) else None
-        assembly = Assembly(
-            shared_memory_bytes=sandbox.shared_memory_bytes,
-            is_root=os.geteuid() == 0,
-            terminal=terminal,
-        )
+        assembly = Assembly.of(sandbox, relay, stdout)
         try:
             calls = list(assembly.calls(plan_mounts(sandbox)))
         except OSError as error:
             raise SandboxError("the sandbox cannot be prepared", str(error)) from error
         calls += [*enter_root(), *separate_host(network=sandbox.network)]
-        calls += take_identity(os.geteuid(), os.getegid())
+        calls += take_identity(os.geteuid(), os.getegid(), 0, 0)
 
         def program(initial: Initial, *, dies_with_parent: bool) -> bytes:
             given_up = give_up(initial.program, seccomp_program())
