@@ -13,13 +13,15 @@ from cwl_udss.runtimes.machine_code.command import ended
 from cwl_udss.sandbox import SIGNAL_OFFSET
 
 # A number is whole if something comes after it.
-_STATUS = re.compile(rb'"(child-pid|exit-code|largest-kib|tracer-pid)": (\d+)(?=\D)')
+_STATUS = re.compile(rb'"(child-pid|exit-code|is-made|largest-kib|tracer-pid)": (\d+)(?=\D)')
 
 # What programs of machine_code/ say, who do not write numbers as digits.
 HAS_ENDED = b'"ended": '
 """Then comes what wait4(2) has said of the command."""
-BEGUN, NOT_EXECUTED = b'"begun"\n', b'"not-executed"\n'
-"""That a process is about to become the command, and that it could not."""
+NOT_EXECUTED = b'"not-executed"\n'
+IS_MADE_FACT = "is-made"
+IS_MADE = b'{"is-made": 1}\n'
+"""Of a sandbox, by what is started in it first."""
 HAS_FAILED = b'"failed": '
 """Then comes what make_calls() of processors.py leaves."""
 FAILED = struct.Struct("=Qq")
@@ -42,14 +44,14 @@ class Words:
         end = ended(self._said.partition(HAS_ENDED)[2])
         if end is not None:
             code, facts["largest-kib"] = end
-            if BEGUN in self._said and NOT_EXECUTED not in self._said:
+            if not self.was_not_executed:
                 facts["exit-code"] = code if code >= 0 else SIGNAL_OFFSET - code
         return facts
 
     @property
-    def have_ended_early(self) -> bool:
-        """Whether that ended which was to become the command, before it was about to."""
-        return HAS_ENDED in self._said and BEGUN not in self._said
+    def was_not_executed(self) -> bool:
+        """Whether the command was tried, and could not be executed."""
+        return NOT_EXECUTED in self._said
 
     @property
     def failed_call(self) -> tuple[int, int] | None:

@@ -18,6 +18,8 @@ from cwl_udss.runtimes.bubblewrap.probe import find_bubblewrap
 from cwl_udss.runtimes.bubblewrap.trees import MANY
 from cwl_udss.runtimes.ch_run.ch_run import ChRun
 from cwl_udss.runtimes.ch_run.probe import find_ch_run
+from cwl_udss.runtimes.oci.oci import OciRuntime
+from cwl_udss.runtimes.oci.probe import find_crun, find_runc
 from cwl_udss.runtimes.proot.landlock import landlock_abi
 from cwl_udss.runtimes.proot.probe import find_proot
 from cwl_udss.runtimes.proot.proot import Proot
@@ -94,8 +96,29 @@ def ch_run() -> ChRun:
     return find_ch_run()
 
 
+@pytest.fixture(scope="session")
+def crun() -> OciRuntime:
+    if shutil.which("crun") is None:
+        need("needs the Debian package crun")
+    return find_crun()
+
+
+@pytest.fixture(scope="session")
+def runc() -> OciRuntime:
+    if shutil.which("runc") is None:
+        need("needs the Debian package runc")
+    return find_runc()
+
+
+@pytest.fixture(params=["crun", "runc"])
+def oci_step(small_step: Step, request: pytest.FixtureRequest) -> Step:
+    return replace(small_step, runtime=request.getfixturevalue(request.param), name=request.param)
+
+
 # By the names by which they are chosen (see choosing/table.py): the fixtures that make them.
-RUNTIMES = {"bwrap": "runtime", "unshare": "unshare", "ch-run": "ch_run", "proot": "proot"}
+RUNTIMES = {"bwrap": "runtime", "ch-run": "ch_run"} | {
+    name: name for name in ("unshare", "crun", "runc", "proot")
+}
 
 
 @pytest.fixture(params=[*RUNTIMES, "many inputs"])

@@ -18,8 +18,9 @@ from cwl_udss.errors import SandboxError
 from cwl_udss.runtimes.machine_code.command import execute
 from cwl_udss.runtimes.machine_code.program import Call
 from cwl_udss.runtimes.mounts import plan_mounts
-from cwl_udss.runtimes.process import RuntimeProcess
+from cwl_udss.runtimes.process import Made, RuntimeProcess
 from cwl_udss.runtimes.seccomp import seccomp_program
+from cwl_udss.runtimes.status import IS_MADE_FACT
 from cwl_udss.runtimes.streams import Relay, with_relay
 from cwl_udss.runtimes.unshare.assembly import PLACE, ROOT, Assembly, cover, leave_only
 from cwl_udss.runtimes.unshare.initial import Initial, become_command, make_calls, separate_host
@@ -29,6 +30,7 @@ from cwl_udss.runtimes.words import check_words
 from cwl_udss.sandbox import TEMPORARY_DIRECTORY, Limit, Sandbox, Streams
 
 # What it shows of the host, besides files of /etc.
+_MADE = Made(fact=IS_MADE_FACT)
 _SHOWN = ("/dev", "/proc", "/sys", TEMPORARY_DIRECTORY)
 
 
@@ -102,6 +104,7 @@ class ChRun:
             stdout=stdout,
             stderr=stderr,
             relay=relay,
+            made=_MADE,
         )
 
     def _command(self, descriptor: int) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from cwl_udss.files.scratch import program_directory
-from cwl_udss.runtimes.limits import PROOT_LIMITS
+from cwl_udss.runtimes.limits import LANDLOCK_LIMITS, OCI_LIMITS, PROOT_LIMITS
 from cwl_udss.runtimes.probing.memory import Remember, try_always
 from cwl_udss.runtimes.process import PipedRuntime
 from cwl_udss.sandbox import Limit
@@ -58,6 +58,12 @@ def _proot(machine: Machine) -> PipedRuntime:
     return find_proot(machine.temporary, machine.search_path, machine.remember)
 
 
+def _landlock(machine: Machine) -> PipedRuntime:
+    from cwl_udss.runtimes.landlock.probe import find_landlock
+
+    return find_landlock(machine.temporary)
+
+
 def _unshare(machine: Machine) -> PipedRuntime:
     from cwl_udss.runtimes.unshare.probe import find_unshare
 
@@ -68,6 +74,18 @@ def _ch_run(machine: Machine) -> PipedRuntime:
     from cwl_udss.runtimes.ch_run.probe import find_ch_run
 
     return find_ch_run(machine.search_path, machine.remember)
+
+
+def _crun(machine: Machine) -> PipedRuntime:
+    from cwl_udss.runtimes.oci.probe import find_crun
+
+    return find_crun(machine.search_path, machine.remember)
+
+
+def _runc(machine: Machine) -> PipedRuntime:
+    from cwl_udss.runtimes.oci.probe import find_runc
+
+    return find_runc(machine.search_path, machine.remember)
 
 
 @dataclass(frozen=True)
@@ -81,12 +99,17 @@ class Kind:
     """Whether it may be chosen where none is named."""
 
 
-AUTO, BWRAP, UNSHARE, CH_RUN, PROOT = "auto", "bwrap", "unshare", "ch-run", "proot"
+AUTO, BWRAP, LANDLOCK, PROOT, UNSHARE = "auto", "bwrap", "landlock", "proot", "unshare"
+CH_RUN, CRUN, RUNC = "ch-run", "crun", "runc"
 RUNTIMES: Mapping[str, Kind] = {
     BWRAP: Kind(_bwrap),
     UNSHARE: Kind(_unshare),
     CH_RUN: Kind(_ch_run),
+    CRUN: Kind(_crun, OCI_LIMITS),
+    RUNC: Kind(_runc, OCI_LIMITS),
     PROOT: Kind(_proot, PROOT_LIMITS),
+    LANDLOCK: Kind(_landlock, LANDLOCK_LIMITS, is_automatic=False),
 }
 """In the order in which they are preferred: of those that keep all that is promised, the one that
-starts first; then those that need no user namespaces; then those that are slow."""
+starts first; then those that need no user namespaces; then those that are slow. Last what shows no
+image, and is for tools of this machine."""

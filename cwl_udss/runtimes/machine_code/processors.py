@@ -40,6 +40,9 @@ class Processor(Protocol):
     def repeat(self, code: bytes) -> bytes:
         """Execute the code again and again, until it ends the program."""
 
+    def repeat_until(self, address: int, code: bytes) -> bytes:
+        """Execute the code again and again, until its last call returns what is at the address."""
+
     def make_calls(self, first: int, end: int, failed: int) -> bytes:
         """Make the calls of a table until one fails; the result is then its, and 0 else. Where it
         is in the table goes to `failed`, and its result after that."""
@@ -69,6 +72,10 @@ class _X86:
 
     def repeat(self, code: bytes) -> bytes:
         return code + b"\xe9" + struct.pack("<i", -len(code) - 5)  # jmp
+
+    def repeat_until(self, address: int, code: bytes) -> bytes:
+        code += b"\x3b\x04\x25" + struct.pack("<I", address)  # cmp eax,[address]
+        return code + b"\x0f\x85" + struct.pack("<i", -len(code) - 6)  # jne
 
     def make_calls(self, first: int, end: int, failed: int) -> bytes:
         return b"".join(
@@ -112,6 +119,11 @@ class _Arm:
 
     def repeat(self, code: bytes) -> bytes:
         return code + struct.pack("<I", 0x14000000 | (-len(code) // 4 & 0x3FFFFFF))  # b
+
+    def repeat_until(self, address: int, code: bytes) -> bytes:
+        code += self._move(9, address)
+        code += struct.pack("<2I", 0xB9400129, 0x6B09001F)  # ldr w9,[x9]; cmp w0,w9
+        return code + struct.pack("<I", 0x54000001 | (-len(code) // 4 & 0x7FFFF) << 5)  # b.ne
 
     def make_calls(self, first: int, end: int, failed: int) -> bytes:
         arguments = (0xF9400A61, 0xF9400E62, 0xF9401263, 0xF9401664)  # ldr x1…x4,[x19,#16…40]

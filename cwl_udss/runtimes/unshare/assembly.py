@@ -38,8 +38,9 @@ from cwl_udss.sandbox import Sandbox
 
 PLACE = os.path.dirname(os.path.realpath(__file__))
 """The directory that gives way."""
-_TREE = f"{PLACE}/tree"
-ROOT = f"{_TREE}/root"
+FILES = f"{PLACE}/tree"
+"""In it: a directory in memory for what is needed."""
+ROOT = f"{FILES}/root"
 """Where the sandbox's root is, until that is entered."""
 
 # linux/mount.h
@@ -105,7 +106,7 @@ def cover(path: str) -> Call:
 
 def leave_only(directory: str, name: str) -> Iterator[Call]:
     """Have nothing in a directory of the host but one file, if that is there."""
-    place = f"{_TREE}/only"
+    place = f"{FILES}/only"
     yield mkdir(place)
     if os.path.exists(f"{directory}/{name}"):
         yield make_file(f"{place}/{name}")
@@ -119,7 +120,7 @@ def _begin() -> Iterator[Call]:
     yield mount("tmpfs", PLACE, "tmpfs", _NO_SETUID | _NO_DEVICES, options="mode=0700")
     # Else a bind of a directory above would include it.
     yield mount("none", PLACE, None, _UNBINDABLE)
-    for path in (_TREE, ROOT):
+    for path in (FILES, ROOT):
         yield mkdir(path)
         yield mount("tmpfs", path, "tmpfs", _NO_SETUID | _NO_DEVICES, options="mode=0755")
     yield chdir(ROOT)
@@ -155,7 +156,7 @@ class _Builder:
             case MountFile(_, content):
                 yield from self._mount_point(path, is_directory=False)
                 self._files += 1
-                name = f"{_TREE}/{self._files}"
+                name = f"{FILES}/{self._files}"
                 yield from write_file(name, content)
                 yield from self._bind(name, path, is_writable=False)
             case MountTmpfs():

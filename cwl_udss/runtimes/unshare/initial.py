@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from cwl_udss.errors import SandboxError
 from cwl_udss.runtimes.machine_code.command import CHILD_HAS_ENDED, ENDED, execute, wait
 from cwl_udss.runtimes.machine_code.program import MEMORY_ADDRESS, Call, Program, Variable
-from cwl_udss.runtimes.status import BEGUN, FAILED, HAS_ENDED, HAS_FAILED, NOT_EXECUTED
+from cwl_udss.runtimes.status import FAILED, HAS_ENDED, HAS_FAILED, IS_MADE, NOT_EXECUTED
 from cwl_udss.runtimes.unshare.assembly import give_back_mask
 from cwl_udss.runtimes.unshare.file_calls import AT_CWD
 from cwl_udss.runtimes.words import program_file
@@ -73,8 +73,17 @@ class Initial:
         """Where it says what becomes of the sandbox."""
         return self._descriptors.status
 
-    def content(self, calls: Sequence[Call], command: bytes, *, dies_with_parent: bool) -> bytes:
-        """Return the program, which makes calls, and has a child execute the code `command`."""
+    def content(
+        self,
+        calls: Sequence[Call],
+        command: bytes,
+        *,
+        dies_with_parent: bool,
+        says_end: bool = True,
+    ) -> bytes:
+        """Return the program, which makes calls, and has a child execute the code `command`. With
+        `says_end` it says how that has ended, and all ends; else somebody says it who was left by
+        that, and it waits until there is nobody left."""
         program, call = self.program, self.program.call
         all_calls = [*self._introduction(dies_with_parent=dies_with_parent), *calls, *self._ready()]
         code = (
@@ -82,7 +91,7 @@ class Initial:
             make_calls(program, all_calls, self.status),
             call("clone", CHILD_HAS_ENDED, 0, 0, 0, 0),
             program.processor.if_result(0, self._child(command)),
-            program.processor.repeat(self._wait()),
+            program.processor.repeat(self._wait(says_end=says_end)),
         )
         return program.elf(b"".join(code))
 
@@ -145,9 +154,9 @@ class Initial:
             self.program.call("rt_sigprocmask", _SET_MASK, self._mask, 0, _SIGNALS_BYTES) + command
         )
 
-    def _wait(self) -> bytes:
-        """Say how the command has ended, if it has; else wait for news, if all have been waited for
-        that have ended."""
+    def _wait(self, *, says_end: bool) -> bytes:
+        """Say how the command has ended, if it has and is to be told of; else wait for news, if all
+        have been waited for that have ended."""
         program, call = self.program, self.program.call
         status = self._ended + len(HAS_ENDED)
         told = call(
@@ -164,7 +173,7 @@ class Initial:
         return b"".join(
             (
                 wait(program, status, os.WNOHANG),
-                program.processor.if_result(_COMMAND, told),
+                program.processor.if_result(_COMMAND, told) if says_end else b"",
                 program.processor.if_result(_NO_CHILD, call("exit_group", 1)),
                 program.processor.if_result(0, news),
             )
@@ -195,7 +204,7 @@ def become_command(program: Program, sandbox: Sandbox, status: int) -> bytes:
     words = b"cwl-udss: the working directory cannot be entered: " + directory + b"\n"
     return b"".join(
         (
-            program.say(status, BEGUN),
+            program.say(status, IS_MADE),
             call("fcntl", status, _SET_DESCRIPTOR_FLAGS, _CLOSE_ON_EXEC),
             call("chdir", memory.constant(directory + b"\0")),
             program.processor.unless_result(0, program.say(_STANDARD_ERROR, words) + told),

@@ -14,7 +14,7 @@ from typing import Protocol
 from cwl_udss.errors import SandboxError
 from cwl_udss.machine.deferral import Deferral
 from cwl_udss.runtimes.accounting import adopt_orphans
-from cwl_udss.runtimes.process import RuntimeProcess
+from cwl_udss.runtimes.process import Made, RuntimeProcess
 from cwl_udss.runtimes.streams import Relay, needs_own_session
 from cwl_udss.runtimes.unshare.initial import Descriptors, Initial
 from cwl_udss.runtimes.words import program_file
@@ -55,8 +55,10 @@ def launch(
     stdout: int,
     stderr: int,
     relay: Relay | None,
+    made: Made | None = None,
 ) -> RuntimeProcess:
-    """Start a program as the first process of namespaces. Raises SandboxError."""
+    """Start a program as the first process of namespaces; `made` is for where that is not the last
+    that is done. Raises SandboxError."""
     adopt_orphans()
     deferral = Deferral()  # until somebody waits
     reading, writing = os.pipe()
@@ -89,7 +91,9 @@ def launch(
         os.close(reading)
         deferral.end()
         raise
-    return RuntimeProcess(process, relay, deferral, reading, explain=initial.explain)
+    return RuntimeProcess(
+        process, relay, deferral, reading, explain=initial.explain, made=made or Made()
+    )
 
 
 def _close(descriptors: Sequence[int]) -> None:

@@ -24,7 +24,7 @@ _NO_CAPABILITIES = bytes(24)
 _MAP = "map"
 
 
-def take_identity(user: int, group: int, user_now: int, group_now: int) -> Iterator[Call]:
+def take_identity(user: int, group: int, user_now: int = 0, group_now: int = 0) -> Iterator[Call]:
     """Be a user in another namespace within the one that the mounts belong to, so that nothing can
     be done to them. `unshare` has made the caller root there, the only mapping that old ones make.
     """

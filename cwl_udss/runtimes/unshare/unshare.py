@@ -58,7 +58,7 @@ class Unshare:
         except OSError as error:
             raise SandboxError("the sandbox cannot be prepared", str(error)) from error
         calls += [*enter_root(), *separate_host(network=sandbox.network)]
-        calls += take_identity(os.geteuid(), os.getegid(), 0, 0)
+        calls += take_identity(os.geteuid(), os.getegid())
 
         def program(initial: Initial, *, dies_with_parent: bool) -> bytes:
             given_up = give_up(initial.program, seccomp_program())
