@@ -16,6 +16,8 @@ from cwl_udss.files.scratch import program_directory
 from cwl_udss.runtimes.bubblewrap.bwrap import Bubblewrap
 from cwl_udss.runtimes.bubblewrap.probe import find_bubblewrap
 from cwl_udss.runtimes.bubblewrap.trees import MANY
+from cwl_udss.runtimes.ch_run.ch_run import ChRun
+from cwl_udss.runtimes.ch_run.probe import find_ch_run
 from cwl_udss.runtimes.oci.oci import OciRuntime
 from cwl_udss.runtimes.oci.probe import find_crun, find_runc
 from cwl_udss.runtimes.proot.landlock import landlock_abi
@@ -88,6 +90,13 @@ def unshare() -> Unshare:
 
 
 @pytest.fixture(scope="session")
+def ch_run() -> ChRun:
+    if shutil.which("ch-run") is None:
+        need("needs the Debian package charliecloud")
+    return find_ch_run()
+
+
+@pytest.fixture(scope="session")
 def crun() -> OciRuntime:
     if shutil.which("crun") is None:
         need("needs the Debian package crun")
@@ -107,7 +116,9 @@ def oci_step(small_step: Step, request: pytest.FixtureRequest) -> Step:
 
 
 # By the names by which they are chosen (see choosing/table.py): the fixtures that make them.
-RUNTIMES = {"bwrap": "runtime"} | {name: name for name in ("unshare", "crun", "runc", "proot")}
+RUNTIMES = {"bwrap": "runtime", "ch-run": "ch_run"} | {
+    name: name for name in ("unshare", "crun", "runc", "proot")
+}
 
 
 @pytest.fixture(params=[*RUNTIMES, "many inputs"])

@@ -70,6 +70,12 @@ def _unshare(machine: Machine) -> PipedRuntime:
     return find_unshare(machine.search_path, machine.remember)
 
 
+def _ch_run(machine: Machine) -> PipedRuntime:
+    from cwl_udss.runtimes.ch_run.probe import find_ch_run
+
+    return find_ch_run(machine.search_path, machine.remember)
+
+
 def _crun(machine: Machine) -> PipedRuntime:
     from cwl_udss.runtimes.oci.probe import find_crun
 
@@ -94,10 +100,11 @@ class Kind:
 
 
 AUTO, BWRAP, LANDLOCK, PROOT, UNSHARE = "auto", "bwrap", "landlock", "proot", "unshare"
-CRUN, RUNC = "crun", "runc"
+CH_RUN, CRUN, RUNC = "ch-run", "crun", "runc"
 RUNTIMES: Mapping[str, Kind] = {
     BWRAP: Kind(_bwrap),
     UNSHARE: Kind(_unshare),
+    CH_RUN: Kind(_ch_run),
     CRUN: Kind(_crun, OCI_LIMITS),
     RUNC: Kind(_runc, OCI_LIMITS),
     PROOT: Kind(_proot, PROOT_LIMITS),

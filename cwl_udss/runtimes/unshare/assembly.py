@@ -24,6 +24,7 @@ from cwl_udss.runtimes.operations import (
     Operation,
     RemountReadOnly,
 )
+from cwl_udss.runtimes.streams import Relay
 from cwl_udss.runtimes.unshare.file_calls import (
     chdir,
     make_file,
@@ -33,11 +34,14 @@ from cwl_udss.runtimes.unshare.file_calls import (
     symlink,
     write_file,
 )
+from cwl_udss.sandbox import Sandbox
 
 PLACE = os.path.dirname(os.path.realpath(__file__))
 """The directory that gives way."""
-ROOT, FILES = f"{PLACE}/root", f"{PLACE}/files"
-"""In it: what is put together, and further files in memory."""
+FILES = f"{PLACE}/tree"
+"""In it: a directory in memory for what is needed."""
+ROOT = f"{FILES}/root"
+"""Where the sandbox's root is, until that is entered."""
 
 # linux/mount.h
 _NO_SETUID, _NO_DEVICES, _NO_PROGRAMS, _BIND = 2, 4, 8, 4096
@@ -69,6 +73,16 @@ class Assembly:
     terminal: str | None = None
     """The path of the caller's, if the command has it."""
 
+    @classmethod
+    def of(cls, sandbox: Sandbox, relay: Relay | None, stdout: int) -> Assembly:
+        """Return that of a sandbox, for this caller."""
+        has_terminal = relay is not None and os.isatty(stdout)
+        return cls(
+            shared_memory_bytes=sandbox.shared_memory_bytes,
+            is_root=os.geteuid() == 0,
+            terminal=os.ttyname(stdout) if has_terminal else None,
+        )
+
     def calls(self, operations: Iterable[Operation]) -> Iterator[Call]:
         """Yield the calls; after them the root filesystem is the current directory."""
         yield from _begin()
@@ -85,13 +99,28 @@ def enter_root() -> Iterator[Call]:
     yield chdir("/")
 
 
+def cover(path: str) -> Call:
+    """Have what the sandbox has at a path in the place of what the host has there."""
+    return mount(_inside(path), path, None, _BIND | _RECURSIVE)
+
+
+def leave_only(directory: str, name: str) -> Iterator[Call]:
+    """Have nothing in a directory of the host but one file, if that is there."""
+    place = f"{FILES}/only"
+    yield mkdir(place)
+    if os.path.exists(f"{directory}/{name}"):
+        yield make_file(f"{place}/{name}")
+        yield mount(f"{directory}/{name}", f"{place}/{name}", None, _BIND)
+    yield mount(place, directory, None, _BIND | _RECURSIVE)
+
+
 def _begin() -> Iterator[Call]:
     # Directories are as they were asked for; give_back_mask() is for the command.
     yield Call(name="umask", arguments=(0,), purpose="umask", result=_MASK)
     yield mount("tmpfs", PLACE, "tmpfs", _NO_SETUID | _NO_DEVICES, options="mode=0700")
     # Else a bind of a directory above would include it.
     yield mount("none", PLACE, None, _UNBINDABLE)
-    for path in (ROOT, FILES):
+    for path in (FILES, ROOT):
         yield mkdir(path)
         yield mount("tmpfs", path, "tmpfs", _NO_SETUID | _NO_DEVICES, options="mode=0755")
     yield chdir(ROOT)

@@ -4,6 +4,7 @@ for all that ends there, and says how the command has ended. All others end with
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import select
@@ -14,14 +15,15 @@ from dataclasses import dataclass
 
 from cwl_udss.errors import SandboxError
 from cwl_udss.runtimes.machine_code.command import CHILD_HAS_ENDED, ENDED, execute, wait
-from cwl_udss.runtimes.machine_code.program import Call, Program, Variable
-from cwl_udss.runtimes.status import FAILED, HAS_ENDED, HAS_FAILED, NOT_EXECUTED
+from cwl_udss.runtimes.machine_code.program import MEMORY_ADDRESS, Call, Program, Variable
+from cwl_udss.runtimes.status import FAILED, HAS_ENDED, HAS_FAILED, IS_MADE, NOT_EXECUTED
 from cwl_udss.runtimes.unshare.assembly import give_back_mask
 from cwl_udss.runtimes.unshare.file_calls import AT_CWD
+from cwl_udss.runtimes.words import program_file
 from cwl_udss.sandbox import HOST_NAME, Sandbox
 
 _COMMAND = 2  # of the process that is started first in a PID namespace: pid_namespaces(7)
-_SET_PARENT_DEATH_SIGNAL = 1  # linux/prctl.h
+_SET_PARENT_DEATH_SIGNAL, _SET_DUMPABLE = 1, 4  # linux/prctl.h
 _NO_CHILD = -errno.ECHILD & 0xFFFFFFFF
 _STANDARD_ERROR = 2
 
@@ -55,11 +57,13 @@ class Initial:
 
     def __init__(self, descriptors: Descriptors, machine: str | None = None) -> None:
         self.program = Program(machine)
+        self.passed: list[int] = []
+        """Descriptors of further programs, to be given to it and closed after that."""
+        self._inner: list[Program] = []
         self._descriptors = descriptors
         memory = self.program.memory
         self._mask = memory.add(bytes(_SIGNALS_BYTES))
         self._ended = memory.add(HAS_ENDED + bytes(ENDED.size))
-        self._failed = memory.add(HAS_FAILED + bytes(FAILED.size))
         self._poll = memory.add(
             _POLL.pack(descriptors.status, 0, 0) + _POLL.pack(descriptors.program, select.POLLIN, 0)
         )
@@ -82,23 +86,30 @@ class Initial:
         that, and it waits until there is nobody left."""
         program, call = self.program, self.program.call
         all_calls = [*self._introduction(dies_with_parent=dies_with_parent), *calls, *self._ready()]
-        failed = call(
-            "write", self._descriptors.status, self._failed, len(HAS_FAILED) + FAILED.size
-        )
         code = (
             self._end_unless_wanted(),
-            program.make_calls(all_calls, self._failed + len(HAS_FAILED)),
-            program.processor.unless_result(0, failed + call("exit_group", 1)),
+            make_calls(program, all_calls, self.status),
             call("clone", CHILD_HAS_ENDED, 0, 0, 0, 0),
             program.processor.if_result(0, self._child(command)),
             program.processor.repeat(self._wait(says_end=says_end)),
         )
         return program.elf(b"".join(code))
 
+    def inner_program(self) -> tuple[Program, int]:
+        """Return another program, and the descriptor to which it is to be written: of what starts
+        the command where another runtime comes between."""
+        inner = Program(address=MEMORY_ADDRESS << 1 + len(self._inner))
+        self._inner.append(inner)
+        self.passed.append(program_file())
+        return inner, self.passed[-1]
+
     def explain(self, place: int, error: int) -> SandboxError:
         """Say what has failed, by what was said of it."""
-        call = self.program.failed_call(place)
-        return SandboxError(f"{call.purpose}: {os.strerror(error)}", call.advice)
+        for program in (self.program, *self._inner):
+            with contextlib.suppress(LookupError):
+                call = program.failed_call(place)
+                return SandboxError(f"{call.purpose}: {os.strerror(error)}", call.advice)
+        return SandboxError("the sandbox could not be made", os.strerror(error))
 
     def _introduction(self, *, dies_with_parent: bool) -> Iterator[Call]:
         """What is done before others are told: from then on they kill by killing the parent."""
@@ -124,6 +135,9 @@ class Initial:
         ended = struct.pack("=Q", 1 << (CHILD_HAS_ENDED - 1))
         own, size = self._descriptors.program, _SIGNALS_BYTES
         yield give_back_mask()
+        # Neither what it says nor its descriptors are for the command, which has the same user.
+        arguments_of_dump = (_SET_DUMPABLE, 0, 0, 0, 0)
+        yield Call(name="prctl", arguments=arguments_of_dump, purpose="prctl")
         yield Call(
             name="rt_sigprocmask", arguments=(_BLOCK, ended, self._mask, size), purpose=purpose
         )
@@ -173,6 +187,15 @@ class Initial:
         return asked + self.program.processor.if_result(1, call("exit_group", 1))
 
 
+def make_calls(program: Program, calls: Sequence[Call], status: int) -> bytes:
+    """Make calls; if one fails, say so and end."""
+    failed = program.memory.add(HAS_FAILED + bytes(FAILED.size))
+    told = program.call("write", status, failed, len(HAS_FAILED) + FAILED.size)
+    return program.make_calls(calls, failed + len(HAS_FAILED)) + program.processor.unless_result(
+        0, told + program.call("exit_group", 1)
+    )
+
+
 def become_command(program: Program, sandbox: Sandbox, status: int) -> bytes:
     """Become the command of a sandbox, whose root is the current one."""
     call, memory = program.call, program.memory
@@ -181,6 +204,7 @@ def become_command(program: Program, sandbox: Sandbox, status: int) -> bytes:
     words = b"cwl-udss: the working directory cannot be entered: " + directory + b"\n"
     return b"".join(
         (
+            program.say(status, IS_MADE),
             call("fcntl", status, _SET_DESCRIPTOR_FLAGS, _CLOSE_ON_EXEC),
             call("chdir", memory.constant(directory + b"\0")),
             program.processor.unless_result(0, program.say(_STANDARD_ERROR, words) + told),

@@ -52,12 +52,7 @@ class Unshare:
     ) -> RuntimeProcess:
         """Start it with streams that are no files of the host's (see Bubblewrap)."""
         check_words(sandbox.command, sandbox.environment)
-        terminal = os.ttyname(stdout) if relay is not None and os.isatty(stdout) else None
-        assembly = Assembly(
-            shared_memory_bytes=sandbox.shared_memory_bytes,
-            is_root=os.geteuid() == 0,
-            terminal=terminal,
-        )
+        assembly = Assembly.of(sandbox, relay, stdout)
         try:
             calls = list(assembly.calls(plan_mounts(sandbox)))
         except OSError as error:
