@@ -46,6 +46,9 @@ class Processor(Protocol):
     def load(self, address: int) -> bytes:
         """Take what is at the address for the result of the last call."""
 
+    def store(self, address: int) -> bytes:
+        """Put the result of the last call there."""
+
     def make_calls(self, first: int, end: int, failed: int) -> bytes:
         """Make the calls of a table until one fails; the result is then its, and 0 else. Where it
         is in the table goes to `failed`, and its result after that."""
@@ -82,6 +85,9 @@ class _X86:
 
     def load(self, address: int) -> bytes:
         return b"\x8b\x04\x25" + struct.pack("<I", address)  # mov eax,[address]
+
+    def store(self, address: int) -> bytes:
+        return b"\x89\x04\x25" + struct.pack("<I", address)  # mov [address],eax
 
     def make_calls(self, first: int, end: int, failed: int) -> bytes:
         return b"".join(
@@ -133,6 +139,9 @@ class _Arm:
 
     def load(self, address: int) -> bytes:
         return self._move(9, address) + struct.pack("<I", 0xB9400120)  # ldr w0,[x9]
+
+    def store(self, address: int) -> bytes:
+        return self._move(9, address) + struct.pack("<I", 0xB9000120)  # str w0,[x9]
 
     def make_calls(self, first: int, end: int, failed: int) -> bytes:
         arguments = (0xF9400A61, 0xF9400E62, 0xF9401263, 0xF9401664)  # ldr x1…x4,[x19,#16…40]
