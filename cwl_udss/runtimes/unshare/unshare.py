@@ -37,6 +37,11 @@ class Unshare:
         """None: all that is promised is kept."""
         return ()
 
+    @property
+    def unshare(self) -> str:
+        """The program itself (see MadeByUnshare)."""
+        return self.path
+
     def start(self, sandbox: Sandbox, streams: Streams) -> RuntimeProcess:
         """Start the sandbox's command (see sandbox.Runtime)."""
         return with_relay(streams, functools.partial(self.start_with, sandbox))
