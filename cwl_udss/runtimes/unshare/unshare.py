@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from cwl_udss.errors import SandboxError
 from cwl_udss.runtimes.mounts import plan_mounts
-from cwl_udss.runtimes.process import RuntimeProcess
+from cwl_udss.runtimes.process import Made, RuntimeProcess
 from cwl_udss.runtimes.seccomp import seccomp_program
 from cwl_udss.runtimes.streams import Relay, with_relay
 from cwl_udss.runtimes.unshare.assembly import Assembly, enter_root
@@ -77,4 +77,6 @@ class Unshare:
             stdout=stdout,
             stderr=stderr,
             relay=relay,
+            # util-linux 2.38 ends with 1 if its child is killed by SIGKILL.
+            made=Made(tells_all=True),
         )
