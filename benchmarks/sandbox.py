@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 
 import image
+import oci
 from measure import Finding, Setting, in_turn, print_findings, print_rows, setting
 from peers import podman
 from stand_ins import push
@@ -74,7 +75,8 @@ def main() -> list[Finding]:
         push(image.layout(), f"{here.registry}/{image.NAME}")
         roots = {name: root(here, name) for name in (SMALL, image.NAME)}
         peers = other_starts(here, podman_command, roots[SMALL])
-        ours = {**starts(here, runtime, roots), **proot_starts(here, roots[SMALL])}
+        by_oci = oci_starts(here, roots[SMALL])
+        ours = {**starts(here, runtime, roots), **proot_starts(here, roots[SMALL]), **by_oci}
         started = measured({**ours, **peers}, STARTS, peers)
         loaded = measured(large_starts(here, runtime, roots[SMALL]), LARGE_STARTS)
         worked = measured(work(here, runtime, roots[SMALL]), INSIDE)
@@ -91,6 +93,14 @@ def main() -> list[Finding]:
             Finding("start by PRoot, Landlock and seccomp: ms", 1000 * statistics.median(times), 8)
             for name, times in started.items()
             if name == PROOT
+        ),
+        *(
+            Finding(
+                f"start by {name}: ms more than {name} alone",
+                difference(started, f"sandbox by {name}", f"{name} alone"),
+                5,
+            )
+            for name in oci.oci_runtimes()
         ),
         *(
             Finding(f"{inputs:,} input files: {more}", difference(loaded, name), bar)
@@ -137,6 +147,18 @@ def proot_starts(here: Setting, small: Path) -> dict[str, Callable[[], None]]:
     alone = [proot.path, "-r", str(small), "-b", "/dev", "-b", "/proc", "-w", "/", "true"]
     true = replace(sandbox(here, small), command=("true",))
     return {"proot alone": partial(run, alone), PROOT: partial(enter, proot, true)}
+
+
+def oci_starts(here: Setting, small: Path) -> dict[str, Callable[[], None]]:
+    """The same by crun and runc, alone and as runtimes; nothing of those that are not there."""
+    true = replace(sandbox(here, small), command=("true",))
+    binds = {bind.destination: bind.source for bind in true.binds}
+    contestants: dict[str, Callable[[], None]] = {}
+    for name, runtime in oci.oci_runtimes().items():
+        alone = oci.alone(runtime, small, binds, here.scratch)
+        contestants[f"{name} alone"] = partial(run, alone)
+        contestants[f"sandbox by {name}"] = partial(enter, runtime, true)
+    return contestants
 
 
 def other_starts(
@@ -292,9 +314,9 @@ def measured(
     return in_turn(timed, repetitions, peers=peers)
 
 
-def difference(times: Times, name: str) -> float:
-    """Return how many milliseconds more than bwrap alone it takes, pair by pair."""
-    pairs = zip(times[name], times[YARDSTICK], strict=True)
+def difference(times: Times, name: str, yardstick: str = YARDSTICK) -> float:
+    """Return how many milliseconds more than bwrap alone, or another, it takes, pair by pair."""
+    pairs = zip(times[name], times[yardstick], strict=True)
     return 1000 * statistics.median(one - other for one, other in pairs)
 
 

@@ -51,6 +51,12 @@ def wait(program: Program, status: int, options: int = 0) -> bytes:
     return program.call("wait4", ANY, status, options, status + _USAGE)
 
 
+def end_like(program: Program, status: int) -> bytes:
+    """End with 0 if what was waited for has ended so, else with 1."""
+    failed = program.processor.unless_result(0, program.call("exit_group", 1))
+    return program.processor.load(status) + failed + program.call("exit_group", 0)
+
+
 def ended(said: bytes) -> tuple[int, int] | None:
     """Return the exit code of a command (that of os.waitstatus_to_exitcode()), and how much memory
     (KiB) the largest of its processes had; None if that is not what was said."""

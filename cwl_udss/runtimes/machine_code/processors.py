@@ -43,6 +43,12 @@ class Processor(Protocol):
     def repeat_until(self, address: int, code: bytes) -> bytes:
         """Execute the code again and again, until its last call returns what is at the address."""
 
+    def load(self, address: int) -> bytes:
+        """Take what is at the address for the result of the last call."""
+
+    def store(self, address: int) -> bytes:
+        """Put the result of the last call there."""
+
     def make_calls(self, first: int, end: int, failed: int) -> bytes:
         """Make the calls of a table until one fails; the result is then its, and 0 else. Where it
         is in the table goes to `failed`, and its result after that."""
@@ -76,6 +82,12 @@ class _X86:
     def repeat_until(self, address: int, code: bytes) -> bytes:
         code += b"\x3b\x04\x25" + struct.pack("<I", address)  # cmp eax,[address]
         return code + b"\x0f\x85" + struct.pack("<i", -len(code) - 6)  # jne
+
+    def load(self, address: int) -> bytes:
+        return b"\x8b\x04\x25" + struct.pack("<I", address)  # mov eax,[address]
+
+    def store(self, address: int) -> bytes:
+        return b"\x89\x04\x25" + struct.pack("<I", address)  # mov [address],eax
 
     def make_calls(self, first: int, end: int, failed: int) -> bytes:
         return b"".join(
@@ -124,6 +136,12 @@ class _Arm:
         code += self._move(9, address)
         code += struct.pack("<2I", 0xB9400129, 0x6B09001F)  # ldr w9,[x9]; cmp w0,w9
         return code + struct.pack("<I", 0x54000001 | (-len(code) // 4 & 0x7FFFF) << 5)  # b.ne
+
+    def load(self, address: int) -> bytes:
+        return self._move(9, address) + struct.pack("<I", 0xB9400120)  # ldr w0,[x9]
+
+    def store(self, address: int) -> bytes:
+        return self._move(9, address) + struct.pack("<I", 0xB9000120)  # str w0,[x9]
 
     def make_calls(self, first: int, end: int, failed: int) -> bytes:
         arguments = (0xF9400A61, 0xF9400E62, 0xF9401263, 0xF9401664)  # ldr x1…x4,[x19,#16…40]

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 
 from cwl_udss.machine.umask import own_umask
-from cwl_udss.runtimes.machine_code.command import CHILD_HAS_ENDED, ENDED, wait
+from cwl_udss.runtimes.machine_code.command import CHILD_HAS_ENDED, ENDED, end_like, wait
 from cwl_udss.runtimes.machine_code.program import Program
 from cwl_udss.runtimes.seccomp import seccomp_program
 from cwl_udss.runtimes.status import HAS_ENDED, IS_MADE
@@ -23,7 +23,6 @@ from cwl_udss.sandbox import Sandbox
 STATUS, PROGRAM = 3, 4
 """Descriptors that it is given: where it says what there is to say, and itself."""
 
-_TELL_PARENT = 0x00100000  # CLONE_PARENT_SETTID
 _SET_DESCRIPTOR_FLAGS, _CLOSE_ON_EXEC = 2, 1  # fcntl(2)
 _BLOCK, _SET_MASK, _SIGNALS_BYTES = 0, 2, 8  # rt_sigprocmask(2)
 _STANDARD_ERROR = 2
@@ -44,11 +43,12 @@ def first_program(sandbox: Sandbox, machine: str | None = None) -> bytes:
                 call("close", PROGRAM),
                 # What is sent to all processes of a group or session is for the command.
                 call("rt_sigprocmask", _BLOCK, every_signal, mask, _SIGNALS_BYTES),
-                call("clone", CHILD_HAS_ENDED | _TELL_PARENT, 0, number, 0, 0),
+                call("clone", CHILD_HAS_ENDED, 0, 0, 0, 0),
+                program.processor.store(number),
                 program.processor.if_result(0, _command(program, sandbox, mask)),
                 program.processor.repeat_until(number, wait(program, end + len(HAS_ENDED))),
                 call("write", STATUS, end, len(HAS_ENDED) + ENDED.size),
-                call("exit_group", 0),
+                end_like(program, end + len(HAS_ENDED)),
             )
         )
     )

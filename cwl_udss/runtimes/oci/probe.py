@@ -52,6 +52,6 @@ def _try(program: Program, path: str, unshare: str) -> Facts:
 def _advice(program: Program, said: str) -> str:
     if "Function not implemented" in said:
         return "Linux 5.12 or newer is needed for this: use bubblewrap (bwrap)"
-    if said.startswith("unshare:"):
+    if said.startswith(("unshare:", "/proc cannot be mounted")):
         return advice_on_namespaces(said, "util-linux")
     return f"is {program.name} older than crun 1.0, or runc 1.1? Another may be first on PATH"

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from cwl_udss.errors import SandboxError
-from cwl_udss.runtimes.machine_code.command import CHILD_HAS_ENDED, ENDED, execute, wait
+from cwl_udss.runtimes.machine_code.command import CHILD_HAS_ENDED, ENDED, end_like, execute, wait
 from cwl_udss.runtimes.machine_code.program import MEMORY_ADDRESS, Call, Program, Variable
 from cwl_udss.runtimes.status import FAILED, HAS_ENDED, HAS_FAILED, IS_MADE, NOT_EXECUTED
 from cwl_udss.runtimes.unshare.assembly import give_back_mask
@@ -159,9 +159,9 @@ class Initial:
         have been waited for that have ended."""
         program, call = self.program, self.program.call
         status = self._ended + len(HAS_ENDED)
-        told = call(
-            "write", self._descriptors.status, self._ended, len(HAS_ENDED) + ENDED.size
-        ) + call("exit_group", 0)
+        end = end_like(program, status)
+        size = len(HAS_ENDED) + ENDED.size
+        told = call("write", self._descriptors.status, self._ended, size) + end
         information = program.memory.constant(bytes(_SIGNAL_INFORMATION_BYTES))
         news = b"".join(
             (
@@ -174,7 +174,7 @@ class Initial:
             (
                 wait(program, status, os.WNOHANG),
                 program.processor.if_result(_COMMAND, told) if says_end else b"",
-                program.processor.if_result(_NO_CHILD, call("exit_group", 1)),
+                program.processor.if_result(_NO_CHILD, end),
                 program.processor.if_result(0, news),
             )
         )
