@@ -28,6 +28,7 @@ from cwl_udss.images.pull import Images
 from cwl_udss.images.store.store import Store
 from cwl_udss.runtimes.bubblewrap.bwrap import Bubblewrap
 from cwl_udss.runtimes.bubblewrap.probe import find_bubblewrap
+from cwl_udss.runtimes.choosing.table import CH_RUN, RUNTIMES, UNSHARE, Machine
 from cwl_udss.runtimes.proot.probe import find_proot
 from cwl_udss.sandbox import (
     INPUT_DIRECTORY,
@@ -75,8 +76,8 @@ def main() -> list[Finding]:
         push(image.layout(), f"{here.registry}/{image.NAME}")
         roots = {name: root(here, name) for name in (SMALL, image.NAME)}
         peers = other_starts(here, podman_command, roots[SMALL])
-        by_oci = oci_starts(here, roots[SMALL])
-        ours = {**starts(here, runtime, roots), **proot_starts(here, roots[SMALL]), **by_oci}
+        others = unshare_starts(here, roots[SMALL]) | oci_starts(here, roots[SMALL])
+        ours = {**starts(here, runtime, roots), **proot_starts(here, roots[SMALL]), **others}
         started = measured({**ours, **peers}, STARTS, peers)
         loaded = measured(large_starts(here, runtime, roots[SMALL]), LARGE_STARTS)
         worked = measured(work(here, runtime, roots[SMALL]), INSIDE)
@@ -100,7 +101,8 @@ def main() -> list[Finding]:
                 difference(started, f"sandbox by {name}", f"{name} alone"),
                 5,
             )
-            for name in oci.oci_runtimes()
+            for name in (UNSHARE, CH_RUN, *oci.oci_runtimes())
+            if f"{name} alone" in started
         ),
         *(
             Finding(f"{inputs:,} input files: {more}", difference(loaded, name), bar)
@@ -149,6 +151,26 @@ def proot_starts(here: Setting, small: Path) -> dict[str, Callable[[], None]]:
     return {"proot alone": partial(run, alone), PROOT: partial(enter, proot, true)}
 
 
+def unshare_starts(here: Setting, small: Path) -> dict[str, Callable[[], None]]:
+    """The same by unshare, and by ch-run in its namespaces: alone and as runtimes."""
+    true = replace(sandbox(here, small), command=("true",))
+    namespaces = ("unshare", "-r", "-m", "-p", "-i", "-u", "-n", "-f", "--mount-proc")
+    alone = {
+        UNSHARE: [*namespaces, "-R", str(small), "true"],
+        CH_RUN: [*namespaces, "ch-run", "--no-passwd", str(small), "--", "true"],
+    }
+    contestants: dict[str, Callable[[], None]] = {}
+    for name, command in alone.items():
+        try:
+            runtime = RUNTIMES[name].find(Machine(None, None, here.environment))
+        except SandboxError:
+            continue
+        environment = {"PATH": os.defpath, "USER": "user"}
+        contestants[f"{name} alone"] = partial(run, command, environment=environment)
+        contestants[f"sandbox by {name}"] = partial(enter, runtime, true)
+    return contestants
+
+
 def oci_starts(here: Setting, small: Path) -> dict[str, Callable[[], None]]:
     """The same by crun and runc, alone and as runtimes; nothing of those that are not there."""
     true = replace(sandbox(here, small), command=("true",))
@@ -166,7 +188,6 @@ def other_starts(
 ) -> dict[str, Callable[[], None]]:
     """The same by other runtimes."""
     commands = {
-        "ch-run": ["ch-run", str(small), "--", "true"],
         "podman run": [
             *(*podman_command, "run", "--rm", "--network=none", "--read-only"),
             *("--rootfs", str(small), "true"),

@@ -30,7 +30,7 @@ from cwl_udss.runtimes.words import check_words
 from cwl_udss.sandbox import TEMPORARY_DIRECTORY, Limit, Sandbox, Streams
 
 # What it shows of the host, besides files of /etc.
-_MADE = Made(fact=IS_MADE_FACT)
+_MADE = Made(fact=IS_MADE_FACT, tells_all=True)
 _SHOWN = ("/dev", "/proc", "/sys", TEMPORARY_DIRECTORY)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from cwl_udss.errors import SandboxError
 from cwl_udss.runtimes.mounts import plan_mounts
-from cwl_udss.runtimes.process import RuntimeProcess
+from cwl_udss.runtimes.process import Made, RuntimeProcess
 from cwl_udss.runtimes.seccomp import seccomp_program
 from cwl_udss.runtimes.streams import Relay, with_relay
 from cwl_udss.runtimes.unshare.assembly import Assembly, enter_root
@@ -36,6 +36,11 @@ class Unshare:
     def limits(self) -> tuple[Limit, ...]:
         """None: all that is promised is kept."""
         return ()
+
+    @property
+    def unshare(self) -> str:
+        """The program itself (see MadeByUnshare)."""
+        return self.path
 
     def start(self, sandbox: Sandbox, streams: Streams) -> RuntimeProcess:
         """Start the sandbox's command (see sandbox.Runtime)."""
@@ -72,4 +77,6 @@ class Unshare:
             stdout=stdout,
             stderr=stderr,
             relay=relay,
+            # util-linux 2.38 ends with 1 if its child is killed by SIGKILL.
+            made=Made(tells_all=True),
         )
