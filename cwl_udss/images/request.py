@@ -30,7 +30,7 @@ from cwl_udss.images.reference import parse_reference
 from cwl_udss.images.store.image import StoredImage
 from cwl_udss.images.store.store import Store
 from cwl_udss.images.transports import Kind, path_after_transport, split_transport
-from cwl_udss.runtimes.choice import AnyRuntime
+from cwl_udss.sandbox import Runtime
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +91,7 @@ class RequestedImages:
         images: Images,
         store: Store,
         node: NodeImages,
-        runtime: Callable[[], AnyRuntime],
+        runtime: Callable[[], Runtime],
         when: When,
     ) -> None:
         """`node` and `runtime` are needed when an image must be built, or looked into."""

@@ -57,3 +57,5 @@ Mount = MountTmpfs | MountBind | MountFile | MountSpecial
 Operation = Mount | MakeSymlink | RemountReadOnly
 # Made by the runtime whatever the image has at these names.
 SPECIAL_MOUNTS = ("/dev", "/proc", "/sys")
+# Which of /proc are read-only in Docker's containers.
+KERNEL_SETTINGS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")

@@ -11,8 +11,9 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from cwl_udss.errors import SandboxError
 from cwl_udss.machine.deferral import Deferral
@@ -23,11 +24,12 @@ from cwl_udss.runtimes.namespace import (
     adopted,
     first_of_namespace,
     kill_namespace,
+    signal_sessions,
     wait_for_end,
 )
 from cwl_udss.runtimes.status import Words, is_readable
 from cwl_udss.runtimes.streams import Relay
-from cwl_udss.sandbox import SIGNAL_OFFSET, Ending, Result, Usage
+from cwl_udss.sandbox import SIGNAL_OFFSET, Ending, Result, Runtime, Sandbox, Usage
 
 _WORDS_SECONDS = 2.0  # for what bwrap says of itself; it takes one or two milliseconds
 # Below bwrap's own first process, which only waits: mount_trees.py, a bwrap, and its first process.
@@ -40,6 +42,20 @@ class Launched:
 
     pid: int
     returncode: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """How a sandbox is made where the first process that is told of does not do it all."""
+
+    fact: str = "child-pid"
+    """What is said when it is."""
+    generations: int = _OWN_GENERATIONS
+    """How many processes, one started by the other, there are before the command."""
+    tells_all: bool = False
+    """Whether no end of the command, and no failure to execute it, is left for others to see."""
+    has_session: bool = False
+    """Whether the command has a session of its own, in which nobody types."""
 
 
 class RuntimeProcess:
@@ -59,11 +75,14 @@ class RuntimeProcess:
         *,
         has_namespaces: bool = True,
         afterwards: contextlib.ExitStack | None = None,
+        explain: Callable[[int, int], SandboxError] | None = None,
+        made: Made | None = None,
     ) -> None:
         """`deferral` is of the signals at which it would be left to nobody. `status` is the
         descriptor from which to read what bwrap says, or another that says the same; `around` that
         of the one in which it runs, if trees are made for it. Without namespaces it is asked to end
-        (SIGTERM), which ends all others first. `afterwards` is closed when all have ended."""
+        (SIGTERM), which ends all others first. `afterwards` is closed when all have ended.
+        `explain` is for a call that has failed (see Words.failed_call)."""
         self.process = process
         self._relay = relay
         self._deferral = deferral
@@ -71,9 +90,11 @@ class RuntimeProcess:
         self._around = None if around is None else Words(around)
         # Of the one that we have started, which is the outermost.
         self._outermost = self._around or self._words
-        self._generations = _OWN_GENERATIONS if around is None else _GENERATIONS_AROUND
+        self._made = made or Made()
+        self._generations = self._made.generations if around is None else _GENERATIONS_AROUND
         self._has_namespaces = has_namespaces
         self._afterwards = contextlib.ExitStack() if afterwards is None else afterwards
+        self._explain = explain
         self._watch: Watch | None = None
         self._killed: Ending | None = None
         self._lock = threading.RLock()  # a signal's handler may kill what this thread waits for
@@ -93,7 +114,7 @@ class RuntimeProcess:
         try:
             try:
                 self.heed_signals()
-                with _left_to_the_command() if self._is_typed_at else contextlib.nullcontext():
+                with _typed(self._hand_on) if self._is_typed_at else contextlib.nullcontext():
                     self._attend(give_up)
             except BaseException:  # a signal's handler raised: the step must not outlive us
                 self._end(Ending.KILLED)
@@ -127,6 +148,11 @@ class RuntimeProcess:
             if self._wakener is not None:
                 os.eventfd_write(self._wakener, 1)
 
+    def _hand_on(self, number: int) -> None:
+        first = self._outermost.facts.get("child-pid")
+        if self._made.has_session and first is not None:
+            signal_sessions(first, number)
+
     def _watch_from(self, first: int) -> Watch:
         return Watch(first, self._generations, self._outermost.facts.get("tracer-pid"))
 
@@ -138,7 +164,7 @@ class RuntimeProcess:
             now = time.monotonic()
             if now >= give_up:
                 return self._end(Ending.TIME_LIMIT)
-            if self._watch is None and "child-pid" in self._outermost.facts:
+            if self._watch is None and self._made.fact in self._outermost.facts:
                 self._watch = self._watch_from(self._outermost.facts["child-pid"])
             if self._watch is not None and now >= self._watch.next:
                 self._watch.look()
@@ -222,25 +248,45 @@ class RuntimeProcess:
             return Result(exit_code=SIGNAL_OFFSET + signal.SIGKILL, ending=self._killed)
         if self._orphan_code is not None and self._orphan_code >= 0:
             return Result(exit_code=self._orphan_code, ending=Ending.EXITED)
+        if "exit-code" in status and self._made.fact in status:
+            return Result(exit_code=status["exit-code"], ending=Ending.EXITED)
         if return_code < 0:  # bwrap itself was killed, and the sandbox with it
             return Result(exit_code=SIGNAL_OFFSET - return_code, ending=Ending.KILLED)
-        if "exit-code" in status:
-            return Result(exit_code=status["exit-code"], ending=Ending.EXITED)
+        if self._explain is not None and self._words.failed_call is not None:
+            raise self._explain(*self._words.failed_call)
         if return_code > SIGNAL_OFFSET:  # the same, told by the bwrap around it
             return Result(exit_code=return_code, ending=Ending.KILLED)
-        if "child-pid" not in status:
+        if self._made.fact not in status:
             raise SandboxError(
                 "the sandbox could not be made",
                 "its message is above, or in the step's standard error; try `cwl-udss doctor`",
             )
+        if self._made.tells_all and not self._words.was_not_executed:  # who tells was killed
+            return Result(exit_code=SIGNAL_OFFSET + signal.SIGKILL, ending=Ending.KILLED)
         return Result(exit_code=127, ending=Ending.NOT_STARTED)
 
 
+class PipedRuntime(Runtime, Protocol):
+    """A runtime whose commands can also talk with who starts them; all of runtimes/ can."""
+
+    def start_with(
+        self,
+        sandbox: Sandbox,
+        *,
+        stdin: int,
+        stdout: int,
+        stderr: int,
+        relay: Relay | None = None,
+    ) -> RuntimeProcess:
+        """Start the sandbox's command with streams that are no files of the host's: pipes, as
+        subprocess.Popen takes them."""
+
+
 @contextlib.contextmanager
-def _left_to_the_command() -> Iterator[None]:
-    """Ignore what a person types at the terminal that is the command's."""
-    numbers = (signal.SIGINT, signal.SIGQUIT)
-    before = [signal.signal(number, signal.SIG_IGN) for number in numbers]
+def _typed(hand_on: Callable[[int], None]) -> Iterator[None]:
+    """Leave what a person types at the terminal that is the command's to the command."""
+    numbers = (signal.SIGINT, signal.SIGQUIT, signal.SIGWINCH)
+    before = [signal.signal(number, lambda typed, _: hand_on(typed)) for number in numbers]
     try:
         yield
     finally:

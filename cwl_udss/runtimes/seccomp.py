@@ -33,6 +33,7 @@ REFUSE = 0x00050000 | errno.EPERM
 NOT_IMPLEMENTED = 0x00050000 | errno.ENOSYS
 _SUCCEED = 0x00050000  # SECCOMP_RET_ERRNO with no error
 
+INSTRUCTION_BYTES = 8
 # Offsets in struct seccomp_data. Of a 64-bit argument only the low half is compared: the kernel
 # ignores the high half of ioctl's request, so a filter that compares all of it can be passed by.
 _CALL_NUMBER = 0

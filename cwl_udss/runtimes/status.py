@@ -7,9 +7,24 @@ import io
 import os
 import re
 import select
+import struct
+
+from cwl_udss.runtimes.machine_code.command import ended
+from cwl_udss.sandbox import SIGNAL_OFFSET
 
 # A number is whole if something comes after it.
-_STATUS = re.compile(rb'"(child-pid|exit-code|largest-kib|tracer-pid)": (\d+)(?=\D)')
+_STATUS = re.compile(rb'"(child-pid|exit-code|is-made|largest-kib|tracer-pid)": (\d+)(?=\D)')
+
+# What programs of machine_code/ say, who do not write numbers as digits.
+HAS_ENDED = b'"ended": '
+"""Then comes what wait4(2) has said of the command."""
+NOT_EXECUTED = b'"not-executed"\n'
+IS_MADE_FACT = "is-made"
+IS_MADE = b'{"is-made": 1}\n'
+"""Of a sandbox, by what is started in it first."""
+HAS_FAILED = b'"failed": '
+"""Then comes what make_calls() of processors.py leaves."""
+FAILED = struct.Struct("=Qq")
 
 
 class Words:
@@ -25,7 +40,27 @@ class Words:
     @property
     def facts(self) -> dict[str, int]:
         """What was said so far."""
-        return {name.decode(): int(value) for name, value in _STATUS.findall(self._said)}
+        facts = {name.decode(): int(value) for name, value in _STATUS.findall(self._said)}
+        end = ended(self._said.partition(HAS_ENDED)[2])
+        if end is not None:
+            code, facts["largest-kib"] = end
+            if not self.was_not_executed:
+                facts["exit-code"] = code if code >= 0 else SIGNAL_OFFSET - code
+        return facts
+
+    @property
+    def was_not_executed(self) -> bool:
+        """Whether the command was tried, and could not be executed."""
+        return NOT_EXECUTED in self._said
+
+    @property
+    def failed_call(self) -> tuple[int, int] | None:
+        """Where the call is that has failed, if one has, and its error number."""
+        told = self._said.partition(HAS_FAILED)[2]
+        if len(told) != FAILED.size:
+            return None
+        place, result = FAILED.unpack(told)
+        return place, -result
 
     def read(self) -> None:
         """Add what can be read now."""

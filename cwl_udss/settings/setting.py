@@ -34,6 +34,9 @@ class Setting:
     is_list: bool = False
     """It is a list: the option may be repeated, and between the parts are commas (see
     split_list)."""
+    adds_up: bool = False
+    """It is a list to which each source may add, the site's file whichever others are read: none
+    can take away from it. Its value says where each part is from."""
     is_driver: bool = False
     """Only matters to a driver."""
     is_batch: bool = False
@@ -93,6 +96,16 @@ def parse_places(text: str) -> tuple[LibraryPlace, ...]:
 def show_places(places: tuple[LibraryPlace, ...]) -> str:
     """Write places as they are read."""
     return join_list(map(str, places))
+
+
+def parse_paths(text: str) -> tuple[Path, ...]:
+    """Return paths (see parse_path)."""
+    return tuple(map(parse_path, split_list(text)))
+
+
+def show_paths(paths: tuple[Path, ...]) -> str:
+    """Write paths as they are read."""
+    return join_list(map(str, paths))
 
 
 def parse_trust(text: str) -> Trust:

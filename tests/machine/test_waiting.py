@@ -496,6 +496,7 @@ def spec() -> StepSpec:
             scratch_images=0,
             runtime="auto",
             accept=(),
+            required={},
             bwrap=None,
         ),
     )

@@ -16,9 +16,15 @@ from cwl_udss.files.scratch import program_directory
 from cwl_udss.runtimes.bubblewrap.bwrap import Bubblewrap
 from cwl_udss.runtimes.bubblewrap.probe import find_bubblewrap
 from cwl_udss.runtimes.bubblewrap.trees import MANY
+from cwl_udss.runtimes.ch_run.ch_run import ChRun
+from cwl_udss.runtimes.ch_run.probe import find_ch_run
+from cwl_udss.runtimes.oci.oci import OciRuntime
+from cwl_udss.runtimes.oci.probe import find_crun, find_runc
 from cwl_udss.runtimes.proot.landlock import landlock_abi
 from cwl_udss.runtimes.proot.probe import find_proot
 from cwl_udss.runtimes.proot.proot import Proot
+from cwl_udss.runtimes.unshare.probe import find_unshare
+from cwl_udss.runtimes.unshare.unshare import Unshare
 from cwl_udss.sandbox import Bind, RootFilesystem, Sandbox
 from cwl_udss.surroundings.identity import identity_files
 
@@ -78,9 +84,47 @@ def proot_step(small_step: Step, proot: Proot) -> Step:
     return replace(small_step, runtime=proot)
 
 
-@pytest.fixture(params=["few inputs", "many inputs", "PRoot"])
+@pytest.fixture(scope="session")
+def unshare() -> Unshare:
+    return find_unshare()
+
+
+@pytest.fixture(scope="session")
+def ch_run() -> ChRun:
+    if shutil.which("ch-run") is None:
+        need("needs the Debian package charliecloud")
+    return find_ch_run()
+
+
+@pytest.fixture(scope="session")
+def crun() -> OciRuntime:
+    if shutil.which("crun") is None:
+        need("needs the Debian package crun")
+    return find_crun()
+
+
+@pytest.fixture(scope="session")
+def runc() -> OciRuntime:
+    if shutil.which("runc") is None:
+        need("needs the Debian package runc")
+    return find_runc()
+
+
+@pytest.fixture(params=["crun", "runc"])
+def oci_step(small_step: Step, request: pytest.FixtureRequest) -> Step:
+    return replace(small_step, runtime=request.getfixturevalue(request.param), name=request.param)
+
+
+# By the names by which they are chosen (see choosing/table.py): the fixtures that make them.
+RUNTIMES = {"bwrap": "runtime", "ch-run": "ch_run"} | {
+    name: name for name in ("unshare", "crun", "runc", "proot")
+}
+
+
+@pytest.fixture(params=[*RUNTIMES, "many inputs"])
 def step(small_step: Step, request: pytest.FixtureRequest) -> Step:
     """In each runtime."""
-    if request.param == "PRoot":
-        return replace(small_step, runtime=request.getfixturevalue("proot"))
-    return with_further_inputs(small_step, MANY if request.param == "many inputs" else 0)
+    if request.param == "many inputs":  # which bwrap does not put together itself
+        return with_further_inputs(small_step, MANY)
+    runtime = request.getfixturevalue(RUNTIMES[request.param])
+    return replace(small_step, runtime=runtime, name=request.param)

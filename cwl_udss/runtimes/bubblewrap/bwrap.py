@@ -20,6 +20,7 @@ from cwl_udss.runtimes.accounting import adopt_orphans
 from cwl_udss.runtimes.bubblewrap.trees import Instruction, MountTree, plan_trees, tree_command
 from cwl_udss.runtimes.mounts import plan_mounts
 from cwl_udss.runtimes.operations import (
+    KERNEL_SETTINGS,
     MakeSymlink,
     MountBind,
     MountFile,
@@ -34,8 +35,6 @@ from cwl_udss.runtimes.streams import Relay, needs_own_session, with_relay
 from cwl_udss.runtimes.words import check_words, encode_words, memory_file
 from cwl_udss.sandbox import HOST_NAME, Limit, Sandbox, Streams
 
-# Which of /proc are read-only in Docker's containers.
-_KERNEL_SETTINGS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 # MAX_ARGS in bubblewrap.c is 9000, for its options and the command together.
 _MOST_ARGUMENTS = 8990
 
@@ -239,7 +238,7 @@ def proc_arguments() -> list[Argument]:
     The kernel lets the machine's root write those without any capability (test_perm() in its
     fs/proc/proc_sysctl.c); bwrap covers them only where their directory is writable.
     """
-    covered = _KERNEL_SETTINGS if os.geteuid() == 0 else ()
+    covered = KERNEL_SETTINGS if os.geteuid() == 0 else ()
     binds = [("--ro-bind", path, path) for path in covered if os.path.exists(path)]
     return ["--proc", "/proc", *(word for bind in binds for word in bind)]
 

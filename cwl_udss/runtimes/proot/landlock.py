@@ -15,6 +15,9 @@ import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from cwl_udss.runtimes.limits import MOVES, SIGNALS
+from cwl_udss.sandbox import Limit
+
 # The same on all architectures (Linux 5.13).
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _GET_VERSION, _RULE_PATH_BENEATH = 1, 1
@@ -72,6 +75,12 @@ def restrict(rules: Iterable[Rule], abi: int) -> None:
     if _libc.syscall(_RESTRICT_SELF, ruleset, 0) != 0:
         raise _error("landlock_restrict_self")
     os.close(ruleset)
+
+
+def limits_of(limits: Iterable[Limit], abi: int) -> tuple[Limit, ...]:
+    """Return which of the limits that there may be there are with a Landlock of this ABI."""
+    known = {SIGNALS: abi < CAN_SCOPE, MOVES: abi < CAN_MOVE}
+    return tuple(limit for limit in limits if known.get(limit, True))
 
 
 def _handled(abi: int) -> int:

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Becoming a command, as execvp(3) does it, and waiting for its end."""
+
+from __future__ import annotations
+
+import errno
+import os
+import posixpath
+import struct
+from collections.abc import Mapping
+
+from cwl_udss.runtimes.machine_code.program import Program
+
+# The status, and struct rusage of getrusage(2), in which times are before the largest process.
+ENDED = struct.Struct("=i4x32xq104x")
+ANY = 0xFFFFFFFF
+"""-1, for wait4(2)."""
+CHILD_HAS_ENDED = 17
+"""SIGCHLD."""
+_USAGE = 8  # where in it the latter is
+_DEFAULT_PATH = "/bin:/usr/bin"  # of execvp(3)
+_SHELL = b"/bin/sh"  # which execvp(3) has read what the kernel does not know
+
+
+def execute(program: Program, command: tuple[str, ...], environment: Mapping[str, str]) -> bytes:
+    """Become a command; go on if that cannot be."""
+    call, memory = program.call, program.memory
+    words = [os.fsencode(word) for word in command]
+    variables = memory.words([os.fsencode(f"{k}={v}") for k, v in environment.items()])
+    arguments, shell = memory.words(words), memory.constant(_SHELL + b"\0")
+    code = b""
+    for place in search_places(command[0], environment):
+        path = os.fsencode(place)
+        script = memory.words([b"sh", path, *words[1:]])
+        code += call("execve", memory.constant(path + b"\0"), arguments, variables)
+        by_shell = call("execve", shell, script, variables)
+        code += program.processor.if_result(-errno.ENOEXEC & 0xFFFFFFFF, by_shell)
+    return code
+
+
+def search_places(name: str, environment: Mapping[str, str]) -> list[str]:
+    """Return where a command of this name may be, as execvp(3) looks for it."""
+    if "/" in name or not name:
+        return [name]
+    directories = environment.get("PATH", _DEFAULT_PATH).split(":")
+    return [posixpath.join(directory, name) for directory in directories]
+
+
+def wait(program: Program, status: int, options: int = 0) -> bytes:
+    """Wait for any child; `status` is where there is room for what ended() reads."""
+    return program.call("wait4", ANY, status, options, status + _USAGE)
+
+
+def end_like(program: Program, status: int) -> bytes:
+    """End with 0 if what was waited for has ended so, else with 1."""
+    failed = program.processor.unless_result(0, program.call("exit_group", 1))
+    return program.processor.load(status) + failed + program.call("exit_group", 0)
+
+
+def ended(said: bytes) -> tuple[int, int] | None:
+    """Return the exit code of a command (that of os.waitstatus_to_exitcode()), and how much memory
+    (KiB) the largest of its processes had; None if that is not what was said."""
+    if len(said) != ENDED.size:
+        return None
+    status, kibibytes = ENDED.unpack(said)
+    return os.waitstatus_to_exitcode(status), kibibytes

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Starts `unshare` with the program of a first process."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from cwl_udss.errors import SandboxError
+from cwl_udss.machine.deferral import Deferral
+from cwl_udss.runtimes.accounting import adopt_orphans
+from cwl_udss.runtimes.process import Made, RuntimeProcess
+from cwl_udss.runtimes.streams import Relay, needs_own_session
+from cwl_udss.runtimes.unshare.initial import Descriptors, Initial
+from cwl_udss.runtimes.words import program_file
+
+
+@dataclass(frozen=True)
+class Namespaces:
+    """The namespaces that are made for a sandbox."""
+
+    unshare: str
+    """The program that makes them."""
+    has_network: bool
+    """Whether it has the host's."""
+    inside: int | None
+    """A process in whose user and mount namespaces they are made."""
+
+    def command(self, program: str) -> list[str]:
+        """Return the command line by which a program is their first process."""
+        words = [] if self.inside is None else enter(self.inside)
+        # No cgroup namespace: programs (the JVM) find their limits by /proc/self/cgroup in /sys.
+        words += [self.unshare, "-r", "-m", "-p", "-i", "-u", *([] if self.has_network else ["-n"])]
+        # What the host mounts and unmounts later holds in the sandbox's binds, too.
+        return [*words, "--propagation", "slave", "-f", program]
+
+
+class MakeProgram(Protocol):
+    """Returns the program of a first process."""
+
+    def __call__(self, initial: Initial, *, dies_with_parent: bool) -> bytes:
+        """Return it."""
+
+
+def launch(
+    namespaces: Namespaces,
+    make_program: MakeProgram,
+    *,
+    stdin: int,
+    stdout: int,
+    stderr: int,
+    relay: Relay | None,
+    made: Made | None = None,
+) -> RuntimeProcess:
+    """Start a program as the first process of namespaces; `made` is for where that is not the last
+    that is done. Raises SandboxError."""
+    adopt_orphans()
+    deferral = Deferral()  # until somebody waits
+    reading, writing = os.pipe()
+    try:
+        with contextlib.ExitStack() as stack:
+            stack.callback(os.close, writing)
+            # To be filled when its number is known, which is part of it.
+            own = program_file()
+            stack.callback(os.close, own)
+            initial = Initial(Descriptors(status=writing, program=own))
+            stack.callback(_close, initial.passed)
+            # Ctrl-C at a command's terminal is the command's, and may end `unshare`, too.
+            is_typed_at = relay is not None and relay.is_typed_at
+            with open(own, "wb", closefd=False) as stream:
+                stream.write(make_program(initial, dies_with_parent=not is_typed_at))
+            process = subprocess.Popen(
+                namespaces.command(f"/proc/self/fd/{own}"),
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stderr,
+                env={},
+                pass_fds=(writing, own, *initial.passed),
+                start_new_session=needs_own_session(relay),
+            )
+    except OSError as error:
+        os.close(reading)
+        deferral.end()
+        raise SandboxError(f"{namespaces.unshare} cannot be started", str(error)) from error
+    except BaseException:
+        os.close(reading)
+        deferral.end()
+        raise
+    return RuntimeProcess(
+        process, relay, deferral, reading, explain=initial.explain, made=made or Made()
+    )
+
+
+def _close(descriptors: Sequence[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
+
+
+def enter(process: int) -> list[str]:
+    """The beginning of a command line that enters the user and mount namespaces of a process."""
+    program = shutil.which("nsenter", path=os.defpath) or "nsenter"
+    return [program, "--user", "--mount", "--preserve-credentials", f"--target={process}", "--"]

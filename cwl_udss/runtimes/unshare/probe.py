@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether util-linux's unshare makes sandboxes on this machine: found by making one."""
+
+from __future__ import annotations
+
+import shutil
+
+from cwl_udss.errors import SandboxError
+from cwl_udss.runtimes.probing.memory import Facts, Remember, try_always
+from cwl_udss.runtimes.probing.trial import ask, try_runtime
+from cwl_udss.runtimes.refusals import advice_on_namespaces
+from cwl_udss.runtimes.unshare.unshare import Unshare
+
+
+def find_unshare(search_path: str | None = None, remember: Remember = try_always) -> Unshare:
+    """Return the `unshare` on PATH, if it makes a sandbox here. Raises SandboxError with the reason
+    if it does not."""
+    path = find_program(search_path)
+    return Unshare(path=path, version=remember(path, lambda: _try(path))["version"])
+
+
+def find_program(search_path: str | None = None) -> str:
+    """Return the `unshare` on PATH. Raises SandboxError if there is none."""
+    path = shutil.which("unshare", path=search_path)
+    if path is None:
+        raise SandboxError("there is no unshare on this machine", "install the package util-linux")
+    return path
+
+
+def _try(path: str) -> Facts:
+    version = ask(path, "--version", "util-linux's")
+    if "util-linux" not in version:
+        raise SandboxError(f"{path} is not util-linux's", "put that one first on PATH")
+    try_runtime(Unshare(path=path, version=version), path, _advice)
+    return {"version": version}
+
+
+def _advice(said: str) -> str:
+    if "Function not implemented" in said:
+        return "Linux 5.12 or newer is needed for this: use bubblewrap (bwrap)"
+    return advice_on_namespaces(said, "util-linux")
