@@ -87,7 +87,11 @@ class OciRuntime:
         """Start it with streams that are no files of the host's (see Bubblewrap)."""
         check_words(sandbox.command, sandbox.environment)
         is_root = os.geteuid() == 0
-        assembly = Assembly(shared_memory_bytes=sandbox.shared_memory_bytes, is_root=is_root)
+        assembly = Assembly(
+            shared_memory_bytes=sandbox.shared_memory_bytes,
+            is_root=is_root,
+            inside=sandbox.root.mounted_by,
+        )
         config = configuration(
             root=ROOT,
             program=f"/proc/self/fd/{PROGRAM}",
