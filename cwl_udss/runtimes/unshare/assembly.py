@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from cwl_udss.runtimes.machine_code.program import Call, Variable
@@ -117,10 +117,13 @@ def cover(path: str) -> Call:
     return mount(_inside(path), path, None, _BIND | _RECURSIVE)
 
 
-def leave_only(directory: str, name: str) -> Iterator[Call]:
-    """Have nothing in a directory of the host but one file, if that is there."""
+def leave_only(directory: str, name: str, files: Mapping[str, bytes]) -> Iterator[Call]:
+    """Have nothing in a directory of the host but one file, if that is there, and generated ones
+    of other names."""
     place = f"{FILES}/only"
     yield mkdir(place)
+    for other, content in files.items():
+        yield from write_file(f"{place}/{other}", content)
     if os.path.exists(f"{directory}/{name}"):
         yield make_file(f"{place}/{name}")
         yield mount(f"{directory}/{name}", f"{place}/{name}", None, _BIND)
