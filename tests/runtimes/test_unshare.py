@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from foreign.sid import Sid
 from machines import without_namespaces
 from mortal import remaining
 from steps import Step
@@ -27,6 +28,7 @@ from cwl_udss.runtimes.unshare.unshare import Unshare
 from cwl_udss.sandbox import Bind, Ending, Result, RootFilesystem, Streams
 
 TO_THE_LOG = Streams(stdout=1, stderr=2)
+SHELLS = ("PWD", "SHLVL", "OLDPWD", "_")  # variables that a shell may add
 
 
 @pytest.fixture(params=["unshare", "ch_run"])
@@ -167,6 +169,37 @@ def test_nothing_of_the_hosts_etc_is_shown_by_ch_run(
     )
     assert outcome.stdout.splitlines()[:2] == ["the image's", "the image's hosts"]
     assert "CH_RUNNING" not in step.run("env").stdout
+
+
+@pytest.fixture(scope="session")
+def ch_run_of_sid(sid: Sid) -> ChRun:
+    """A newer one, with the libraries that it needs. It is not in /tmp, which is the step's."""
+    place = sid.root.parent / "ch-run-of-sid"
+    place.mkdir(exist_ok=True)
+    loader, libraries = next(sid.root.glob("lib*/ld-linux*")), next(sid.root.glob("usr/lib/*-gnu"))
+    command = f"{loader} --library-path {libraries} {sid.root}/usr/bin/ch-run"
+    return find_ch_run(program(place, "ch-run", f'exec {command} "$@"'))
+
+
+def test_a_newer_ch_run(
+    small_step: Step, ch_run: ChRun, ch_run_of_sid: ChRun, tmp_path: Path
+) -> None:
+    assert ch_run.version < "0.45" <= ch_run_of_sid.version
+    step = replace(small_step, runtime=ch_run_of_sid)
+    outcome = step.run(
+        "id -u; cat /var/lib/cwl/1/input; for name in /new /bin/new /var/lib/cwl/1/input /etc/new;"
+        "do echo x >$name && echo wrote; done; echo x >/tmp/file; echo x >/dev/shm/file; ls /;"
+        "ls -d /proc/[0-9]* | busybox wc -l; env; kill -TERM $$"
+    )
+    assert outcome.result == Result(exit_code=128 + signal.SIGTERM, ending=Ending.EXITED)
+    lines = outcome.stdout.splitlines()
+    assert lines[:2] == [str(os.getuid()), "input"]
+    assert "wrote" not in lines
+    assert (step.tmpdir / "file").exists()
+    assert lines[2:10] == ["bin", "dev", "etc", "out", "proc", "sys", "tmp", "var"]
+    assert int(lines[10]) <= 5
+    assert {line.partition("=")[0] for line in lines[11:]} <= {"PATH", "HOME", "TMPDIR", *SHELLS}
+    assert step.execute(("no-such-program",)).result.ending is Ending.NOT_STARTED
 
 
 NOT_HERE = """

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from cwl_udss.runtimes.machine_code.program import Call, Variable
@@ -49,7 +49,7 @@ ROOT = f"{FILES}/root"
 """Where the sandbox's root is, until that is entered."""
 
 # linux/mount.h
-_BIND, _RECURSIVE, _UNBINDABLE, _DETACH = 4096, 16384, 1 << 17, 2
+_BIND, _MOVE, _RECURSIVE, _UNBINDABLE, _DETACH = 4096, 8192, 16384, 1 << 17, 2
 
 # What there is of the host's devices, as bwrap(1) --dev has it.
 _DEVICES = ("full", "null", "random", "tty", "urandom", "zero")
@@ -97,8 +97,16 @@ class Assembly:
 
 
 def enter_root() -> Iterator[Call]:
-    """Make the current directory the root, and leave nothing of the host's: pivot_root(2)."""
+    """Make the sandbox's root the root, and leave nothing of the host's: pivot_root(2).
+
+    That cannot be done to what a kernel starts with, which is the root of diskless nodes. So what
+    the sandbox's root is in covers it first, as Charliecloud has it (bin/ch_core.c).
+    """
     purpose = "the root filesystem cannot be entered"
+    yield chdir(FILES)
+    yield Call(name="mount", arguments=(b".\0", b"/\0", 0, _MOVE, 0), purpose=purpose)
+    yield Call(name="chroot", arguments=(b".\0",), purpose=purpose)
+    yield chdir(posixpath.basename(ROOT))
     yield Call(name="pivot_root", arguments=(b".\0", b".\0"), purpose=purpose)
     yield Call(name="umount2", arguments=(b".\0", _DETACH), purpose=purpose)
     yield chdir("/")
@@ -109,10 +117,13 @@ def cover(path: str) -> Call:
     return mount(_inside(path), path, None, _BIND | _RECURSIVE)
 
 
-def leave_only(directory: str, name: str) -> Iterator[Call]:
-    """Have nothing in a directory of the host but one file, if that is there."""
+def leave_only(directory: str, name: str, files: Mapping[str, bytes]) -> Iterator[Call]:
+    """Have nothing in a directory of the host but one file, if that is there, and generated ones
+    of other names."""
     place = f"{FILES}/only"
     yield mkdir(place)
+    for other, content in files.items():
+        yield from write_file(f"{place}/{other}", content)
     if os.path.exists(f"{directory}/{name}"):
         yield make_file(f"{place}/{name}")
         yield mount(f"{directory}/{name}", f"{place}/{name}", None, _BIND)
