@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import pty
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from foreign.sid import Sid
 from machines import without_namespaces
 from mortal import remaining
 from steps import Step
@@ -26,6 +28,7 @@ from cwl_udss.runtimes.unshare.unshare import Unshare
 from cwl_udss.sandbox import Bind, Ending, Result, RootFilesystem, Streams
 
 TO_THE_LOG = Streams(stdout=1, stderr=2)
+SHELLS = ("PWD", "SHLVL", "OLDPWD", "_")  # variables that a shell may add
 
 
 @pytest.fixture(params=["unshare", "ch_run"])
@@ -168,6 +171,37 @@ def test_nothing_of_the_hosts_etc_is_shown_by_ch_run(
     assert "CH_RUNNING" not in step.run("env").stdout
 
 
+@pytest.fixture(scope="session")
+def ch_run_of_sid(sid: Sid) -> ChRun:
+    """A newer one, with the libraries that it needs. It is not in /tmp, which is the step's."""
+    place = sid.root.parent / "ch-run-of-sid"
+    place.mkdir(exist_ok=True)
+    loader, libraries = next(sid.root.glob("lib*/ld-linux*")), next(sid.root.glob("usr/lib/*-gnu"))
+    command = f"{loader} --library-path {libraries} {sid.root}/usr/bin/ch-run"
+    return find_ch_run(program(place, "ch-run", f'exec {command} "$@"'))
+
+
+def test_a_newer_ch_run(
+    small_step: Step, ch_run: ChRun, ch_run_of_sid: ChRun, tmp_path: Path
+) -> None:
+    assert ch_run.version < "0.45" <= ch_run_of_sid.version
+    step = replace(small_step, runtime=ch_run_of_sid)
+    outcome = step.run(
+        "id -u; cat /var/lib/cwl/1/input; for name in /new /bin/new /var/lib/cwl/1/input /etc/new;"
+        "do echo x >$name && echo wrote; done; echo x >/tmp/file; echo x >/dev/shm/file; ls /;"
+        "ls -d /proc/[0-9]* | busybox wc -l; env; kill -TERM $$"
+    )
+    assert outcome.result == Result(exit_code=128 + signal.SIGTERM, ending=Ending.EXITED)
+    lines = outcome.stdout.splitlines()
+    assert lines[:2] == [str(os.getuid()), "input"]
+    assert "wrote" not in lines
+    assert (step.tmpdir / "file").exists()
+    assert lines[2:10] == ["bin", "dev", "etc", "out", "proc", "sys", "tmp", "var"]
+    assert int(lines[10]) <= 5
+    assert {line.partition("=")[0] for line in lines[11:]} <= {"PATH", "HOME", "TMPDIR", *SHELLS}
+    assert step.execute(("no-such-program",)).result.ending is Ending.NOT_STARTED
+
+
 NOT_HERE = """
 import sys
 from cwl_udss.errors import SandboxError
@@ -185,3 +219,55 @@ def test_a_machine_without_user_namespaces() -> None:
     assert "No space left on device" in done.stdout
     assert "user.max_user_namespaces" in done.stdout
     assert done.stdout.count("\n") == 1
+
+
+OLD_KERNEL = """
+import pickle, sys
+from cwl_udss.runtimes.proot.landlock import forbid_new_privileges
+from cwl_udss.runtimes.proot.request import restrict_calls
+from cwl_udss.runtimes.seccomp import *
+from cwl_udss.runtimes.seccomp import when
+from cwl_udss.sandbox import Streams
+runtime, sandbox = pickle.load(sys.stdin.buffer)
+forbid_new_privileges()
+answer = when(JUMP_EQUAL, 442, [instruction(RETURN, NOT_IMPLEMENTED)])
+restrict_calls(b"".join([instruction(LOAD_WORD, 0), *answer, instruction(RETURN, ALLOW)]))
+sys.exit(runtime.start(sandbox, Streams(stdout=1, stderr=2)).wait().exit_code)
+"""
+
+
+def test_a_kernel_without_mount_setattr(
+    unshare_step: Step, tmp_path: Path, busybox_root: Path
+) -> None:
+    """Linux before 5.12."""
+    (tmp_path / "directory/a").mkdir(parents=True)
+    binds = (
+        *unshare_step.sandbox.binds,
+        Bind(source=str(tmp_path / "directory"), destination="/var/lib/cwl/2/directory"),
+        Bind(source=str(tmp_path / "outdir"), destination="/again", writable=True),
+        Bind(source=str(tmp_path / "directory/a"), destination="/again/inner"),
+        Bind(source="/dev", destination="/var/lib/cwl/3/devices"),  # with mounts below it
+    )
+    script = (
+        "for name in /new /etc/new /dev/new /proc/new /var/lib/cwl/new /var/lib/cwl/1/input"
+        " /var/lib/cwl/2/directory/a/new /again/inner/new /var/lib/cwl/3/devices/shm/new"
+        "; do echo x >$name && echo wrote $name; done;"
+        "echo x >/out/file; echo x >/tmp/file; echo x >/dev/shm/file; echo x >/again/file2;"
+        "echo x >/dev/null; busybox head -c 1 /var/lib/cwl/3/devices/zero; cat /proc/mounts"
+    )
+    sandbox = replace(unshare_step.sandbox, command=("sh", "-c", script), binds=binds)
+    done = subprocess.run(
+        [sys.executable, "-c", OLD_KERNEL],
+        input=pickle.dumps((unshare_step.runtime, sandbox)),
+        capture_output=True,
+        check=False,
+    )
+    output, errors = os.fsdecode(done.stdout), os.fsdecode(done.stderr)
+    assert done.returncode == 0, errors
+    assert "wrote" not in output
+    assert errors.count("can't create") == 9, errors
+    assert "Permission denied" in errors  # nodev
+    fields = [line.split() for line in output.splitlines() if line.count(" ") == 5]
+    mounts = {path: options.split(",") for _, path, _, options, *_ in fields}  # those on top
+    assert len(mounts) > 15
+    assert [path for path, options in mounts.items() if "nosuid" not in options] == []
