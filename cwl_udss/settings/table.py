@@ -139,6 +139,16 @@ _SETTINGS_OF_ALL_RUNS: tuple[Setting, ...] = (
         convert=str,
     ),
     Setting(
+        name="door_hide",
+        metavar="NAME[,NAME...]",
+        help="have `apptainer` and `singularity` show commands no `home`, `cwd`, `tmp` or "
+        "`network` of this machine that is not asked for by an option (default: all are shown)",
+        default=always(()),
+        convert=some_of("home", "cwd", "tmp", "network"),
+        show=join_list,
+        is_list=True,
+    ),
+    Setting(
         name="trace",
         metavar="FILE",
         help="write where the driver's time goes, for https://ui.perfetto.dev",
