@@ -88,7 +88,8 @@ def _run(
 
 
 def _said(problem: str, name: str, usage: str) -> int:
-    print(f"{problem}\n\n{_usage(name, usage)}", file=sys.stderr)
+    print(problem, file=sys.stderr)
+    print(_usage(name, usage))
     return _EXIT_USAGE
 
 

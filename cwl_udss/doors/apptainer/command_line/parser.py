@@ -25,6 +25,7 @@ _ADDED = ("bind", "mount")
 
 # What takes the rest takes options, too, unless a word is there before it: there always is one.
 _END = "\0"
+_DASHES = "\0--"
 
 
 class UsageError(Exception):
@@ -65,8 +66,12 @@ def parse(
     option. Raises UsageError, and UdssError for what cannot be done here."""
     parser = _parser(options, stops=stops)
     if stops:
-        namespace, unknown = parser.parse_known_args([*arguments, _END])
-        words = (namespace.first, *namespace.rest)[:-1]
+        # Which of these argparse drops depends on its version; Apptainer, one before all words.
+        hidden = [_DASHES if word == "--" else word for word in arguments]
+        namespace, unknown = parser.parse_known_args([*hidden, _END])
+        found = [namespace.first, *namespace.rest][:-1]
+        shown = found[1:] if found[:1] == [_DASHES] else found
+        words = tuple("--" if word == _DASHES else word for word in shown)
     else:
         namespace, unknown = parser.parse_known_intermixed_args(arguments)
         words = tuple(namespace.words)

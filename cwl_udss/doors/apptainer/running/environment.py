@@ -25,6 +25,8 @@ _NEVER = frozenset(("HOME", "PATH", "LD_LIBRARY_PATH"))
 _NOT_EVEN_BY_NAME = frozenset(("HOME",))
 LIBRARIES = "/.singularity.d/libs"
 _PROMPT = "Apptainer> "
+# What no shell can set is passed on by none: functions of bash, say.
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +51,7 @@ def variables_of(
     clean: bool,
 ) -> Variables:
     """Return what a command gets of its caller's environment; `given` was given as options."""
+    environment = {name: value for name, value in environment.items() if _NAME.fullmatch(name)}
     by_name: dict[str, str] = {}
     for prefix in reversed(_FOR_THE_COMMAND):
         found = ((name, value) for name, value in environment.items() if name.startswith(prefix))

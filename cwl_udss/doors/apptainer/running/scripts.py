@@ -10,7 +10,6 @@ else the caller has and nobody has set.
 from __future__ import annotations
 
 import enum
-import re
 from collections.abc import Mapping
 
 from cwl_udss.doors.apptainer.running.environment import LIBRARIES, Variables, with_default_path
@@ -20,7 +19,6 @@ SCRIPTS = "/.singularity.d/env"
 RUNSCRIPT = "/.singularity.d/runscript"
 TEST = "/.singularity.d/test"
 _SHELL = "/bin/sh"
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # Values come as variables of the shell's, of which any number may be of any length: a single
 # argument may not (MAX_ARG_STRLEN in the kernel's binfmts.h).
 _NAMED, _PASSED = "_UDSS_N_", "_UDSS_P_"
@@ -144,9 +142,8 @@ def wrapped_command(action: Action, words: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def wrapped_environment(image: Mapping[str, str], variables: Variables) -> dict[str, str]:
-    """Return the environment for wrapped_command(). `image` is what is set without scripts. What no
-    shell could set is left out."""
-    named, passed = _settable(variables.named), _settable(variables.passed)
+    """Return the environment for wrapped_command(). `image` is what is set without scripts."""
+    named, passed = variables.named, variables.passed
     return {
         **variables.own,
         **image,
@@ -157,7 +154,3 @@ def wrapped_environment(image: Mapping[str, str], variables: Variables) -> dict[
         "_UDSS_PASSED": " ".join(passed),
         **{f"_UDSS_{name}": value for name, value in variables.path.items()},
     }
-
-
-def _settable(variables: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in variables.items() if _NAME.fullmatch(name)}

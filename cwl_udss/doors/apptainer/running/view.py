@@ -61,6 +61,8 @@ def view_of(given: Given, caller: Caller) -> View:
             empty.append(destination)
         elif os.path.isdir(found):
             binds[destination] = Bind(source=found, destination=destination, writable=True)
+        elif os.path.exists(found):
+            raise UdssError(f"container creation failed: could not mount {found}: not a directory")
     binds |= {bind.destination: bind for bind in asked}
     wanted = given.value("cwd") or given.value("pwd")
     begun = (home,) if is_contained else (caller.directory, home)
