@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import logging
+import socket
+from collections.abc import Iterator
 
 from cwl_udss.errors import NoAccess, NotFound, SandboxError, UdssError
 
@@ -28,7 +30,17 @@ def said_by_registries(error: UdssError) -> str:
     look for these words, to try another one (nf-core's pipelines/download/singularity.py)."""
     if isinstance(error, NotFound):
         return "manifest unknown"
-    return "requested access to the resource is denied" if isinstance(error, NoAccess) else ""
+    if isinstance(error, NoAccess):
+        return "requested access to the resource is denied"
+    has_no_host = any(isinstance(cause, socket.gaierror) for cause in _causes(error))
+    return "no such host" if has_no_host else ""
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__
 
 
 def not_found(name: str, reason: str) -> SandboxError:

@@ -5,14 +5,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from stand_ins import mirrors
+from apptainer_door import Door
 
-Door = Callable[..., "subprocess.CompletedProcess[str]"]
-BUSYBOX = "docker://docker.io/library/busybox:1.36"
 _SCRIPT = f"""#!{sys.executable}
 import os, sys
 from cwl_udss.doors.apptainer.commands import run
@@ -55,11 +52,3 @@ def apptainer(doors: Path, environment: dict[str, str], tmp_path: Path) -> Door:
         )
 
     return run
-
-
-@pytest.fixture
-def registries(registry: str, tmp_path: Path) -> Path:
-    """A registries.conf with which the images of `registry` are found."""
-    path = tmp_path / "registries.conf"
-    path.write_text(mirrors(registry))
-    return path
