@@ -78,7 +78,8 @@ def parse(
     if unknown:
         raise UsageError(f"unknown flag: {unknown[0].partition('=')[0]}")
     _check_number(len(words), least, most)
-    values = {name: value for name, value in vars(namespace).items() if value is not None}
+    typed = {option.name: getattr(namespace, option.name) for option in options}
+    values = {name: value for name, value in typed.items() if value is not None}
     given = Given(options=_with_variables(options, values, environment), words=words)
     _treat(options, given)
     return given

@@ -110,7 +110,8 @@ def _with_libraries(path: str) -> str:
 
 
 _ASSIGNMENT = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
-_REFERENCE = re.compile(r"\\\$|\$\{(\w+)\}|\$(\w+)")
+_REFERENCE = re.compile(r"\$\{(\w+)\}|\$(\w+)")
+_DOLLAR = "\0"  # stands for one that names nothing
 
 
 def file_variables(lines: Iterable[str], environment: Mapping[str, str]) -> dict[str, str]:
@@ -132,9 +133,6 @@ def _value(text: str, known: Mapping[str, str]) -> str:
     if text.startswith("'") and text.endswith("'") and len(text) > 1:
         return text[1:-1]
 
-    def replacement(match: re.Match[str]) -> str:
-        name = match[1] or match[2]
-        return known.get(name, "") if name else "$"
-
-    parts = shlex.split(text, comments=True) or [""]
-    return _REFERENCE.sub(replacement, " ".join(parts))
+    parts = shlex.split(text.replace(r"\$", _DOLLAR), comments=True) or [""]
+    expanded = _REFERENCE.sub(lambda match: known.get(match[1] or match[2], ""), " ".join(parts))
+    return expanded.replace(_DOLLAR, "$")
