@@ -141,8 +141,8 @@ _SETTINGS_OF_ALL_RUNS: tuple[Setting, ...] = (
     Setting(
         name="door_hide",
         metavar="NAME[,NAME...]",
-        help="have `apptainer` and `singularity` show commands no `home`, `cwd`, `tmp` or "
-        "`network` of this machine that is not asked for by an option (default: all are shown)",
+        help="have `apptainer`, `singularity` and `udocker` show commands no `home`, `cwd`, `tmp` "
+        "or `network` of this machine that no option asks for (default: as those programs do)",
         default=always(()),
         convert=some_of("home", "cwd", "tmp", "network"),
         show=join_list,

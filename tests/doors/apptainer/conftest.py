@@ -12,9 +12,8 @@ from apptainer_door import Door
 
 _SCRIPT = f"""#!{sys.executable}
 import os, sys
-from cwl_udss.doors.apptainer.commands import run
-from cwl_udss.machine.user_directories import home_directory
-sys.exit(run(os.path.basename(sys.argv[0]), sys.argv[1:], os.environ, home_directory()))
+from cwl_udss.doors.apptainer.program import run
+sys.exit(run(os.path.basename(sys.argv[0]), sys.argv[1:]))
 """
 
 
