@@ -17,6 +17,7 @@ from cwl_udss.doors.apptainer.command_line.file_options import (
     INSPECT,
     PULL,
 )
+from cwl_udss.doors.apptainer.command_line.listing import help_lines
 from cwl_udss.doors.apptainer.command_line.option import Option
 from cwl_udss.doors.apptainer.command_line.parser import Given, UsageError, parse
 from cwl_udss.doors.apptainer.session import Session
@@ -72,7 +73,7 @@ def _run(
 ) -> int:
     options, run, usage, least, most, stops = COMMANDS[command]
     if arguments[:1] in (("--help",), ("-h",)):
-        print(_usage(name, f"{command} {usage}"))
+        print(_usage(name, f"{command} {usage}"), *help_lines(options), sep="\n")
         return 0
     try:
         given = parse(options, arguments, environment, least=least, most=most, stops=stops)

@@ -101,14 +101,18 @@ RUN = (
     *others(Treatment.REFUSED, Kind.VALUE, "name the directory in place of an image", "location"),
     *_SOURCE,
 )
-PS = (flag("m", "m"), flag("s", "s"), flag("p", "p"))
-REMOVE = (flag("force", "f"),)
-IMAGES = (flag("long", "l"), flag("platform", "p"), flag("no-trunc"), flag("all"))
+_ONE_LIST = "there is one list, with all there is to say"
+PS = others(Treatment.IGNORED, Kind.FLAG, _ONE_LIST, ("m", "m"), ("s", "s"), ("p", "p"))
+REMOVE = others(Treatment.IGNORED, Kind.FLAG, "nothing is protected", ("force", "f"))
+IMAGES = others(
+    *(Treatment.IGNORED, Kind.FLAG, _ONE_LIST),
+    *(("long", "l"), ("platform", "p"), "no-trunc", "all"),
+)
 LOAD = (value("input", "i"),)
 IMPORT = (
     flag("tocontainer"),
-    flag("clone"),
     value("name"),
+    *others(Treatment.IGNORED, Kind.FLAG, "a container has nothing of its own", "clone"),
     *others(Treatment.REFUSED, Kind.VALUE, "images are those for this machine", "platform"),
 )
 INSPECT = (flag("path", "p"),)
