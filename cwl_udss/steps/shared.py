@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 
@@ -61,12 +61,15 @@ class Steps:
         environment: Mapping[str, str],
         home: Path,
         when: When = When.MISSING,
+        find_runtime: Callable[[], AnyRuntime] | None = None,
     ) -> None:
-        """`when` is when registries are asked, which is never if the settings say so."""
+        """`when` is when registries are asked, which is never if the settings say so.
+        `find_runtime` finds the runtime in another way than by trying."""
         self._settings = settings
         self._environment = environment
         self._home = home
         self._when = When.NEVER if settings.offline else when
+        self._find_runtime = find_runtime or runtime_finder(settings, environment).find
         self._lock = threading.Lock()
         self._running: set[SandboxProcess] = set()
         self._stopped = False
@@ -110,7 +113,7 @@ class Steps:
 
     @cached_property
     def _found_runtime(self) -> AnyRuntime:
-        runtime = runtime_finder(self._settings, self._environment).find()
+        runtime = self._find_runtime()
         _logger.info("sandboxes are made by %s", describe_choice(runtime))
         return runtime
 
