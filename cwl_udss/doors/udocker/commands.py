@@ -78,10 +78,6 @@ def _log(given: Given) -> None:
         logging.getLogger("cwl_udss.steps.shared").setLevel(logging.WARNING)
 
 
-def _steps(session: Session, when: When = When.MISSING) -> Steps:
-    return Steps(session.settings, session.environment, session.home, when)
-
-
 def _pull(given: Given, session: Session) -> int:
     # What others have is not in the store, however it is used.
     stores = tuple(place for place in session.settings.library if place.naming == STORE)
@@ -96,7 +92,7 @@ def _create(given: Given, session: Session) -> int:
     name = given.value("name")
     if name and not given.flag("force"):
         containers.check_name(name)
-    with _steps(session) as steps:
+    with session.steps() as steps:
         image = steps.image(_request(given.words[0]))
     print(_created(containers, image, given.words[0], name).identifier)
     return 0
@@ -119,7 +115,7 @@ def _run(given: Given, session: Session) -> int:
     if name and created is None:
         containers.check_name(name)
     when = {"never": When.NEVER, "always": When.ALWAYS}.get(pull, When.MISSING)
-    with _steps(session, when) as steps:
+    with session.steps(when) as steps:
         request = _request(created.digest if created else asked)
         if created is not None and name and created.name != name:
             containers.rename(created, name)
@@ -170,7 +166,7 @@ def _remove_image(given: Given, session: Session) -> int:
 def _load(given: Given, session: Session) -> int:
     path = given.value("input") or (given.words[0] if given.words else _STANDARD_INPUT)
     store = open_store(session.settings)
-    with store.work() as work, _steps(session) as steps:
+    with store.work() as work, session.steps() as steps:
         file = _spooled(path, work)
         image = steps.image(ImageRequest(load=str(file)))
         for name in _archive_names(file):
@@ -195,7 +191,7 @@ def _import(given: Given, session: Session) -> int:
     if not names and not given.flag("tocontainer"):
         raise UdssError("must specify tarfile and image:tag", "udocker import FILE NAME:TAG")
     store = open_store(session.settings)
-    with store.work() as work, _steps(session) as steps:
+    with store.work() as work, session.steps() as steps:
         file = _spooled(path, work)
         image = steps.image(ImageRequest(import_=str(file), image_id=names[0] if names else ""))
         if given.flag("tocontainer"):
@@ -214,7 +210,7 @@ def _spooled(path: str, work: Path) -> Path:
 
 def _inspect(given: Given, session: Session) -> int:
     created = Containers(session.environment, session.home).find(given.words[0])
-    with _steps(session, When.NEVER) as steps:
+    with session.steps(When.NEVER) as steps:
         image = steps.image(_request(created.digest if created else given.words[0]))
         if given.flag("path"):
             print(steps.root(image).here)

@@ -11,27 +11,18 @@ from pathlib import Path
 
 from cwl_udss.doors.apptainer.command_line.parser import Given
 from cwl_udss.doors.apptainer.session import Session
+from cwl_udss.doors.container import PRIVATE_DIRECTORIES, Container, sandbox_of, start
 from cwl_udss.errors import UdssError
 from cwl_udss.files.scratch import temporary_directory
 from cwl_udss.images.manifests.command import image_environment
 from cwl_udss.images.manifests.manifest import ImageConfig
 from cwl_udss.images.request import ImageRequest
-from cwl_udss.sandbox import (
-    TEMPORARY_DIRECTORY,
-    Bind,
-    Ending,
-    RootFilesystem,
-    Sandbox,
-    Streams,
-)
+from cwl_udss.sandbox import Bind, Ending, Streams
 from cwl_udss.steps.shared import Steps
-from cwl_udss.surroundings.identity import identity_files
 from cwl_udss.surroundings.programs import has_directory, why_not_executed
 
 _EXIT_NOT_FOUND = 2  # of udocker's engines
 _SHELL = ("/bin/sh",)
-# What is the command's own, and empty at first. All else is written to in mounts only.
-_EMPTY = (TEMPORARY_DIRECTORY, "/var/tmp")  # noqa: S108 - a path in the sandbox
 _TAKEN = ("//", "/dev/", "/proc/", "/sys/")
 _ROOT_NAMES = ("root", "0")
 _HOME = "/root"  # of whom udocker has commands be
@@ -45,9 +36,12 @@ def run_in(
     image = steps.image(request)
     root = steps.root(image)
     with temporary_directory(session.settings.scratch, session.environment) as directory:
-        sandbox = _sandbox(image.config, root, words, given, session, directory=directory)
+        container = _container(image.config, words, given, session)
+        sandbox = sandbox_of(container, root, directory, steps.runtime())
+        if not has_directory(sandbox, sandbox.working_directory):
+            raise UdssError(f"invalid working directory: {sandbox.working_directory}", "mount one")
         streams = Streams(stdin=0, stdout=1, stderr=2, hands_on_terminals=True)
-        result = steps.run(request.name, sandbox, streams)
+        result = start(sandbox, steps.runtime(), streams).wait()
         if result.ending is not Ending.NOT_STARTED:
             return result.exit_code
         reason = why_not_executed(sandbox, result)
@@ -62,43 +56,26 @@ class CommandNotFound(UdssError):
     exit_code = _EXIT_NOT_FOUND
 
 
-def _sandbox(
-    config: ImageConfig,
-    root: RootFilesystem,
-    words: Sequence[str],
-    given: Given,
-    session: Session,
-    *,
-    directory: Path,
-) -> Sandbox:
+def _container(
+    config: ImageConfig, words: Sequence[str], given: Given, session: Session
+) -> Container:
     environment = environment_of(config, given, session.environment)
     home = environment["HOME"]
-    binds = {bind.destination: bind for bind in map(_volume, given.list("volume"))}
+    binds = tuple(_volume(text) for text in given.list("volume"))
     if given.flag("bindhome"):
         own = str(session.home)
-        binds.setdefault(own, Bind(source=own, destination=own, writable=True))
-    for number, path in enumerate(dict.fromkeys((*_EMPTY, home))):
-        if path not in binds and not f"{path}/".startswith(_TAKEN):
-            binds[path] = _empty(directory / str(number), path)
-    files = identity_files(root.here, home=home, network=True)
-    sandbox = Sandbox(
-        root=root,
+        binds = (Bind(source=own, destination=own, writable=True), *binds)
+    is_usual = not f"{home}/".startswith(_TAKEN)
+    return Container(
         command=command_of(config, words, given),
         environment=environment,
         working_directory=given.value("workdir") or config.working_directory or "/",
-        binds=tuple(binds.values()),
-        files={path: content for path, content in files.items() if path not in binds},
+        home=home,
+        binds=binds,
+        private_directories=(*PRIVATE_DIRECTORIES, *([home] if is_usual else [])),
+        user=None if given.value("user") else (0, 0),
         network="network" not in session.settings.door_hide,
     )
-    if not has_directory(sandbox, sandbox.working_directory):
-        raise UdssError(f"invalid working directory: {sandbox.working_directory}", "mount one")
-    return sandbox
-
-
-def _empty(source: Path, destination: str) -> Bind:
-    source.mkdir()
-    source.chmod(0o1777)
-    return Bind(source=str(source), destination=destination, writable=True)
 
 
 def environment_of(config: ImageConfig, given: Given, caller: Mapping[str, str]) -> dict[str, str]:
@@ -156,7 +133,7 @@ def _check_user(user: str) -> None:
     if name in ("", *_ROOT_NAMES, str(os.getuid())):
         return
     with contextlib.suppress(KeyError):
-        import pwd  # noqa: PLC0415 - of few
+        import pwd
 
         if pwd.getpwnam(name).pw_uid == os.getuid():
             return

@@ -4,26 +4,19 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from apptainer_door import Door
 
-_SCRIPT = f"""#!{sys.executable}
-import os, sys
-from cwl_udss.doors.apptainer.program import run
-sys.exit(run(os.path.basename(sys.argv[0]), sys.argv[1:]))
-"""
+from cwl_udss.doors.shims import install
 
 
 @pytest.fixture(scope="session")
 def doors(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory for PATH with `apptainer` and `singularity` of ours."""
     directory = tmp_path_factory.mktemp("doors")
-    for name in ("apptainer", "singularity"):
-        (directory / name).write_text(_SCRIPT)
-        (directory / name).chmod(0o755)
+    install(directory, ("apptainer", "singularity"))
     return directory
 
 

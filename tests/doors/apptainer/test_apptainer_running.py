@@ -4,7 +4,10 @@
 from __future__ import annotations
 
 import os
+import signal
+import socket
 import subprocess
+import time
 from pathlib import Path
 
 import cwltool
@@ -213,10 +216,63 @@ def test_what_a_step_was_given_is_in_the_log(apptainer: Door, tmp_path: Path) ->
 
 
 def test_what_is_ignored_is_said_only_to_who_asks(apptainer: Door) -> None:
-    assert apptainer("exec", "--pid", "--fakeroot", BUSYBOX, "true").stderr == ""
-    assert "--fakeroot changes nothing" in apptainer("-d", "exec", "-f", BUSYBOX, "true").stderr
+    assert apptainer("exec", "--pid", "--no-eval", BUSYBOX, "true").stderr == ""
+    assert "--pid changes nothing" in apptainer("-d", "exec", "-p", BUSYBOX, "true").stderr
     assert "--nv" in apptainer("exec", "--nv", BUSYBOX, "true").stderr
     assert apptainer("-s", "exec", "--nv", BUSYBOX, "true").stderr == ""
+
+
+def test_a_command_may_believe_to_be_root_and_write_over_the_image(apptainer: Door) -> None:
+    words = ("sh", "-c", "id -u; touch /x && ls /x; hostname")
+    done = apptainer("exec", "-f", "--writable-tmpfs", "--hostname", "box", BUSYBOX, *words)
+    assert done.stdout == "0\n/x\nbox\n", done.stderr
+    done = apptainer("exec", BUSYBOX, *words)
+    assert done.stdout == f"{os.getuid()}\n{socket.gethostname()}\n"
+    assert "Read-only file system" in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
+def test_a_signal_is_the_commands(
+    number: signal.Signals, doors: Path, environment: dict[str, str], tmp_path: Path
+) -> None:
+    """It gets its time; what it has left behind ends with it."""
+    script = "trap 'sleep 0.2; echo got; exit 5' TERM HUP USR1; echo ready; sleep 71 & wait"
+    with subprocess.Popen(
+        [doors / "apptainer", "exec", BUSYBOX, "sh", "-c", script],
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(number)
+        assert process.stdout.read() == "got\n"
+        assert process.wait(timeout=60) == 5
+
+
+def test_a_command_ends_with_a_client_that_is_killed(
+    doors: Path, environment: dict[str, str], tmp_path: Path
+) -> None:
+    """cwltool and Toil end clients by SIGKILL."""
+    script = "echo ready; while sleep 0.1; do date > beat; done"
+    with subprocess.Popen(
+        [doors / "apptainer", "exec", BUSYBOX, "sh", "-c", script],
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.kill()
+    deadline = time.monotonic() + 15
+    while time.monotonic() < deadline:
+        (tmp_path / "beat").unlink(missing_ok=True)
+        time.sleep(0.5)
+        if not (tmp_path / "beat").exists():
+            return
+    pytest.fail("it goes on")
 
 
 def test_streamflow_reads_which_file_says_what_is_mounted(apptainer: Door) -> None:

@@ -105,12 +105,9 @@ ACTION = (
         "ignore-userns",
         "ignore-fakeroot-command",
     ),
-    *others(
-        Treatment.IGNORED,
-        Kind.FLAG,
-        "what a command writes is its caller's, whoever it believes to be",
-        ("fakeroot", "f", "FAKEROOT"),
-    ),
+    flag("fakeroot", "f", "FAKEROOT"),
+    flag("writable-tmpfs", "", "WRITABLE_TMPFS"),
+    value("hostname", "", "HOSTNAME"),
     *others(
         Treatment.IGNORED,
         Kind.FLAG,
@@ -121,9 +118,7 @@ ACTION = (
     *others(Treatment.IGNORED, Kind.FLAG, "there is none to take away", "no-nv", "no-rocm"),
     *others(Treatment.IGNORED, Kind.VALUE, _ALWAYS_SO, "drop-caps"),
     *others(Treatment.IGNORED, Kind.VALUE, "nothing waits for it", "runscript-timeout"),
-    *others(Treatment.IGNORED, Kind.VALUE, "all sandboxes have the same", "hostname"),
     *others(Treatment.WARNED, Kind.FLAG, _GPUS, "nv", "nvccli", "rocm", "intel-hpu", "compat32"),
-    *others(Treatment.WARNED, Kind.FLAG, "the root is never written to", "writable-tmpfs"),
     *others(Treatment.WARNED, Kind.FLAG, _LIMIT, "oom-kill-disable"),
     *others(
         Treatment.WARNED,

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 import pwd
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,10 +29,14 @@ from cwl_udss.doors.apptainer.running.scripts import (
 from cwl_udss.doors.apptainer.running.view import Caller, View, view_of
 from cwl_udss.doors.apptainer.session import Session
 from cwl_udss.doors.apptainer.words import not_found
+from cwl_udss.doors.container import can_write_root, start
+from cwl_udss.doors.mounts import is_within
 from cwl_udss.errors import UdssError
 from cwl_udss.files.scratch import temporary_directory
 from cwl_udss.images.manifests.command import DEFAULT_PATH
-from cwl_udss.sandbox import Bind, Ending, Result, Sandbox, Streams
+from cwl_udss.runtimes.bubblewrap.bwrap import Bubblewrap
+from cwl_udss.runtimes.choice import AnyRuntime
+from cwl_udss.sandbox import Bind, Ending, Result, RootFilesystem, Sandbox, Streams
 from cwl_udss.steps.shared import Steps
 from cwl_udss.surroundings.identity import identity_files
 from cwl_udss.surroundings.programs import has_directory, why_not_executed
@@ -48,6 +53,11 @@ class Request:
     words: tuple[str, ...]
     view: View
     variables: Variables
+    host_name: str
+    is_root: bool
+    """Whether the command is to believe so."""
+    writes_root: bool
+    """Whether it is to write over the image, into memory."""
 
 
 def request_of(action: Action, given: Given, session: Session) -> Request:
@@ -63,6 +73,9 @@ def request_of(action: Action, given: Given, session: Session) -> Request:
         image=image,
         words=tuple(words),
         view=view,
+        host_name=given.value("hostname") or socket.gethostname(),
+        is_root=given.flag("fakeroot"),
+        writes_root=given.flag("writable-tmpfs") or given.flag("compat"),
         variables=variables_of(
             session.environment,
             _given_variables(given, session),
@@ -74,24 +87,24 @@ def request_of(action: Action, given: Given, session: Session) -> Request:
 
 def run(request: Request, session: Session) -> int:
     """Run a command to its end. Returns its exit code. Raises UdssError."""
-    with Steps(session.settings, session.environment, session.home) as steps:
+    with session.steps() as steps:
         found = find_image(request.image, steps, session)
         with prepared(request, found, steps, session) as sandboxes:
             for sandbox in sandboxes:
-                result = _start(request, sandbox, steps)
+                result = _start(sandbox, steps)
                 if result.ending is not Ending.NOT_STARTED:
                     return result.exit_code
             reason = why_not_executed(sandbox, result)
     raise not_found(sandbox.command[0], reason)
 
 
-def _start(request: Request, sandbox: Sandbox, steps: Steps) -> Result:
+def _start(sandbox: Sandbox, steps: Steps) -> Result:
     for bind in sandbox.binds:
         mode = "rw" if bind.writable else "ro"
         _logger.debug("given: %s:%s:%s", bind.source, bind.destination, mode)
     _logger.debug("given: %s", "the network" if sandbox.network else "no network")
     streams = Streams(stdin=0, stdout=1, stderr=2, hands_on_terminals=True)
-    return steps.run(request.image, sandbox, streams)
+    return start(sandbox, steps.runtime(), streams).wait()
 
 
 @contextlib.contextmanager
@@ -100,17 +113,20 @@ def prepared(
 ) -> Iterator[list[Sandbox]]:
     """Give the sandboxes to try for a command, until one has been started: an image may lack the
     shell that would run its scripts. Raises UdssError."""
+    runtime = steps.runtime()
     with contextlib.ExitStack() as stack:
-        binds = request.view.binds
-        if request.view.empty:
+        shown, empty = _shown(request.view, found.root, runtime)
+        binds = (*shown, *request.view.binds)
+        if empty:
             temporary = stack.enter_context(
                 temporary_directory(session.settings.scratch, session.environment)
             )
-            binds += tuple(_empty(temporary, request.view.empty))
-        files = identity_files(
-            found.root.here, home=request.view.home, network=request.view.network
-        )
+            binds += tuple(_empty(temporary, empty))
         places = {bind.destination for bind in binds}
+        files = _files(request, found.root)
+        is_writable = request.writes_root and can_write_root(runtime)
+        if request.writes_root and not is_writable:
+            _logger.warning("cwl-udss cannot have the root filesystem written to on this machine")
         sandbox = Sandbox(
             root=found.root,
             command=(),
@@ -119,9 +135,37 @@ def prepared(
             binds=binds,
             files={path: content for path, content in files.items() if path not in places},
             network=request.view.network,
+            host_name=request.host_name,
+            user=_user(request) if isinstance(runtime, Bubblewrap) else None,
+            writable_root=is_writable,
         )
         directory = _working_directory(sandbox, request.view)
         yield list(_commands(request, found, replace(sandbox, working_directory=directory)))
+
+
+def _shown(
+    view: View, root: RootFilesystem, runtime: AnyRuntime
+) -> tuple[tuple[Bind, ...], tuple[str, ...]]:
+    """What is shown without having been asked for, and what is empty. PRoot shows no directory to
+    be written to that the image is in, which it then could be itself."""
+    if isinstance(runtime, Bubblewrap):
+        return view.shown, view.empty
+    shown = tuple(bind for bind in view.shown if not is_within(str(root.path), [bind.source]))
+    left_out = tuple(bind.destination for bind in view.shown if bind not in shown)
+    for path in left_out:
+        _logger.warning("%s is not shown but empty: the image is in it", path)
+    return shown, (*view.empty, *left_out)
+
+
+def _files(request: Request, root: RootFilesystem) -> dict[str, bytes]:
+    view = request.view
+    files = identity_files(root.here, home=view.home, network=view.network, user=_user(request))
+    files["/etc/hosts"] += f"127.0.1.1 {request.host_name}\n".encode()
+    return files
+
+
+def _user(request: Request) -> tuple[int, int] | None:
+    return (0, 0) if request.is_root else None
 
 
 def _commands(request: Request, found: FoundImage, sandbox: Sandbox) -> Iterator[Sandbox]:

@@ -41,6 +41,9 @@ class View:
     """What a command sees."""
 
     binds: tuple[Bind, ...]
+    """What was asked for."""
+    shown: tuple[Bind, ...]
+    """What is shown without that."""
     empty: tuple[str, ...]
     """Directories that are its own, empty at the beginning."""
     home: str
@@ -54,21 +57,22 @@ def view_of(given: Given, caller: Caller) -> View:
     is_contained = any(given.flag(name) for name in ("contain", "containall", "compat"))
     source, home = _home(given, caller)
     asked = _without_twice((*parse_binds(given.list("bind")), *parse_mounts(given.list("mount"))))
-    binds: dict[str, Bind] = {}
+    shown: dict[str, Bind] = {}
     empty: list[str] = []
     for destination, found in _shown(given, caller, source, home, is_contained=is_contained):
         if found is None:
             empty.append(destination)
         elif os.path.isdir(found):
-            binds[destination] = Bind(source=found, destination=destination, writable=True)
+            shown[destination] = Bind(source=found, destination=destination, writable=True)
         elif os.path.exists(found):
             raise UdssError(f"container creation failed: could not mount {found}: not a directory")
-    binds |= {bind.destination: bind for bind in asked}
+    taken = {bind.destination for bind in asked}
     wanted = given.value("cwd") or given.value("pwd")
     begun = (home,) if is_contained else (caller.directory, home)
     return View(
-        binds=tuple(binds.values()),
-        empty=tuple(path for path in dict.fromkeys(empty) if path not in binds),
+        binds=asked,
+        shown=tuple(bind for path, bind in shown.items() if path not in taken),
+        empty=tuple(path for path in dict.fromkeys(empty) if path not in taken | shown.keys()),
         home=home,
         directories=(wanted,) if wanted else (*begun, "/"),
         network=_has_network(given) and "network" not in caller.hidden,
