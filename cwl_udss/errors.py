@@ -44,8 +44,8 @@ class NotFound(RegistryError):
     """The registry has no such image."""
 
 
-class NoAccess(RegistryError):
-    """The registry has no such image, or not for us."""
+class AccessRefused(RegistryError):
+    """The registry does not let this user have it."""
 
 
 class InvalidImage(ImageError):

@@ -22,6 +22,7 @@ from cwl_udss.images.links.files import write_squashfs_file
 from cwl_udss.images.request import ImageRequest
 from cwl_udss.images.store.image import StoredImage
 from cwl_udss.images.store.store import Store
+from cwl_udss.machine.user_directories import home_directory
 from cwl_udss.settings.config import load_settings
 from cwl_udss.settings.settings import Settings
 from cwl_udss.staging import sync
@@ -32,8 +33,9 @@ _FILE = "enroot.squashfs"
 _USAGE = "usage: get docker://IMAGE, or release"
 
 
-def run(name: str, arguments: Sequence[str], environment: Mapping[str, str], home: Path) -> int:
+def run(name: str, arguments: Sequence[str]) -> int:
     """Be pyxis' importer. Returns the exit code."""
+    environment, home = os.environ, home_directory()
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
     logging.getLogger("cwl_udss").setLevel(logging.INFO)
     try:

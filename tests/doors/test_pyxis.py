@@ -4,31 +4,27 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from cwl_udss.doors.pyxis import reference_of
+from cwl_udss.doors.shims import install
 from cwl_udss.errors import UdssError
 from cwl_udss.images.formats.squashfs.lookup import read_file
 
 Importer = Callable[..., "subprocess.CompletedProcess[str]"]
 BUSYBOX = "docker://docker.io#library/busybox:1.36"
-_PROGRAM = """
-import os, sys
-from cwl_udss.doors.pyxis import run
-from cwl_udss.machine.user_directories import home_directory
-sys.exit(run("importer", sys.argv[1:], os.environ, home_directory()))
-"""
 
 
 @pytest.fixture
 def importer(environment: dict[str, str], tmp_path: Path) -> Importer:
+    [script] = install(tmp_path / "door", ["pyxis-importer"])
+
     def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-c", _PROGRAM, *arguments],
+            [script, *arguments],
             env={**environment, "CWL_UDSS_STORE": str(tmp_path / "store"), **variables},
             stdin=subprocess.DEVNULL,
             capture_output=True,

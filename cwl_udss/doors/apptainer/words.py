@@ -7,7 +7,7 @@ import logging
 import socket
 from collections.abc import Iterator
 
-from cwl_udss.errors import NoAccess, NotFound, SandboxError, UdssError
+from cwl_udss.errors import AccessRefused, NotFound, SandboxError, UdssError
 
 _MARK_WIDTH = 9
 
@@ -30,7 +30,7 @@ def said_by_registries(error: UdssError) -> str:
     look for these words, to try another one (nf-core's pipelines/download/singularity.py)."""
     if isinstance(error, NotFound):
         return "manifest unknown"
-    if isinstance(error, NoAccess):
+    if isinstance(error, AccessRefused):
         return "requested access to the resource is denied"
     has_no_host = any(isinstance(cause, socket.gaierror) for cause in _causes(error))
     return "no such host" if has_no_host else ""
