@@ -20,7 +20,7 @@ PARTS = {
     "udocker": (udocker.COMMANDS, udocker_options.GLOBAL),
 }
 # Those have the same as `exec`, or one more, as is said.
-LIKE_EXEC = ("run", "test", "shell")
+LIKE_EXEC = ("run", "test", "shell", "instance start")
 CASES = [
     (program, command, entry.options)
     for program, (commands, _) in PARTS.items()

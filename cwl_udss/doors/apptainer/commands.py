@@ -15,6 +15,9 @@ from cwl_udss.doors.apptainer.command_line.file_options import (
     CACHE_CLEAN,
     CACHE_LIST,
     INSPECT,
+    INSTANCE_LIST,
+    INSTANCE_START,
+    INSTANCE_STOP,
     PULL,
 )
 from cwl_udss.doors.apptainer.command_line.listing import help_lines
@@ -136,7 +139,30 @@ def _act(name: str, given: Given, session: Session) -> int:
     from cwl_udss.doors.apptainer.running.actions import request_of, run
     from cwl_udss.doors.apptainer.running.scripts import Action
 
-    return run(request_of(Action(name), given, session), session)
+    request = request_of(Action(name), given, session)
+    if request.image.startswith("instance://"):
+        from cwl_udss.doors.apptainer.running.instances import run_in
+
+        return run_in(request, session)
+    return run(request, session)
+
+
+def _instance_start(given: Given, session: Session) -> int:
+    from cwl_udss.doors.apptainer.running.instances import start
+
+    return start(given, session)
+
+
+def _instance_list(given: Given, session: Session) -> int:
+    from cwl_udss.doors.apptainer.running.instances import list_instances
+
+    return list_instances(given, session)
+
+
+def _instance_stop(given: Given, session: Session) -> int:
+    from cwl_udss.doors.apptainer.running.instances import stop
+
+    return stop(given, session)
 
 
 def _pull(given: Given, session: Session) -> int:
@@ -198,6 +224,12 @@ COMMANDS: Mapping[str, Command] = {
     "pull": Command(PULL, _pull, "[options...] [output file] <URI>", 1, 2),
     "build": Command(BUILD, _build, "[options...] <image path> <source>", 2, 2),
     "inspect": Command(INSPECT, _inspect, "[options...] <image path>", 1, 1),
+    "instance start": Command(
+        *(INSTANCE_START, _instance_start, "[options...] <container> <name> [args...]", 2),
+        stops=True,
+    ),
+    "instance list": Command(INSTANCE_LIST, _instance_list, "[options...] [name]", 0, 1),
+    "instance stop": Command(INSTANCE_STOP, _instance_stop, "[options...] [name]", 0, 1),
     "cache list": Command(CACHE_LIST, _cache_list, "[options...]", 0, 0),
     "cache clean": Command(CACHE_CLEAN, _cache_clean, "[options...]", 0, 0),
     "buildcfg": Command((), _build_configuration, "[parameter]", 0, 1),

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import logging
-import socket
 from collections.abc import Iterator
 
 from cwl_udss.errors import AccessRefused, NotFound, SandboxError, UdssError
@@ -32,6 +31,8 @@ def said_by_registries(error: UdssError) -> str:
         return "manifest unknown"
     if isinstance(error, AccessRefused):
         return "requested access to the resource is denied"
+    import socket  # which takes time, and is of use here only
+
     has_no_host = any(isinstance(cause, socket.gaierror) for cause in _causes(error))
     return "no such host" if has_no_host else ""
 

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import posixpath
 import re
@@ -72,6 +71,8 @@ def parse_mounts(texts: Sequence[str]) -> tuple[Bind, ...]:
 
 
 def _mount(text: str) -> Bind:
+    import csv  # of few command lines
+
     source, destination, is_writable = "", "", True
     for field in next(csv.reader([text])):
         key, _, value = field.partition("=")

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -64,7 +63,7 @@ def parse(
 ) -> Given:
     """Parse what follows a command. If it `stops`, nothing that follows the first word is an
     option. Raises UsageError, and UdssError for what cannot be done here."""
-    parser = _parser(options, stops=stops)
+    parser = _parser(options, arguments, stops=stops)
     if stops:
         # Which of these argparse drops depends on its version; Apptainer, one before all words.
         hidden = [_DASHES if word == "--" else word for word in arguments]
@@ -114,16 +113,23 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(message.removeprefix("argument "))
 
 
-def _parser(options: Sequence[Option], *, stops: bool) -> argparse.ArgumentParser:
+def _typed(option: Option, words: Sequence[str], arguments: Sequence[str]) -> list[str]:
+    """As what a flag is typed with one of these values. To add them all takes time."""
+    return list({f"--{option.name}={word}" for word in words} & {*arguments})
+
+
+def _parser(
+    options: Sequence[Option], arguments: Sequence[str], *, stops: bool
+) -> argparse.ArgumentParser:
     parser = _Parser(allow_abbrev=False, add_help=False)
     for option in options:
         names = [f"--{option.name}"] + ([f"-{option.short}"] if option.short else [])
         if option.kind is Kind.FLAG:
             # pflag takes a value behind a =, and only there.
-            yes = [f"--{option.name}={word}" for word in _TRUE]
+            yes, no = _typed(option, _TRUE, arguments), _typed(option, _FALSE, arguments)
             parser.add_argument(*names, *yes, dest=option.name, action="store_const", const=True)
-            no = [f"--{option.name}={word}" for word in _FALSE]
-            parser.add_argument(*no, dest=option.name, action="store_const", const=False)
+            if no:
+                parser.add_argument(*no, dest=option.name, action="store_const", const=False)
         else:
             action = "append" if option.kind is Kind.LIST else "store"
             parser.add_argument(*names, dest=option.name, action=action)
@@ -168,6 +174,10 @@ def _converted(option: Option, text: str) -> Any:
 
 def split_values(values: Sequence[str]) -> tuple[str, ...]:
     """Return the parts of lists with commas between them, as pflag's stringSlice has them."""
+    if not values:
+        return ()
+    import csv  # of few command lines
+
     return tuple(part for text in values for line in csv.reader([text]) for part in line)
 
 

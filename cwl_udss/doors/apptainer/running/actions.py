@@ -7,8 +7,7 @@ import contextlib
 import logging
 import os
 import pwd
-import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -39,9 +38,11 @@ from cwl_udss.runtimes.choice import AnyRuntime
 from cwl_udss.sandbox import Bind, Ending, Result, RootFilesystem, Sandbox, Streams
 from cwl_udss.steps.shared import Steps
 from cwl_udss.surroundings.identity import identity_files
-from cwl_udss.surroundings.programs import has_directory, why_not_executed
 
 _logger = logging.getLogger(__name__)
+
+# What only a shell does.
+_OF_SHELLS = (Action.SHELL, Action.TEST, Action.START)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,9 +61,12 @@ class Request:
     """Whether it is to write over the image, into memory."""
 
 
-def request_of(action: Action, given: Given, session: Session) -> Request:
-    """Return what a command line asks for. Raises UdssError."""
-    image, *words = given.words
+def request_of(
+    action: Action, given: Given, session: Session, named: tuple[str, ...] = ()
+) -> Request:
+    """Return what a command line asks for; `named` are an image and words, if they are others than
+    those typed. Raises UdssError."""
+    image, *words = named or given.words
     if action is Action.SHELL and words:
         _logger.warning("Parameters to shell command are ignored")
         words = []
@@ -73,7 +77,7 @@ def request_of(action: Action, given: Given, session: Session) -> Request:
         image=image,
         words=tuple(words),
         view=view,
-        host_name=given.value("hostname") or socket.gethostname(),
+        host_name=given.value("hostname") or os.uname().nodename,
         is_root=given.flag("fakeroot"),
         writes_root=given.flag("writable-tmpfs") or given.flag("compat"),
         variables=variables_of(
@@ -94,6 +98,9 @@ def run(request: Request, session: Session) -> int:
                 result = _start(sandbox, steps)
                 if result.ending is not Ending.NOT_STARTED:
                     return result.exit_code
+            # Most commands are there.
+            from cwl_udss.surroundings.programs import why_not_executed
+
             reason = why_not_executed(sandbox, result)
     raise not_found(sandbox.command[0], reason)
 
@@ -175,12 +182,12 @@ def _commands(request: Request, found: FoundImage, sandbox: Sandbox) -> Iterator
     action, words = request.action, request.words
     if action is Action.RUN and not found.has_scripts:
         action, words = Action.EXEC, found.command(words)
-    if found.has_scripts or has_mounted or action in (Action.SHELL, Action.TEST):
+    if found.has_scripts or has_mounted or action in _OF_SHELLS:
         image = {} if found.has_scripts else found.environment
         yield replace(
             sandbox,
             command=wrapped_command(action, words),
-            environment=wrapped_environment(image, request.variables),
+            environment=wrapped_environment(action, image, request.variables),
         )
     if action in (Action.EXEC, Action.RUN):
         yield replace(
@@ -188,6 +195,16 @@ def _commands(request: Request, found: FoundImage, sandbox: Sandbox) -> Iterator
             command=words if action is Action.EXEC else found.command(words),
             environment=whole_environment(found.environment, request.variables),
         )
+
+
+def command_in_instance(
+    request: Request, image: Mapping[str, str], *, has_scripts: bool
+) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Return the command and the environment of what is run in an instance, whose image sets these
+    variables, or has scripts that do. There is a shell in it, which keeps it."""
+    known = {} if has_scripts else image
+    command = wrapped_command(request.action, request.words)
+    return command, wrapped_environment(request.action, known, request.variables)
 
 
 def _empty(temporary: Path, destinations: tuple[str, ...]) -> Iterator[Bind]:
@@ -200,12 +217,20 @@ def _empty(temporary: Path, destinations: tuple[str, ...]) -> Iterator[Bind]:
 
 def _working_directory(sandbox: Sandbox, view: View) -> str:
     for path in view.directories:
-        if path == "/" or has_directory(sandbox, path):
+        if path == "/" or _has_directory(sandbox, path):
             return path
         if len(view.directories) > 1:
             _logger.debug("the command cannot begin in %s, which is not there", path)
     missing = view.directories[0]
     raise UdssError(f"failed to set working directory: chdir {missing}: no such file or directory")
+
+
+def _has_directory(sandbox: Sandbox, path: str) -> bool:
+    if any(bind.destination == path and os.path.isdir(bind.source) for bind in sandbox.binds):
+        return True
+    from cwl_udss.surroundings.programs import has_directory
+
+    return has_directory(sandbox, path)
 
 
 def caller(session: Session) -> Caller:

@@ -18,11 +18,14 @@ from cwl_udss.images.manifests.command import DEFAULT_PATH
 SCRIPTS = "/.singularity.d/env"
 RUNSCRIPT = "/.singularity.d/runscript"
 TEST = "/.singularity.d/test"
+STARTSCRIPT = "/.singularity.d/startscript"
 _SHELL = "/bin/sh"
 # Values come as variables of the shell's, of which any number may be of any length: a single
 # argument may not (MAX_ARG_STRLEN in the kernel's binfmts.h).
 _NAMED, _PASSED = "_UDSS_N_", "_UDSS_P_"
 _LISTS = ("_UDSS_NAMED", "_UDSS_PASSED")
+# So that ps(1) shows the command, and nothing of this.
+_WHOLE_SCRIPT = "_UDSS_SCRIPT"
 _PATHS = ("_UDSS_PATH", "_UDSS_PREPEND_PATH", "_UDSS_APPEND_PATH")
 
 
@@ -33,6 +36,7 @@ class Action(enum.Enum):
     RUN = "run"
     SHELL = "shell"
     TEST = "test"
+    START = "start"
 
 
 _NOT_FOUND = r"""
@@ -110,7 +114,7 @@ for _udss_name in $_UDSS_PASSED; do
 done
 for _udss_name in $_UDSS_NAMED; do unset "_UDSS_N_$_udss_name"; done
 for _udss_name in $_UDSS_PASSED; do unset "_UDSS_P_$_udss_name"; done
-unset {" ".join((*_LISTS, *_PATHS))}
+unset {" ".join((*_LISTS, *_PATHS, _WHOLE_SCRIPT))}
 set +f
 """
 _SHELLS = """
@@ -133,15 +137,20 @@ _ENDINGS = {
     Action.SHELL: _SHELLS,
     Action.TEST: f'[ -x {TEST} ] && exec {TEST} "$@"\n'
     "echo 'INFO:    No test script found in container, exiting' >&2\nexit 0\n",
+    # What it reads from stays open.
+    Action.START: f'[ -x {STARTSCRIPT} ] && {STARTSCRIPT} "$@" &\n'
+    "while :; do read -r _udss_line || sleep 1; done\n",
 }
 
 
 def wrapped_command(action: Action, words: tuple[str, ...]) -> tuple[str, ...]:
     """Return what makes the environment, and then runs a command as an action does."""
-    return (_SHELL, "-c", _NOT_FOUND + _ENVIRONMENT + _ENDINGS[action], "sh", *words)
+    return (_SHELL, "-c", f'eval "${_WHOLE_SCRIPT}"', "sh", *words)
 
 
-def wrapped_environment(image: Mapping[str, str], variables: Variables) -> dict[str, str]:
+def wrapped_environment(
+    action: Action, image: Mapping[str, str], variables: Variables
+) -> dict[str, str]:
     """Return the environment for wrapped_command(). `image` is what is set without scripts."""
     named, passed = variables.named, variables.passed
     return {
@@ -153,4 +162,5 @@ def wrapped_environment(image: Mapping[str, str], variables: Variables) -> dict[
         "_UDSS_NAMED": " ".join(named),
         "_UDSS_PASSED": " ".join(passed),
         **{f"_UDSS_{name}": value for name, value in variables.path.items()},
+        _WHOLE_SCRIPT: _NOT_FOUND + _ENVIRONMENT + _ENDINGS[action],
     }
