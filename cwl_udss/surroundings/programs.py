@@ -50,6 +50,12 @@ def why_not_executed(sandbox: Sandbox, result: Result) -> str:
         return f"it cannot be looked at ({error.strerror or error})"
 
 
+def is_executable_missing(sandbox: Sandbox) -> bool:
+    """Say whether nothing is there of the name of a sandbox's command."""
+    found = _Files(sandbox)._candidates(sandbox.command[0])
+    return not any(place.mode for place in found)
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Found:
     """What is at a path of the sandbox."""
