@@ -3,7 +3,7 @@
 
     containers/ID/container.json    what it is, and never changes
     containers/ID/state.json        how it stands, published whole
-    containers/ID/log               what a detached one says
+    logs/ID/                        what a detached one says
     names/NAME                      a link whose text is the ID: whoever makes it has the name
 
 No lock: a name is had by making its link. What a process that was killed has left is told by that
@@ -93,6 +93,7 @@ class Table:
     def __init__(self, directory: Path) -> None:
         self._containers = directory / "containers"
         self._names = directory / "names"
+        self._logs = directory / "logs"
 
     def add(self, entry: Entry) -> None:
         """Put a container in, with no state but that it was created. Raises NameInUse."""
@@ -163,7 +164,7 @@ class Table:
     def state(self, entry: Entry) -> State:
         """Return how it stands with a container, whatever its process had to say last."""
         try:
-            facts = json.loads((self.place(entry) / "state.json").read_bytes())
+            facts = json.loads((self._containers / entry.id / "state.json").read_bytes())
         except (OSError, ValueError):
             return State(status=EXITED)
         owner = tuple(facts.pop("owner") or ()) or None
@@ -178,9 +179,11 @@ class Table:
         """Publish how it stands with a container."""
         _publish(self._containers / id / "state.json", asdict(state))
 
-    def place(self, entry: Entry) -> Path:
-        """Return the directory of a container's files."""
-        return self._containers / entry.id
+    def log_directory(self, id: str) -> Path:
+        """Return where what a detached container says is kept, made if need be."""
+        place = self._logs / id
+        place.mkdir(parents=True, exist_ok=True)
+        return place
 
     def remove(self, entry: Entry) -> None:
         """Forget a container."""
@@ -192,6 +195,7 @@ class Table:
 
     def _remove_place(self, name: str) -> None:
         shutil.rmtree(self._containers / name, ignore_errors=True)
+        shutil.rmtree(self._logs / name, ignore_errors=True)
 
     def _is_left(self, entry: Entry) -> bool:
         return entry.remove and self.state(entry).status == EXITED

@@ -58,12 +58,14 @@ class RuntimeProcess:
         around: int | None = None,
         *,
         has_namespaces: bool = True,
+        own_generations: int | None = None,
         afterwards: contextlib.ExitStack | None = None,
     ) -> None:
         """`deferral` is of the signals at which it would be left to nobody. `status` is the
         descriptor from which to read what bwrap says, or another that says the same; `around` that
         of the one in which it runs, if trees are made for it. Without namespaces it is asked to end
-        (SIGTERM), which ends all others first. `afterwards` is closed when all have ended."""
+        (SIGTERM), which ends all others first. `own_generations` are the runtime's own of the
+        processes below the one that it says. `afterwards` is closed when all have ended."""
         self.process = process
         self._relay = relay
         self._deferral = deferral
@@ -72,6 +74,8 @@ class RuntimeProcess:
         # Of the one that we have started, which is the outermost.
         self._outermost = self._around or self._words
         self._generations = _OWN_GENERATIONS if around is None else _GENERATIONS_AROUND
+        if own_generations is not None:
+            self._generations = own_generations
         self._has_namespaces = has_namespaces
         self._afterwards = contextlib.ExitStack() if afterwards is None else afterwards
         self._watch: Watch | None = None

@@ -60,6 +60,12 @@ def has_directory(sandbox: Sandbox, path: str) -> bool:
         return False
 
 
+def is_executable_missing(sandbox: Sandbox) -> bool:
+    """Say whether nothing is there of the name of a sandbox's command."""
+    found = _Files(sandbox)._candidates(sandbox.command[0])
+    return not any(place.mode for place in found)
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Found:
     """What is at a path of the sandbox."""

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from typing import NoReturn
 
 from cwl_udss.doors.docker.errors import UsageError
-from cwl_udss.doors.docker.options import Fate, Kind, Option
+from cwl_udss.doors.docker.option import Fate, Kind, Option
 
 _logger = logging.getLogger(__name__)
 _TRUE, _FALSE = ("=true", "=1", "=t", "=True", "=TRUE"), ("=false", "=0", "=f", "=False", "=FALSE")

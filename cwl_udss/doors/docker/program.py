@@ -11,8 +11,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from cwl_udss.doors.docker.errors import Program, UsageError, error_line, failure_code
-from cwl_udss.doors.docker.options import GLOBAL
 from cwl_udss.doors.docker.parser import DoorParser
+from cwl_udss.doors.docker.run_options import GLOBAL
 from cwl_udss.errors import UdssError
 from cwl_udss.filesystems.system_words import system_words
 
@@ -21,7 +21,44 @@ if TYPE_CHECKING:
 
 # Modules and functions, as each is only imported when it is called.
 COMMANDS = {
-    "run": "running.run",
+    "run": "containers.starting.run",
+    "create": "containers.starting.create",
+    "start": "containers.starting.start",
+    "restart": "containers.starting.restart",
+    "stop": "containers.control.stop",
+    "kill": "containers.control.kill",
+    "rm": "containers.control.remove",
+    "wait": "containers.control.wait",
+    "exec": "containers.executing.execute",
+    "ps": "containers.listing.list_containers",
+    "container list": "containers.listing.list_containers",
+    "container ls": "containers.listing.list_containers",
+    "container exists": "containers.listing.exists",
+    "container inspect": "inspecting.inspect_containers",
+    "logs": "containers.listing.logs",
+    "stats": "containers.usage.stats",
+    "top": "containers.usage.top",
+    "inspect": "inspecting.inspect",
+    "pull": "images.getting.pull",
+    "build": "images.getting.build",
+    "load": "images.getting.load",
+    "import": "images.getting.import_image",
+    "save": "images.saving.save",
+    "images": "images.listing.list_images",
+    "image list": "images.listing.list_images",
+    "image ls": "images.listing.list_images",
+    "image exists": "images.listing.exists",
+    "image inspect": "inspecting.inspect_images",
+    "image rm": "images.listing.remove",
+    "history": "images.listing.history",
+    "rmi": "images.listing.remove",
+    "tag": "images.listing.tag",
+    "untag": "images.listing.untag",
+    "login": "site.login",
+    "logout": "site.logout",
+    "info": "site.info",
+    "version": "site.version",
+    "--version": "site.version_line",
 }
 _GROUPS = ("container", "image", "system")
 """Words before a command that make no difference: `docker image pull` is `docker pull`."""
@@ -73,7 +110,7 @@ def _command(options: argparse.Namespace) -> tuple[str, list[str]]:
 
 
 def _function(command: str) -> Callable[[Session, list[str]], int]:
-    module, _, name = COMMANDS[command].partition(".")
+    module, _, name = COMMANDS[command].rpartition(".")
     found: Callable[[Session, list[str]], int] = getattr(
         import_module(f"cwl_udss.doors.docker.{module}"), name
     )

@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cwl_udss.doors.container import Container
-from cwl_udss.doors.docker.environment import given_variables, proxies
 from cwl_udss.doors.docker.errors import ContainerError, Program, UsageError
-from cwl_udss.doors.docker.users import home_of, inner_user
-from cwl_udss.doors.docker.volumes import Mounts, parse_mounts
+from cwl_udss.doors.docker.requests.environment import given_variables, proxies
+from cwl_udss.doors.docker.requests.users import home_of, inner_user
+from cwl_udss.doors.docker.requests.volumes import Mounts, parse_mounts
 from cwl_udss.images.manifests.command import image_environment
 from cwl_udss.images.manifests.manifest import ImageConfig
 from cwl_udss.machine.quantities import parse_size
