@@ -3,13 +3,19 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from foreign.sid import Sid
-from foreign.sifs import sandbox_directory, sif_of_archive, sif_of_definition, sif_of_directory
+from foreign.sifs import (
+    sandbox_directory,
+    sif_of_archive,
+    sif_of_definition,
+    sif_of_directory,
+)
 from foreign.workshop import Workshop
 
 Both = Callable[..., tuple["subprocess.CompletedProcess[str]", "subprocess.CompletedProcess[str]"]]
@@ -199,3 +205,27 @@ def test_the_environment_is_apptainers(
         assert name in found
         del wanted[name], found[name]
     assert found == wanted
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        (),
+        ("--json",),
+        ("-e", "-d", "-l", "-r", "-H", "-t", "--json"),
+        ("-rs",),
+        ("-e",),
+        ("--all",),
+    ],
+    ids=lambda flags: "".join(flags) or "none",
+)
+@pytest.mark.parametrize("image", IMAGES)
+def test_what_an_image_says_of_itself(
+    image: str, flags: tuple[str, ...], both: Both, workshop: Workshop
+) -> None:
+    real, ours = both("inspect", *flags, IMAGES[image](workshop))
+    assert (ours.returncode, real.returncode) == (0, 0), ours.stderr + real.stderr
+    if flags and flags[-1] in ("--json", "--all"):  # Go writes & and < by their numbers
+        assert json.loads(ours.stdout) == json.loads(real.stdout)
+    else:
+        assert ours.stdout == real.stdout

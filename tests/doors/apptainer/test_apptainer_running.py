@@ -223,9 +223,9 @@ def test_what_is_ignored_is_said_only_to_who_asks(apptainer: Door) -> None:
 
 
 def test_a_command_may_believe_to_be_root_and_write_over_the_image(apptainer: Door) -> None:
-    words = ("sh", "-c", "id -u; touch /x && ls /x; hostname")
+    words = ("sh", "-c", "id -u; touch /x && ls /x; hostname; echo $HOME | grep /root")
     done = apptainer("exec", "-f", "--writable-tmpfs", "--hostname", "box", BUSYBOX, *words)
-    assert done.stdout == "0\n/x\nbox\n", done.stderr
+    assert done.stdout == "0\n/x\nbox\n/root\n", done.stderr
     done = apptainer("exec", BUSYBOX, *words)
     assert done.stdout == f"{os.getuid()}\n{socket.gethostname()}\n"
     assert "Read-only file system" in done.stderr

@@ -33,6 +33,7 @@ from cwl_udss.doors.table import Entry, NameInUse, State, Table, new_id, running
 from cwl_udss.errors import UdssError
 from cwl_udss.files.scratch import node_directory
 from cwl_udss.filesystems.system_words import system_words
+from cwl_udss.runtimes.bubblewrap.bwrap import Bubblewrap
 from cwl_udss.runtimes.bubblewrap.entering import enter
 from cwl_udss.runtimes.namespace import command_process, kill_namespace
 from cwl_udss.sandbox import Ending, Streams
@@ -91,6 +92,8 @@ def _keep(request: Request, name: str, session: Session, started: int) -> int:
     stdin, _kept_open = os.pipe()
     try:
         with session.steps() as steps:
+            if not isinstance(steps.runtime(), Bubblewrap):
+                raise UdssError("cwl-udss keeps no instances where there are no user namespaces")
             found = find_image(request.image, steps, session)
             with prepared(request, found, steps, session) as sandboxes:
                 entry = Entry(

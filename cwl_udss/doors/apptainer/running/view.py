@@ -81,7 +81,8 @@ def view_of(given: Given, caller: Caller) -> View:
 
 def _home(given: Given, caller: Caller) -> tuple[str, str]:
     """The home directory, and where it is shown."""
-    parts = (given.value("home") or caller.home).split(":")
+    own = f"{caller.home}:/root" if given.flag("fakeroot") else caller.home
+    parts = (given.value("home") or own).split(":")
     if len(parts) > 2:
         raise UdssError(f"home argument has incorrect number of elements: {len(parts)}")
     destination = posixpath.normpath(parts[-1])
