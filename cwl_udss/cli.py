@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from cwl_udss.commands.images_arguments import add_images
+from cwl_udss.commands.shim import add_shim
 from cwl_udss.engine.startup.pure import prefer_python_modules
 from cwl_udss.engine.startup.start import given_options, quick_imports
 from cwl_udss.errors import UdssError
@@ -120,6 +121,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_run(commands)
     add_images(commands).set_defaults(command=_images)
+    add_shim(commands)
     _add_step(commands)
     _add_clean(commands)
     _add_doctor(commands)

@@ -28,6 +28,15 @@ class Bind:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Memory:
+    """An empty directory in memory, to be written to, at an absolute path of the sandbox."""
+
+    path: str
+    size_bytes: int | None = None
+    """The most that it takes; None is the kernel's default, half of the memory."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class RootFilesystem:
     """A root filesystem: a directory, never written to."""
 
@@ -67,6 +76,15 @@ class Sandbox:
     """Limit of `/dev/shm`; None is the kernel's default, half of the memory."""
     cores: int | None = None
     """How many were asked for. No limit, but where a runtime is faster on one, it takes one."""
+    memory: tuple[Memory, ...] = ()
+    devices: tuple[str, ...] = ()
+    """Devices of the host, besides the usual ones, as `/dev/fuse`."""
+    user: tuple[int, int] | None = None
+    """The ids that the caller's own have inside; None is the same."""
+    host_name: str = HOST_NAME
+    writable_root: bool = False
+    """Whether the command can write everywhere: into memory, over the root filesystem, and gone at
+    its end. See runtimes/choice.py for who can do that."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 from cwl_udss.errors import ImageError
 from cwl_udss.images.transports import path_after_transport
 from cwl_udss.images.trees.listing import walk
-from cwl_udss.web.asking import is_remote, without_password
+from cwl_udss.web.addresses import is_remote, without_password
 
 DOCUMENT_ENDINGS = (".cwl", ".yml", ".yaml", ".json")
 IMAGE_ENDINGS = (

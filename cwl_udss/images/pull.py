@@ -21,7 +21,7 @@ from cwl_udss.images.reference import ImageReference, parse_reference
 from cwl_udss.images.sources.registry.registries import load_registries
 from cwl_udss.images.store.image import StoredImage
 from cwl_udss.images.store.store import Store
-from cwl_udss.web.asking import is_remote
+from cwl_udss.web.addresses import is_remote
 
 _logger = logging.getLogger(__name__)
 

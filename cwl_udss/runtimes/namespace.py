@@ -40,6 +40,27 @@ def signal_sessions(process_id: int, number: int) -> None:
                 os.killpg(child, number)
 
 
+def command_process(first: int, own_generations: int) -> int | None:
+    """Return the process of the command below the first one of its sandbox, which has so many
+    generations of the runtime's own; None if it has not begun, or has ended."""
+    number = first
+    for _ in range(own_generations):
+        # The first of several: what comes later are orphans.
+        children = _read_words(f"/proc/{number}/task/{number}/children")
+        if not children:
+            return None
+        number = int(children[0])
+    return number
+
+
+def _read_words(path: str) -> list[str]:
+    try:
+        with open(path, encoding="ascii") as stream:
+            return stream.read().split()
+    except OSError:  # it has ended
+        return []
+
+
 def wait_for_end(process_id: int | None) -> None:
     """Wait until the first process of a PID namespace has ended, and with it all the others: the
     kernel ends the others first (zap_pid_ns_processes)."""

@@ -8,7 +8,24 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class MountTmpfs:
-    """An empty directory in memory."""
+    """An empty directory in memory, read-only in the end if nobody is to write to it."""
+
+    path: str
+    writable: bool = False
+    size_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class MountOverlay:
+    """A directory over which is written into memory."""
+
+    path: str
+    source: str
+
+
+@dataclass(frozen=True)
+class MakeDirectory:
+    """A directory where something is written to."""
 
     path: str
 
@@ -54,7 +71,7 @@ class RemountReadOnly:
 
 
 Mount = MountTmpfs | MountBind | MountFile | MountSpecial
-Operation = Mount | MakeSymlink | RemountReadOnly
+Operation = Mount | MountOverlay | MakeDirectory | MakeSymlink | RemountReadOnly
 # Made by the runtime whatever the image has at these names.
 SPECIAL_MOUNTS = ("/dev", "/proc", "/sys")
 # Which of /proc are read-only in Docker's containers.

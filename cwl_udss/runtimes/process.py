@@ -141,6 +141,13 @@ class RuntimeProcess:
         does so before is to see to it that this is waited for."""
         self._deferral.end()
 
+    def first(self) -> tuple[int, int] | None:
+        """Return the sandbox's first process, and how many generations from it on are the runtime's
+        own (see namespace.command_process); None if it could not be made."""
+        self._outermost.read_until("child-pid", _WORDS_SECONDS)
+        first = self._outermost.facts.get("child-pid")
+        return None if first is None else (first, self._generations)
+
     def kill(self) -> None:
         """Have the thread that waits, or is going to, kill all processes of the sandbox."""
         with self._lock:
@@ -268,6 +275,9 @@ class RuntimeProcess:
 
 class PipedRuntime(Runtime, Protocol):
     """A runtime whose commands can also talk with who starts them; all of runtimes/ can."""
+
+    def start(self, sandbox: Sandbox, streams: Streams) -> RuntimeProcess:
+        """Start the sandbox's command (see sandbox.Runtime)."""
 
     def start_with(
         self,

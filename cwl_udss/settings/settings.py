@@ -45,6 +45,8 @@ class Settings:
     """What tools without an image may read of this machine, besides its system."""
     bwrap: str | None
     """The `bwrap` program to use; None looks for one."""
+    door_hide: tuple[str, ...]
+    """What the commands with other programs' names show of this machine only if they are asked."""
     trace: Path | None
     """A file to write where the driver's time goes; None writes none."""
     batch: str | None

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 
@@ -65,12 +65,15 @@ class Steps:
         environment: Mapping[str, str],
         home: Path,
         when: When = When.MISSING,
+        find_runtime: Callable[[], PipedRuntime] | None = None,
     ) -> None:
-        """`when` is when registries are asked, which is never if the settings say so."""
+        """`when` is when registries are asked, which is never if the settings say so.
+        `find_runtime` finds the runtime in another way than by trying."""
         self._settings = settings
         self._environment = environment
         self._home = home
         self._when = When.NEVER if settings.offline else when
+        self._find_runtime = find_runtime
         self._lock = threading.Lock()
         self._running: set[SandboxProcess] = set()
         self._stopped = False
@@ -118,7 +121,7 @@ class Steps:
 
     @cached_property
     def _found_runtime(self) -> PipedRuntime:
-        runtime = self._finder.find()
+        runtime = (self._find_runtime or self._finder.find)()
         _logger.info("sandboxes are made by %s", describe_choice(runtime))
         return runtime
 
@@ -146,6 +149,11 @@ class Steps:
                 "leave --udss-runtime out, or name another",
             )
         return self._requested.get(request)
+
+    def image_as_it_is(self, request: ImageRequest) -> StoredImage:
+        """Return an image without what it says of itself in files of its own. Raises as image()
+        does."""
+        return self._requested.get_as_it_is(request)
 
     def pulled(self) -> Mapping[str, StoredImage]:
         """Return the images that were asked for by reference until now, by other images, too."""

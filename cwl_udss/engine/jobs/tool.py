@@ -41,7 +41,7 @@ from cwl_udss.files import copies
 from cwl_udss.files.links import copy_directory
 from cwl_udss.images.request import ImageRequest, parse_request
 from cwl_udss.report.trace import traced
-from cwl_udss.web.asking import is_remote
+from cwl_udss.web.addresses import is_remote
 
 _logger = logging.getLogger(__name__)
 

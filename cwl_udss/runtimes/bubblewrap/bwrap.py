@@ -21,9 +21,11 @@ from cwl_udss.runtimes.bubblewrap.trees import Instruction, MountTree, plan_tree
 from cwl_udss.runtimes.mounts import plan_mounts
 from cwl_udss.runtimes.operations import (
     KERNEL_SETTINGS,
+    MakeDirectory,
     MakeSymlink,
     MountBind,
     MountFile,
+    MountOverlay,
     MountSpecial,
     MountTmpfs,
     Operation,
@@ -33,7 +35,7 @@ from cwl_udss.runtimes.process import RuntimeProcess
 from cwl_udss.runtimes.seccomp import seccomp_program
 from cwl_udss.runtimes.streams import Relay, needs_own_session, with_relay
 from cwl_udss.runtimes.words import check_words, encode_words, memory_file
-from cwl_udss.sandbox import HOST_NAME, Limit, Sandbox, Streams
+from cwl_udss.sandbox import Limit, Sandbox, Streams
 
 # MAX_ARGS in bubblewrap.c is 9000, for its options and the command together.
 _MOST_ARGUMENTS = 8990
@@ -191,7 +193,7 @@ def bubblewrap_arguments(
     arguments: list[Argument] = [
         *("--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts"),
         # No cgroup namespace: programs (the JVM) find their limits by /proc/self/cgroup in /sys.
-        *("--hostname", HOST_NAME),
+        *("--hostname", sandbox.host_name),
         # Both this and --unshare-pid: either alone leaves background processes behind.
         # Not --new-session: PBS accounts for and kills processes by session (see launch()).
         "--die-with-parent",
@@ -200,6 +202,8 @@ def bubblewrap_arguments(
     ]
     if not sandbox.network:
         arguments.append("--unshare-net")
+    if sandbox.user is not None:
+        arguments += ["--uid", str(sandbox.user[0]), "--gid", str(sandbox.user[1])]
     for operation in operations:
         arguments += _operation_arguments(operation, sandbox, options)
     arguments += ["--chdir", sandbox.working_directory]
@@ -212,8 +216,12 @@ def _operation_arguments(
     operation: Operation | MountTree, sandbox: Sandbox, options: frozenset[str]
 ) -> list[Argument]:
     match operation:
-        case MountTmpfs(path):
-            return ["--tmpfs", path]
+        case MountTmpfs(path, writable, size):
+            return [*_tmpfs_options("1777" if writable else "", size, options), "--tmpfs", path]
+        case MountOverlay(path, source):
+            return ["--overlay-src", source, "--tmp-overlay", path]
+        case MakeDirectory(path):
+            return ["--dir", path]
         case MountBind(path, source, writable):
             return ["--bind" if writable else "--ro-bind", source, path]
         case MountTree(path, source):  # with what is read-only in it made so
@@ -229,7 +237,10 @@ def _operation_arguments(
         case MountSpecial("/sys"):
             return ["--ro-bind", "/sys", "/sys"]
         case MountSpecial(_):
-            return ["--dev", "/dev", *_shared_memory(sandbox, options), "--remount-ro", "/dev"]
+            shared = _tmpfs_options("1777", sandbox.shared_memory_bytes, options)
+            shared += ["--tmpfs", "/dev/shm"]  # noqa: S108 - a path in the sandbox
+            devices = [word for path in sandbox.devices for word in ("--dev-bind", path, path)]
+            return ["--dev", "/dev", *shared, *devices, "--remount-ro", "/dev"]
 
 
 def proc_arguments() -> list[Argument]:
@@ -243,15 +254,16 @@ def proc_arguments() -> list[Argument]:
     return ["--proc", "/proc", *(word for bind in binds for word in bind)]
 
 
-def _shared_memory(sandbox: Sandbox, options: frozenset[str]) -> list[Argument]:
-    arguments: list[Argument] = [*_permissions("1777", options)]
-    if sandbox.shared_memory_bytes is not None:
-        if "--size" not in options:
-            raise SandboxError(
-                "this bubblewrap cannot limit /dev/shm", "ShmSize needs bubblewrap 0.7 or newer"
-            )
-        arguments += ["--size", str(sandbox.shared_memory_bytes)]
-    return [*arguments, "--tmpfs", "/dev/shm"]  # noqa: S108 - a path in the sandbox
+def _tmpfs_options(mode: str, size: int | None, options: frozenset[str]) -> list[Argument]:
+    arguments = _permissions(mode, options) if mode else []
+    if size is None:
+        return arguments
+    if "--size" not in options:
+        raise SandboxError(
+            "this bubblewrap cannot limit directories in memory (/dev/shm)",
+            "ShmSize and sizes need bubblewrap 0.7 or newer",
+        )
+    return [*arguments, "--size", str(size)]
 
 
 def _permissions(mode: str, options: frozenset[str]) -> list[Argument]:

