@@ -29,7 +29,7 @@ from cwl_udss.runtimes.namespace import (
 )
 from cwl_udss.runtimes.status import Words, is_readable
 from cwl_udss.runtimes.streams import Relay
-from cwl_udss.sandbox import SIGNAL_OFFSET, Ending, Result, Runtime, Sandbox, Usage
+from cwl_udss.sandbox import SIGNAL_OFFSET, Ending, Result, Runtime, Sandbox, Streams, Usage
 
 _WORDS_SECONDS = 2.0  # for what bwrap says of itself; it takes one or two milliseconds
 # Below bwrap's own first process, which only waits: mount_trees.py, a bwrap, and its first process.
