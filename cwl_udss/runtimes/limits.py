@@ -50,10 +50,34 @@ MOVES = Limit(
 )
 
 
+DEVICES = Limit(
+    name="dev-writable",
+    text="a tool can make files in its own /dev, which are in memory and gone with it",
+)
+SITE_MOUNTS = Limit(
+    name="site-mounts",
+    text="the site's configuration shows more of this machine in every container",
+)
+SCRIPTS = Limit(
+    name="no-image-scripts",
+    text="/.singularity.d/env of an image is empty: its scripts are taken into account beforehand",
+    is_weakness=False,
+)
+ROOT_USER = Limit(
+    name="root-user",
+    text="a tool is root in its sandbox, which is you: there are no further user ids (subuid(5))",
+    is_weakness=False,
+)
+
 PROOT_LIMITS = (METADATA, HOST_NAME, LOOPBACK, PROCESSES, IPC, SHARED_MEMORY, SIGNALS, MOVES)
 """Those of PRoot within Landlock and seccomp, on any kernel."""
 
-LIMITS = tuple(dict.fromkeys(PROOT_LIMITS))
+APPTAINER_LIMITS = (DEVICES, SITE_MOUNTS, HOST_NAME, SHARED_MEMORY, SCRIPTS)
+"""Those of Apptainer and Singularity, however they are configured."""
+PODMAN_LIMITS = (SITE_MOUNTS, DEVICES, ROOT_USER)
+"""Those of podman, however it is configured."""
+
+LIMITS = tuple(dict.fromkeys((*PROOT_LIMITS, *APPTAINER_LIMITS, *PODMAN_LIMITS)))
 """All of them."""
 WEAKNESSES = tuple(limit for limit in LIMITS if limit.is_weakness)
 """Those that a person must accept."""

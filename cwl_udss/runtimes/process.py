@@ -22,6 +22,7 @@ from cwl_udss.runtimes.accounting import Watch
 from cwl_udss.runtimes.namespace import (
     WHY_NOT_ENDED,
     adopted,
+    descriptor_of,
     first_of_namespace,
     kill_namespace,
     wait_for_end,
@@ -30,6 +31,7 @@ from cwl_udss.runtimes.status import Words, is_readable
 from cwl_udss.runtimes.streams import Relay
 from cwl_udss.sandbox import SIGNAL_OFFSET, Ending, Result, Runtime, Sandbox, Usage
 
+_LAST_WORDS_SECONDS = 0.2
 _WORDS_SECONDS = 2.0  # for what bwrap says of itself; it takes one or two milliseconds
 # Below bwrap's own first process, which only waits: mount_trees.py, a bwrap, and its first process.
 _OWN_GENERATIONS, _GENERATIONS_AROUND = 1, 4
@@ -55,27 +57,31 @@ class RuntimeProcess:
         process: subprocess.Popen[bytes] | Launched,
         relay: Relay | None,
         deferral: Deferral,
-        status: int,
+        status: int | Words,
         around: int | None = None,
         *,
         has_namespaces: bool = True,
+        tidies_up: bool = False,
         afterwards: contextlib.ExitStack | None = None,
         explain: Callable[[int, int], SandboxError] | None = None,
     ) -> None:
         """`deferral` is of the signals at which it would be left to nobody. `status` is the
         descriptor from which to read what bwrap says, or another that says the same; `around` that
         of the one in which it runs, if trees are made for it. Without namespaces it is asked to end
-        (SIGTERM), which ends all others first. `afterwards` is closed when all have ended.
+        (SIGTERM), which ends all others first; one that tidies up has the sandbox killed, and then
+        ends by itself. `afterwards` is closed when all have ended.
         `explain` is for a call that has failed (see Words.failed_call)."""
         self.process = process
         self._relay = relay
         self._deferral = deferral
-        self._words = Words(status)
+        self._words = Words(status) if isinstance(status, int) else status
         self._around = None if around is None else Words(around)
         # Of the one that we have started, which is the outermost.
         self._outermost = self._around or self._words
         self._generations = _OWN_GENERATIONS if around is None else _GENERATIONS_AROUND
         self._has_namespaces = has_namespaces
+        self._tidies_up = tidies_up
+        self._runtime = descriptor_of(process.pid) if tidies_up else None
         self._afterwards = contextlib.ExitStack() if afterwards is None else afterwards
         self._explain = explain
         self._watch: Watch | None = None
@@ -109,8 +115,8 @@ class RuntimeProcess:
             with self._lock:
                 wakener, self._wakener = self._wakener, None
                 os.close(wakener)
-            if self._orphan is not None:
-                os.close(self._orphan)
+            for descriptor in self._descriptors():
+                os.close(descriptor)
             if self._relay is not None:
                 self._relay.close()
             self._afterwards.close()
@@ -137,7 +143,7 @@ class RuntimeProcess:
     def _attend(self, give_up: float) -> None:
         """Copy the streams, and look at the processes, until bwrap has ended or must."""
         while not self._has_ended():
-            if self._is_unwanted:
+            if self._is_unwanted or self._has_lost_its_runtime():
                 return self._end(Ending.KILLED)
             now = time.monotonic()
             if now >= give_up:
@@ -158,6 +164,20 @@ class RuntimeProcess:
             self._orphan = first_of_namespace(facts.get("child-pid"))
         return self._orphan is None or is_readable(self._orphan, 0)
 
+    def _descriptors(self) -> list[int]:
+        return [number for number in (self._orphan, self._runtime) if number is not None]
+
+    def _has_lost_its_runtime(self) -> bool:
+        """Say whether the runtime was killed, and has left a command that goes on. One that ends by
+        itself has heard that the command has."""
+        if self._runtime is None or not is_readable(self._runtime, 0):
+            return False
+        os.close(self._runtime)
+        self._runtime = None
+        self._words.read_until("largest-kib", _LAST_WORDS_SECONDS)
+        facts = self._words.facts
+        return not self._words.have_ended and "child-pid" in facts and "largest-kib" not in facts
+
     def _wait_for_news(self, until: float) -> None:
         """Wait until there is something to be read, copied or done, and do the former two."""
         words = [words for words in (self._words, self._around) if words and not words.have_ended]
@@ -165,8 +185,8 @@ class RuntimeProcess:
         assert self._wakener is not None
         poll = select.poll()
         poll.register(self._wakener, select.POLLIN)
-        if self._orphan is not None:
-            poll.register(self._orphan, select.POLLIN)
+        for descriptor in self._descriptors():
+            poll.register(descriptor, select.POLLIN)
         for reader in words:
             poll.register(reader.descriptor, select.POLLIN)
         for channel in channels:
@@ -193,8 +213,11 @@ class RuntimeProcess:
         self._killed = self._killed or ending
         # Before it has said which process the sandbox's first is, nobody could end that one.
         self._outermost.read_until("child-pid", _WORDS_SECONDS)
+        if self._tidies_up and "child-pid" in self._outermost.facts:
+            return kill_namespace(self._outermost.facts["child-pid"])
         # --die-with-parent takes the rest
         os.kill(self.process.pid, signal.SIGKILL if self._has_namespaces else signal.SIGTERM)
+        return None
 
     def _wait_for_the_rest(self) -> Usage | None:
         """Wait until there is none of the sandbox's processes any more; return what they used."""
@@ -204,7 +227,7 @@ class RuntimeProcess:
         self.process.returncode = os.waitstatus_to_exitcode(status)
         for words in filter(None, (self._around, self._words)):
             words.read_until(None, _WORDS_SECONDS)
-            os.close(words.descriptor)
+            words.close()
             if os.WIFSIGNALED(status):
                 kill_namespace(words.facts.get("child-pid"))
         # bwrap ends with its command; processes that the command left behind are being
@@ -217,8 +240,11 @@ class RuntimeProcess:
         ended = adopted(first)
         if self._orphan is not None and ended is not None:
             self._orphan_code = os.waitstatus_to_exitcode(ended[0])
+        counted = runtime.ru_utime + runtime.ru_stime
+        if self._tidies_up:  # which takes more than many a command
+            counted = self._words.facts.get("processor-microseconds", 0) / 1e6
         largest = self._outermost.facts.get("largest-kib", 0)
-        return watch.usage(ended and ended[1], runtime, largest)
+        return watch.usage(ended and ended[1], counted, largest)
 
     def _result(self) -> Result:
         return_code, status = self.process.returncode or 0, self._words.facts

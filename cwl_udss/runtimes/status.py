@@ -7,21 +7,25 @@ import io
 import os
 import re
 import select
+import socket
 import struct
 
 from cwl_udss.runtimes.machine_code.command import ended
+from cwl_udss.runtimes.namespace import is_first, parent_of
 from cwl_udss.sandbox import SIGNAL_OFFSET
 
 # A number is whole if something comes after it.
 _STATUS = re.compile(rb'"(child-pid|exit-code|largest-kib|tracer-pid)": (\d+)(?=\D)')
 
 # What programs of machine_code/ say, who do not write numbers as digits.
+HAS_BEGUN = b'"begun"\n'
 HAS_ENDED = b'"ended": '
 """Then comes what wait4(2) has said of the command."""
 NOT_EXECUTED = b'"not-executed"\n'
 HAS_FAILED = b'"failed": '
 """Then comes what make_calls() of processors.py leaves."""
 FAILED = struct.Struct("=Qq")
+_CREDENTIALS = struct.Struct("=3i")  # struct ucred of unix(7)
 
 
 class Words:
@@ -40,9 +44,10 @@ class Words:
         facts = {name.decode(): int(value) for name, value in _STATUS.findall(self._said)}
         end = ended(self._said.partition(HAS_ENDED)[2])
         if end is not None:
-            code, facts["largest-kib"] = end
+            facts["largest-kib"] = end.largest_kib
+            facts["processor-microseconds"] = end.processor_microseconds
             if NOT_EXECUTED not in self._said:
-                facts["exit-code"] = code if code >= 0 else SIGNAL_OFFSET - code
+                facts["exit-code"] = end.code if end.code >= 0 else SIGNAL_OFFSET - end.code
         return facts
 
     @property
@@ -56,9 +61,16 @@ class Words:
 
     def read(self) -> None:
         """Add what can be read now."""
-        part = os.read(self.descriptor, io.DEFAULT_BUFFER_SIZE)
+        part = self._read()
         self._said += part
         self.have_ended = not part
+
+    def close(self) -> None:
+        """Hear nothing more."""
+        os.close(self.descriptor)
+
+    def _read(self) -> bytes:
+        return os.read(self.descriptor, io.DEFAULT_BUFFER_SIZE)
 
     def read_until(self, name: str | None, seconds: float) -> None:
         """Read until a fact was said, or to the end; not for ever, as a bwrap that was killed
@@ -67,6 +79,39 @@ class Words:
             if not is_readable(self.descriptor, seconds):
                 return
             self.read()
+
+
+class SocketWords(Words):
+    """What the first process of a sandbox says at a socket of our own (see channel()), by which the
+    kernel says who that is."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        super().__init__(connection.fileno())
+        self._connection = connection
+        self.orphan: int | None = None
+        """Who has started that process, if that has become our child."""
+
+    def close(self) -> None:
+        """Hear nothing more."""
+        self._connection.close()
+
+    def _read(self) -> bytes:
+        room = socket.CMSG_SPACE(_CREDENTIALS.size)
+        part, ancillary, _, _ = self._connection.recvmsg(io.DEFAULT_BUFFER_SIZE, room)
+        # unix(7): SCM_CREDENTIALS, in which the number is what it is in our PID namespace.
+        senders = [_CREDENTIALS.unpack(data)[0] for _, _, data in ancillary]
+        if senders and part and "child-pid" not in self.facts and is_first(senders[0]):
+            starter = parent_of(senders[0])
+            self.orphan = starter if parent_of(starter) == os.getpid() else None
+            return b'{"child-pid": %d}\n' % senders[0] + part
+        return part
+
+
+def channel() -> tuple[SocketWords, socket.socket]:
+    """Return our end and the first process's of a socket."""
+    ours, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+    return SocketWords(ours), other
 
 
 def is_readable(descriptor: int, seconds: float) -> bool:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from cwl_udss.files.scratch import program_directory
-from cwl_udss.runtimes.limits import PROOT_LIMITS
+from cwl_udss.runtimes.limits import APPTAINER_LIMITS, PODMAN_LIMITS, PROOT_LIMITS
 from cwl_udss.runtimes.probing.memory import Remember, try_always
 from cwl_udss.runtimes.process import PipedRuntime
 from cwl_udss.sandbox import Limit
@@ -41,6 +41,9 @@ class Machine:
         return program_directory(self.scratch, self.environment)
 
 
+AUTO, BWRAP, UNSHARE, PROOT = "auto", "bwrap", "unshare", "proot"
+PODMAN, APPTAINER, SINGULARITY = "podman", "apptainer", "singularity"
+
 Find: TypeAlias = "Callable[[Machine], PipedRuntime]"
 """Returns a runtime that has made a sandbox here, or raises SandboxError: why it cannot, and what
 to do."""
@@ -64,6 +67,22 @@ def _unshare(machine: Machine) -> PipedRuntime:
     return find_unshare(machine.search_path, machine.remember)
 
 
+def _podman(machine: Machine) -> PipedRuntime:
+    from cwl_udss.runtimes.podman.probe import find_podman
+
+    return find_podman(machine.temporary, machine.environment, machine.remember)
+
+
+def _apptainer(machine: Machine, name: str = APPTAINER) -> PipedRuntime:
+    from cwl_udss.runtimes.apptainer.probe import find_apptainer
+
+    return find_apptainer(name, machine.temporary, machine.environment, machine.remember)
+
+
+def _singularity(machine: Machine) -> PipedRuntime:
+    return _apptainer(machine, SINGULARITY)
+
+
 @dataclass(frozen=True)
 class Kind:
     """A runtime that there may be on a machine."""
@@ -75,10 +94,12 @@ class Kind:
     """Whether it may be chosen where none is named."""
 
 
-AUTO, BWRAP, UNSHARE, PROOT = "auto", "bwrap", "unshare", "proot"
 RUNTIMES: Mapping[str, Kind] = {
     BWRAP: Kind(_bwrap),
     UNSHARE: Kind(_unshare),
+    APPTAINER: Kind(_apptainer, APPTAINER_LIMITS),
+    SINGULARITY: Kind(_singularity, APPTAINER_LIMITS),
+    PODMAN: Kind(_podman, PODMAN_LIMITS),
     PROOT: Kind(_proot, PROOT_LIMITS),
 }
 """In the order in which they are preferred: of those that keep all that is promised, the one that

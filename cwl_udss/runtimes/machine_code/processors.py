@@ -37,6 +37,12 @@ class Processor(Protocol):
     def unless_result(self, value: int, code: bytes) -> bytes:
         """Execute the code if the last call has not."""
 
+    def keep_result(self, address: int) -> bytes:
+        """Keep what the last call has returned in memory."""
+
+    def if_result_is_kept(self, address: int, code: bytes) -> bytes:
+        """Execute the code if the last call has returned what is kept there."""
+
     def repeat(self, code: bytes) -> bytes:
         """Execute the code again and again, until it ends the program."""
 
@@ -66,6 +72,13 @@ class _X86:
 
     def unless_result(self, value: int, code: bytes) -> bytes:
         return self._compare(value) + b"\x0f\x84" + struct.pack("<i", len(code)) + code  # je
+
+    def keep_result(self, address: int) -> bytes:
+        return b"\x89\x04\x25" + struct.pack("<I", address)  # mov [address],eax
+
+    def if_result_is_kept(self, address: int, code: bytes) -> bytes:
+        compare = b"\x3b\x04\x25" + struct.pack("<I", address)  # cmp eax,[address]
+        return compare + b"\x0f\x85" + struct.pack("<i", len(code)) + code  # jne
 
     def repeat(self, code: bytes) -> bytes:
         return code + b"\xe9" + struct.pack("<i", -len(code) - 5)  # jmp
@@ -109,6 +122,13 @@ class _Arm:
 
     def unless_result(self, value: int, code: bytes) -> bytes:
         return self._compare(value) + self._branch(0, code) + code  # b.eq
+
+    def keep_result(self, address: int) -> bytes:
+        return self._move(10, address) + struct.pack("<I", 0xB9000140)  # str w0,[x10]
+
+    def if_result_is_kept(self, address: int, code: bytes) -> bytes:
+        compare = struct.pack("<2I", 0xB9400149, 0x6B09001F)  # ldr w9,[x10]; cmp w0,w9
+        return self._move(10, address) + compare + self._branch(1, code) + code  # b.ne
 
     def repeat(self, code: bytes) -> bytes:
         return code + struct.pack("<I", 0x14000000 | (-len(code) // 4 & 0x3FFFFFF))  # b

@@ -15,12 +15,10 @@ from dataclasses import dataclass
 from cwl_udss.errors import SandboxError
 from cwl_udss.runtimes.machine_code.command import CHILD_HAS_ENDED, ENDED, execute, wait
 from cwl_udss.runtimes.machine_code.program import Call, Program, Variable
-from cwl_udss.runtimes.status import FAILED, HAS_ENDED, HAS_FAILED, NOT_EXECUTED
-from cwl_udss.runtimes.unshare.assembly import give_back_mask
+from cwl_udss.runtimes.status import FAILED, HAS_BEGUN, HAS_ENDED, HAS_FAILED, NOT_EXECUTED
 from cwl_udss.runtimes.unshare.file_calls import AT_CWD
 from cwl_udss.sandbox import HOST_NAME, Sandbox
 
-_COMMAND = 2  # of the process that is started first in a PID namespace: pid_namespaces(7)
 _SET_PARENT_DEATH_SIGNAL = 1  # linux/prctl.h
 _NO_CHILD = -errno.ECHILD & 0xFFFFFFFF
 _STANDARD_ERROR = 2
@@ -58,6 +56,7 @@ class Initial:
         self._descriptors = descriptors
         memory = self.program.memory
         self._mask = memory.add(bytes(_SIGNALS_BYTES))
+        self._command = memory.add(bytes(8))
         self._ended = memory.add(HAS_ENDED + bytes(ENDED.size))
         self._failed = memory.add(HAS_FAILED + bytes(FAILED.size))
         self._poll = memory.add(
@@ -69,10 +68,24 @@ class Initial:
         """Where it says what becomes of the sandbox."""
         return self._descriptors.status
 
-    def content(self, calls: Sequence[Call], command: bytes, *, dies_with_parent: bool) -> bytes:
-        """Return the program, which makes calls, and has a child execute the code `command`."""
+    def content(
+        self,
+        calls: Sequence[Call],
+        command: bytes,
+        *,
+        dies_with_parent: bool,
+        knows_number: bool = True,
+    ) -> bytes:
+        """Return the program, which makes calls, and has a child execute the code `command`.
+
+        `knows_number` says whether it begins with the caller's /proc, which has its process id;
+        else who hears it finds that out.
+        """
         program, call = self.program, self.program.call
-        all_calls = [*self._introduction(dies_with_parent=dies_with_parent), *calls, *self._ready()]
+        all_calls = [*_die_with_parent()] if dies_with_parent else []
+        # Said after that: from then on others kill by killing the parent.
+        all_calls += [*(self._say_number() if knows_number else self._say_something())]
+        all_calls += [*calls, *self._ready()]
         failed = call(
             "write", self._descriptors.status, self._failed, len(HAS_FAILED) + FAILED.size
         )
@@ -82,6 +95,7 @@ class Initial:
             program.processor.unless_result(0, failed + call("exit_group", 1)),
             call("clone", CHILD_HAS_ENDED, 0, 0, 0, 0),
             program.processor.if_result(0, self._child(command)),
+            program.processor.keep_result(self._command),
             program.processor.repeat(self._wait()),
         )
         return program.elf(b"".join(code))
@@ -91,12 +105,8 @@ class Initial:
         call = self.program.failed_call(place)
         return SandboxError(f"{call.purpose}: {os.strerror(error)}", call.advice)
 
-    def _introduction(self, *, dies_with_parent: bool) -> Iterator[Call]:
-        """What is done before others are told: from then on they kill by killing the parent."""
-        if dies_with_parent:
-            arguments = (_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
-            yield Call(name="prctl", arguments=arguments, purpose="prctl")
-        # Its number outside: this /proc is that of the caller's namespace.
+    def _say_number(self) -> Iterator[Call]:
+        """Its number outside: this /proc is that of the caller's namespace."""
         begin, number, end = b'{"child-pid": ', b" " * 20, b"}\n"
         words = self.program.memory.add(begin + number + end)
         yield Call(
@@ -110,11 +120,14 @@ class Initial:
             purpose="nobody listens",
         )
 
+    def _say_something(self) -> Iterator[Call]:
+        arguments = (self._descriptors.status, HAS_BEGUN, len(HAS_BEGUN))
+        yield Call(name="write", arguments=arguments, purpose="nobody listens")
+
     def _ready(self) -> Iterator[Call]:
         purpose = "signals cannot be awaited"
         ended = struct.pack("=Q", 1 << (CHILD_HAS_ENDED - 1))
         own, size = self._descriptors.program, _SIGNALS_BYTES
-        yield give_back_mask()
         yield Call(
             name="rt_sigprocmask", arguments=(_BLOCK, ended, self._mask, size), purpose=purpose
         )
@@ -150,7 +163,7 @@ class Initial:
         return b"".join(
             (
                 wait(program, status, os.WNOHANG),
-                program.processor.if_result(_COMMAND, told),
+                program.processor.if_result_is_kept(self._command, told),
                 program.processor.if_result(_NO_CHILD, call("exit_group", 1)),
                 program.processor.if_result(0, news),
             )
@@ -162,6 +175,11 @@ class Initial:
         call, memory = self.program.call, self.program.memory
         asked = call("ppoll", self._poll, 1, memory.constant(_NO_TIME), 0, 0)
         return asked + self.program.processor.if_result(1, call("exit_group", 1))
+
+
+def _die_with_parent() -> Iterator[Call]:
+    arguments = (_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
+    yield Call(name="prctl", arguments=arguments, purpose="prctl")
 
 
 def become_command(program: Program, sandbox: Sandbox, status: int) -> bytes:

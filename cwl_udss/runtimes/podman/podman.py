@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Podman as the runtime: its command line.
+
+It writes to a root what it thinks that a container needs (etc/hosts, etc/mtab, run/.containerenv),
+so it is given one on top of which there is a layer in memory of its own (`:O`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from cwl_udss.errors import SandboxError
+from cwl_udss.runtimes.engines.launching import FIRST_PROGRAM, HANDED_ON, launch
+from cwl_udss.runtimes.engines.view import View, make_view
+from cwl_udss.runtimes.operations import MountBind
+from cwl_udss.runtimes.process import RuntimeProcess
+from cwl_udss.runtimes.streams import Relay, with_relay
+from cwl_udss.sandbox import HOST_NAME, Limit, Sandbox, Streams
+
+_OPTIONS = (
+    *("--rm", "--cap-drop=all", "--security-opt=no-new-privileges"),
+    # Where SELinux is, it would keep the container from files that have no label of containers.
+    "--security-opt=label=disable",
+    *("--read-only", "--read-only-tmpfs=false", "--no-hosts", f"--hostname={HOST_NAME}"),
+    # The step's streams are the container's, and nothing is copied or kept.
+    *("--log-driver=passthrough", f"--preserve-fds={HANDED_ON}", "--sig-proxy=false"),
+    *("--ulimit=host", "--http-proxy=false", "--workdir=/"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Podman:
+    """A `podman` that can be used."""
+
+    path: str
+    version: str
+    place: Path
+    """A directory of this node: each step has one there."""
+    environment: Mapping[str, str]
+    """The caller's."""
+    keeps_identity: bool = True
+    """Whether the step is who the caller is: for that it needs more user ids than that one."""
+    limits: tuple[Limit, ...] = ()
+    """What it cannot enforce, or does not have, on this machine."""
+
+    @property
+    def description(self) -> str:
+        """For the log and `cwl-udss doctor`."""
+        return f"{self.version} ({self.path})"
+
+    def start(self, sandbox: Sandbox, streams: Streams) -> RuntimeProcess:
+        """Start the sandbox's command (see sandbox.Runtime)."""
+        return with_relay(streams, functools.partial(self.start_with, sandbox))
+
+    def start_with(
+        self,
+        sandbox: Sandbox,
+        *,
+        stdin: int,
+        stdout: int,
+        stderr: int,
+        relay: Relay | None = None,
+    ) -> RuntimeProcess:
+        """Start it with streams that are no files of the host's (see Bubblewrap)."""
+        with contextlib.ExitStack() as stack:
+            view = make_view(sandbox, self.place, stack)
+            return launch(
+                (self.path, *self.arguments(view, sandbox)),
+                self.environment,
+                sandbox,
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stderr,
+                relay=relay,
+                afterwards=stack,
+            )
+
+    def arguments(self, view: View, sandbox: Sandbox) -> tuple[str, ...]:
+        """Return podman's arguments for a view."""
+        memory = sandbox.shared_memory_bytes or _half_of_memory()
+        return (
+            *("--log-level=error", "run", *_OPTIONS),
+            f"--name=cwl-udss-{secrets.token_hex(8)}",
+            *(["--userns=keep-id"] if self.keeps_identity else []),
+            f"--network={'host' if sandbox.network else 'none'}",
+            *(f"--shm-size={memory}b", f"--umask={_umask()}"),
+            *(word for bind in view.binds for word in _volume(bind)),
+            *("--rootfs", f"{view.named(view.root)}:O", FIRST_PROGRAM),
+        )
+
+
+def _volume(bind: MountBind) -> tuple[str, str]:
+    """A bind: podman knows two ways to write one, and in each a character ends a name."""
+    if ":" not in bind.path:
+        return ("--volume", f"{bind.source}:{bind.path}:{'rw' if bind.writable else 'ro'}")
+    if "," not in bind.path:
+        access = "false" if bind.writable else "true"
+        fields = f"type=bind,source={bind.source},destination={bind.path},readonly={access}"
+        return ("--mount", fields)
+    raise SandboxError(
+        f"podman can show nothing at {bind.path}, which has a colon and a comma", "rename it"
+    )
+
+
+def _half_of_memory() -> int:
+    """The limit that the kernel would give a /dev/shm: tmpfs(5)."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+
+
+def _umask() -> str:
+    """The caller's: to ask umask(2) is to change it."""
+    with open("/proc/self/status", encoding="ascii", errors="replace") as stream:
+        return next((line.split()[1] for line in stream if line.startswith("Umask:")), "0022")
