@@ -211,6 +211,13 @@ def _add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "verdict (a minute; needs the image debian:stable-slim, in the store or from its registry)",
     )
     parser.add_argument(
+        "--runtime",
+        metavar="NAME",
+        action="append",
+        help="only try this runtime (again and again, or `all`); with --containment, run the tests "
+        "in each, whatever it does not keep",
+    )
+    parser.add_argument(
         "--batch",
         metavar="SYSTEM",
         dest="udss_batch",
@@ -265,9 +272,13 @@ def _doctor(options: argparse.Namespace, settings: Settings) -> int:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         return print_node_examination(settings, os.environ)
     if options.containment:
-        from cwl_udss.commands.containment import print_verdict
+        from cwl_udss.commands.containment import print_verdicts
 
-        return print_verdict(settings, os.environ, home_directory())
+        return print_verdicts(settings, os.environ, home_directory(), options.runtime)
+    if options.runtime:
+        from cwl_udss.commands.doctor import print_runtimes
+
+        return print_runtimes(settings, os.environ, options.runtime)
     from cwl_udss.commands.doctor import print_examination
 
     return print_examination(settings, os.environ, home_directory())

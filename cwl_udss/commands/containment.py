@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
@@ -25,11 +25,14 @@ from ruamel.yaml import YAML
 
 import cwl_udss
 from cwl_udss.commands.limited_tests import limit_of
+from cwl_udss.commands.runtimes import ALL, parse_names
 from cwl_udss.containment_suite.surroundings import problems, surroundings
+from cwl_udss.errors import SandboxError
 from cwl_udss.files.scratch import temporary_directory
 from cwl_udss.images.pull import Images
 from cwl_udss.machine.resources import available_resources
-from cwl_udss.runtimes.choosing.choice import describe_choice
+from cwl_udss.runtimes.choosing.choice import describe_choice, weaknesses
+from cwl_udss.runtimes.choosing.table import RUNTIMES
 from cwl_udss.sandbox import Runtime
 from cwl_udss.settings.setting import join_list
 from cwl_udss.settings.settings import Settings
@@ -50,11 +53,32 @@ class Outcome:
     problem: str = ""
 
 
-def print_verdict(settings: Settings, environment: Mapping[str, str], home: Path) -> int:
-    """Run all tests and print what they show. Returns the exit code: 0 if all have passed.
+def print_verdicts(
+    settings: Settings, environment: Mapping[str, str], home: Path, names: Sequence[str] | None
+) -> int:
+    """Run all tests in each of the runtimes that are named, or else in the one that a run has, and
+    print what they show. Returns the exit code: 0 if all have passed.
 
     Raises UdssError if they cannot be run.
     """
+    if not names:
+        return _print_verdict(settings, environment, home)
+    codes = []
+    for name in parse_names(names):
+        kind = RUNTIMES[name]
+        accept = tuple(limit.name for limit in weaknesses(kind.limits))
+        try:
+            if not kind.is_automatic:
+                raise SandboxError("it shows no image, and the tests are of tools in images")
+            chosen = replace(settings, runtime=name, accept=accept)
+            codes.append(_print_verdict(chosen, environment, home))
+        except SandboxError as error:
+            print(f"{name}: {error}")
+            codes.append(0 if ALL in names else 1)
+    return max(codes)
+
+
+def _print_verdict(settings: Settings, environment: Mapping[str, str], home: Path) -> int:
     runtime = runtime_finder(settings, environment).find()
     Images(open_store(settings), environment, home).get(IMAGE)
     start = time.monotonic()

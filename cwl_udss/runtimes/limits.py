@@ -49,6 +49,22 @@ MOVES = Limit(
     is_weakness=False,
 )
 
+NAMES = Limit(
+    name="names-seen",
+    text="a tool can find out of any path of this machine whether there is something, of what size "
+    "and age; it can neither list directories nor read files that it was not given",
+)
+TEMPORARY = Limit(
+    name="no-tmp",
+    text="nothing can be written to /tmp and /dev/shm, only to $TMPDIR",
+    is_weakness=False,
+)
+SESSION = Limit(
+    name="own-session",
+    text="a step is in a session of its own: a batch system that goes by sessions does not count "
+    "what it uses, and at a terminal there is no job control",
+    is_weakness=False,
+)
 
 DEVICES = Limit(
     name="dev-writable",
@@ -71,13 +87,18 @@ ROOT_USER = Limit(
 
 PROOT_LIMITS = (METADATA, HOST_NAME, LOOPBACK, PROCESSES, IPC, SHARED_MEMORY, SIGNALS, MOVES)
 """Those of PRoot within Landlock and seccomp, on any kernel."""
+LANDLOCK_LIMITS = (METADATA, NAMES, *PROOT_LIMITS[1:5], TEMPORARY, *PROOT_LIMITS[6:])
+"""Those of Landlock and seccomp around a tool of the machine."""
+OCI_LIMITS = (SESSION,)
+"""Those of crun and runc."""
 
 APPTAINER_LIMITS = (DEVICES, SITE_MOUNTS, HOST_NAME, SHARED_MEMORY, SCRIPTS)
 """Those of Apptainer and Singularity, however they are configured."""
 PODMAN_LIMITS = (SITE_MOUNTS, DEVICES, ROOT_USER)
 """Those of podman, however it is configured."""
 
-LIMITS = tuple(dict.fromkeys((*PROOT_LIMITS, *APPTAINER_LIMITS, *PODMAN_LIMITS)))
+_BY_RUNTIME = (PROOT_LIMITS, LANDLOCK_LIMITS, OCI_LIMITS, APPTAINER_LIMITS, PODMAN_LIMITS)
+LIMITS = tuple(dict.fromkeys(limit for limits in _BY_RUNTIME for limit in limits))
 """All of them."""
 WEAKNESSES = tuple(limit for limit in LIMITS if limit.is_weakness)
 """Those that a person must accept."""

@@ -48,6 +48,17 @@ def kill_namespace(process_id: int | None) -> None:
             os.kill(process_id, signal.SIGKILL)
 
 
+def signal_sessions(process_id: int, number: int) -> None:
+    """Send a signal to the children of a process that lead sessions of their own, and to all of
+    their group."""
+    with contextlib.suppress(OSError):  # it has ended
+        with open(f"/proc/{process_id}/task/{process_id}/children", encoding="ascii") as stream:
+            children = [int(child) for child in stream.read().split()]
+        for child in children:
+            if os.getsid(child) == os.getpgid(child) != os.getpgrp():
+                os.killpg(child, number)
+
+
 def wait_for_end(process_id: int | None) -> None:
     """Wait until the first process of a PID namespace has ended, and with it all the others: the
     kernel ends the others first (zap_pid_ns_processes)."""

@@ -12,19 +12,21 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Protocol
 
 from cwl_udss.errors import SandboxError
 from cwl_udss.machine.deferral import Deferral
 from cwl_udss.machine.waiting import told
 from cwl_udss.runtimes.accounting import Watch
+from cwl_udss.runtimes.making import OWN_GENERATIONS, Launched, Made
 from cwl_udss.runtimes.namespace import (
     WHY_NOT_ENDED,
     adopted,
     descriptor_of,
     first_of_namespace,
     kill_namespace,
+    signal_sessions,
     wait_for_end,
 )
 from cwl_udss.runtimes.status import Words, is_readable
@@ -34,15 +36,7 @@ from cwl_udss.sandbox import SIGNAL_OFFSET, Ending, Result, Runtime, Sandbox, Us
 _LAST_WORDS_SECONDS = 0.2
 _WORDS_SECONDS = 2.0  # for what bwrap says of itself; it takes one or two milliseconds
 # Below bwrap's own first process, which only waits: mount_trees.py, a bwrap, and its first process.
-_OWN_GENERATIONS, _GENERATIONS_AROUND = 1, 4
-
-
-@dataclass
-class Launched:
-    """A child of this process that another has started in its place."""
-
-    pid: int
-    returncode: int | None = None
+_GENERATIONS_AROUND = OWN_GENERATIONS + 3
 
 
 class RuntimeProcess:
@@ -61,15 +55,14 @@ class RuntimeProcess:
         around: int | None = None,
         *,
         has_namespaces: bool = True,
-        tidies_up: bool = False,
         afterwards: contextlib.ExitStack | None = None,
         explain: Callable[[int, int], SandboxError] | None = None,
+        made: Made | None = None,
     ) -> None:
         """`deferral` is of the signals at which it would be left to nobody. `status` is the
         descriptor from which to read what bwrap says, or another that says the same; `around` that
         of the one in which it runs, if trees are made for it. Without namespaces it is asked to end
-        (SIGTERM), which ends all others first; one that tidies up has the sandbox killed, and then
-        ends by itself. `afterwards` is closed when all have ended.
+        (SIGTERM), which ends all others first. `afterwards` is closed when all have ended.
         `explain` is for a call that has failed (see Words.failed_call)."""
         self.process = process
         self._relay = relay
@@ -78,10 +71,10 @@ class RuntimeProcess:
         self._around = None if around is None else Words(around)
         # Of the one that we have started, which is the outermost.
         self._outermost = self._around or self._words
-        self._generations = _OWN_GENERATIONS if around is None else _GENERATIONS_AROUND
+        self._made = made or Made()
+        self._generations = self._made.generations if around is None else _GENERATIONS_AROUND
         self._has_namespaces = has_namespaces
-        self._tidies_up = tidies_up
-        self._runtime = descriptor_of(process.pid) if tidies_up else None
+        self._runtime = descriptor_of(process.pid) if self._made.tidies_up else None
         self._afterwards = contextlib.ExitStack() if afterwards is None else afterwards
         self._explain = explain
         self._watch: Watch | None = None
@@ -103,7 +96,7 @@ class RuntimeProcess:
         try:
             try:
                 self.heed_signals()
-                with _left_to_the_command() if self._is_typed_at else contextlib.nullcontext():
+                with _typed(self._hand_on) if self._is_typed_at else contextlib.nullcontext():
                     self._attend(give_up)
             except BaseException:  # a signal's handler raised: the step must not outlive us
                 self._end(Ending.KILLED)
@@ -137,6 +130,11 @@ class RuntimeProcess:
             if self._wakener is not None:
                 os.eventfd_write(self._wakener, 1)
 
+    def _hand_on(self, number: int) -> None:
+        first = self._outermost.facts.get("child-pid")
+        if self._made.has_session and first is not None:
+            signal_sessions(first, number)
+
     def _watch_from(self, first: int) -> Watch:
         return Watch(first, self._generations, self._outermost.facts.get("tracer-pid"))
 
@@ -148,7 +146,7 @@ class RuntimeProcess:
             now = time.monotonic()
             if now >= give_up:
                 return self._end(Ending.TIME_LIMIT)
-            if self._watch is None and "child-pid" in self._outermost.facts:
+            if self._watch is None and self._made.fact in self._outermost.facts:
                 self._watch = self._watch_from(self._outermost.facts["child-pid"])
             if self._watch is not None and now >= self._watch.next:
                 self._watch.look()
@@ -213,7 +211,7 @@ class RuntimeProcess:
         self._killed = self._killed or ending
         # Before it has said which process the sandbox's first is, nobody could end that one.
         self._outermost.read_until("child-pid", _WORDS_SECONDS)
-        if self._tidies_up and "child-pid" in self._outermost.facts:
+        if self._made.tidies_up and "child-pid" in self._outermost.facts:
             return kill_namespace(self._outermost.facts["child-pid"])
         # --die-with-parent takes the rest
         os.kill(self.process.pid, signal.SIGKILL if self._has_namespaces else signal.SIGTERM)
@@ -241,7 +239,7 @@ class RuntimeProcess:
         if self._orphan is not None and ended is not None:
             self._orphan_code = os.waitstatus_to_exitcode(ended[0])
         counted = runtime.ru_utime + runtime.ru_stime
-        if self._tidies_up:  # which takes more than many a command
+        if self._made.tidies_up:  # which takes more than many a command
             counted = self._words.facts.get("processor-microseconds", 0) / 1e6
         largest = self._outermost.facts.get("largest-kib", 0)
         return watch.usage(ended and ended[1], counted, largest)
@@ -252,19 +250,21 @@ class RuntimeProcess:
             return Result(exit_code=SIGNAL_OFFSET + signal.SIGKILL, ending=self._killed)
         if self._orphan_code is not None and self._orphan_code >= 0:
             return Result(exit_code=self._orphan_code, ending=Ending.EXITED)
+        if "exit-code" in status and self._made.fact in status:
+            return Result(exit_code=status["exit-code"], ending=Ending.EXITED)
         if return_code < 0:  # bwrap itself was killed, and the sandbox with it
             return Result(exit_code=SIGNAL_OFFSET - return_code, ending=Ending.KILLED)
-        if "exit-code" in status:
-            return Result(exit_code=status["exit-code"], ending=Ending.EXITED)
         if self._explain is not None and self._words.failed_call is not None:
             raise self._explain(*self._words.failed_call)
         if return_code > SIGNAL_OFFSET:  # the same, told by the bwrap around it
             return Result(exit_code=return_code, ending=Ending.KILLED)
-        if "child-pid" not in status:
+        if self._made.fact not in status:
             raise SandboxError(
                 "the sandbox could not be made",
                 "its message is above, or in the step's standard error; try `cwl-udss doctor`",
             )
+        if self._made.tells_all and not self._words.was_not_executed:  # who tells was killed
+            return Result(exit_code=SIGNAL_OFFSET + signal.SIGKILL, ending=Ending.KILLED)
         return Result(exit_code=127, ending=Ending.NOT_STARTED)
 
 
@@ -285,10 +285,10 @@ class PipedRuntime(Runtime, Protocol):
 
 
 @contextlib.contextmanager
-def _left_to_the_command() -> Iterator[None]:
-    """Ignore what a person types at the terminal that is the command's."""
-    numbers = (signal.SIGINT, signal.SIGQUIT)
-    before = [signal.signal(number, signal.SIG_IGN) for number in numbers]
+def _typed(hand_on: Callable[[int], None]) -> Iterator[None]:
+    """Leave what a person types at the terminal that is the command's to the command."""
+    numbers = (signal.SIGINT, signal.SIGQUIT, signal.SIGWINCH)
+    before = [signal.signal(number, lambda typed, _: hand_on(typed)) for number in numbers]
     try:
         yield
     finally:

@@ -15,13 +15,16 @@ from cwl_udss.runtimes.namespace import is_first, parent_of
 from cwl_udss.sandbox import SIGNAL_OFFSET
 
 # A number is whole if something comes after it.
-_STATUS = re.compile(rb'"(child-pid|exit-code|largest-kib|tracer-pid)": (\d+)(?=\D)')
+_STATUS = re.compile(rb'"(child-pid|exit-code|is-made|largest-kib|tracer-pid)": (\d+)(?=\D)')
 
 # What programs of machine_code/ say, who do not write numbers as digits.
 HAS_BEGUN = b'"begun"\n'
 HAS_ENDED = b'"ended": '
 """Then comes what wait4(2) has said of the command."""
 NOT_EXECUTED = b'"not-executed"\n'
+IS_MADE_FACT = "is-made"
+IS_MADE = b'{"is-made": 1}\n'
+"""Of a sandbox, by what is started in it first."""
 HAS_FAILED = b'"failed": '
 """Then comes what make_calls() of processors.py leaves."""
 FAILED = struct.Struct("=Qq")
@@ -46,9 +49,14 @@ class Words:
         if end is not None:
             facts["largest-kib"] = end.largest_kib
             facts["processor-microseconds"] = end.processor_microseconds
-            if NOT_EXECUTED not in self._said:
+            if not self.was_not_executed:
                 facts["exit-code"] = end.code if end.code >= 0 else SIGNAL_OFFSET - end.code
         return facts
+
+    @property
+    def was_not_executed(self) -> bool:
+        """Whether the command was tried, and could not be executed."""
+        return NOT_EXECUTED in self._said
 
     @property
     def failed_call(self) -> tuple[int, int] | None:

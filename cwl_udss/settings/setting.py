@@ -98,6 +98,16 @@ def show_places(places: tuple[LibraryPlace, ...]) -> str:
     return join_list(map(str, places))
 
 
+def parse_paths(text: str) -> tuple[Path, ...]:
+    """Return paths (see parse_path)."""
+    return tuple(map(parse_path, split_list(text)))
+
+
+def show_paths(paths: tuple[Path, ...]) -> str:
+    """Write paths as they are read."""
+    return join_list(map(str, paths))
+
+
 def parse_trust(text: str) -> Trust:
     """Return what is trusted. Raises ValueError."""
     try:

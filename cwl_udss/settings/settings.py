@@ -41,6 +41,8 @@ class Settings:
     """Weaknesses that it may have (see sandbox.Limit)."""
     required: Mapping[str, str]
     """Limits that it must not have, accepted or not, each with where that is said."""
+    readable: tuple[Path, ...]
+    """What tools without an image may read of this machine, besides its system."""
     bwrap: str | None
     """The `bwrap` program to use; None looks for one."""
     trace: Path | None

@@ -19,10 +19,12 @@ from cwl_udss.images.store.image import StoredImage
 from cwl_udss.images.store.store import Store
 from cwl_udss.report.trace import traced
 from cwl_udss.runtimes.choosing.choice import RuntimeFinder, describe_choice
+from cwl_udss.runtimes.choosing.table import LANDLOCK
 from cwl_udss.runtimes.process import PipedRuntime
 from cwl_udss.sandbox import Result, RootFilesystem, Runtime, Sandbox, SandboxProcess, Streams
 from cwl_udss.settings.settings import Settings
 from cwl_udss.steps.made import MadeDirectories
+from cwl_udss.surroundings.host import host_directories
 
 _logger = logging.getLogger(__name__)
 
@@ -125,8 +127,24 @@ class Steps:
         with self._lock:
             return self._found_runtime
 
+    @property
+    def contains_tools_of_host(self) -> bool:
+        """Whether tools without an image run in a sandbox, too: the one that is wanted shows them
+        what there is on this machine."""
+        return self._settings.runtime == LANDLOCK
+
+    @property
+    def host_directories(self) -> tuple[str, ...]:
+        """What tools of this machine may read of it."""
+        return host_directories(self._environment, self._home, self._settings.readable)
+
     def image(self, request: ImageRequest) -> StoredImage:
         """Return an image, made if need be. Raises ImageError, StoreError or SandboxError."""
+        if self.contains_tools_of_host:
+            raise SandboxError(
+                f"it needs the image {request.name}, and the runtime `{LANDLOCK}` shows none",
+                "leave --udss-runtime out, or name another",
+            )
         return self._requested.get(request)
 
     def pulled(self) -> Mapping[str, StoredImage]:

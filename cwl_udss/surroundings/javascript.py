@@ -129,7 +129,8 @@ def _sandbox(empty: Path, program: str, arguments: tuple[str, ...]) -> Sandbox:
     return Sandbox(
         root=RootFilesystem(path=empty),
         command=(program, *arguments),
-        environment={},
+        # Where a file is there and may not be read, Node.js does not go on without it.
+        environment={"OPENSSL_CONF": os.devnull},
         working_directory="/",
         binds=tuple(
             Bind(source=path, destination=path)

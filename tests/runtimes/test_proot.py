@@ -18,7 +18,7 @@ import pytest
 from steps import Step
 
 from cwl_udss.errors import SandboxError
-from cwl_udss.runtimes.limits import METADATA, MOVES, SIGNALS, WEAKNESSES
+from cwl_udss.runtimes.limits import METADATA, MOVES, PROOT_LIMITS, SIGNALS
 from cwl_udss.runtimes.proot.landlock import limits_of
 from cwl_udss.runtimes.proot.launching import Launchers
 from cwl_udss.runtimes.proot.probe import embedded_loaders, find_proot
@@ -249,12 +249,12 @@ def test_what_is_made_for_a_step_is_gone_after_it(proot_step: Step, proot: Proot
 
 
 def test_limits_by_what_the_kernel_can() -> None:
-    assert METADATA in limits_of(7)
-    assert SIGNALS not in limits_of(6)
-    assert {SIGNALS, METADATA} < set(limits_of(5))
-    assert MOVES in limits_of(1)
-    assert MOVES not in limits_of(2)
-    assert {limit for limit in limits_of(1) if limit.is_weakness} == set(WEAKNESSES)
+    assert METADATA in limits_of(PROOT_LIMITS, 7)
+    assert SIGNALS not in limits_of(PROOT_LIMITS, 6)
+    assert {SIGNALS, METADATA} < set(limits_of(PROOT_LIMITS, 5))
+    assert MOVES in limits_of(PROOT_LIMITS, 1)
+    assert MOVES not in limits_of(PROOT_LIMITS, 2)
+    assert limits_of(PROOT_LIMITS, 1) == PROOT_LIMITS
 
 
 @pytest.mark.parametrize("abi", [1, 2, 3, 5])

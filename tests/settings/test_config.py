@@ -123,6 +123,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "format": st.sampled_from([None, *ImageFormat]),
     "compression": st.sampled_from(Compression),
     "runtime": st.sampled_from(["auto", *RUNTIMES]),
+    "readable": st.lists(PATHS).map(tuple),
     "required": st.lists(st.sampled_from([limit.name for limit in LIMITS])).map(tuple),
     "accept": st.lists(st.sampled_from([limit.name for limit in WEAKNESSES])).map(tuple),
     "batch": st.sampled_from(["pbs", "slurm", "lsf", "local"]),

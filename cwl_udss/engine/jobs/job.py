@@ -24,7 +24,7 @@ from cwl_udss.engine.inputs.overlays import collect_opened, open_overlaid
 from cwl_udss.engine.inputs.path_mapper import open_literals
 from cwl_udss.engine.jobs.collecting import collected, record_checksums
 from cwl_udss.engine.jobs.file_access import CollectingAccess
-from cwl_udss.engine.jobs.process import this_thread
+from cwl_udss.engine.jobs.process import Environment, this_thread
 from cwl_udss.engine.jobs.reporting import (
     fail,
     report_end,
@@ -180,13 +180,13 @@ class SandboxedJob(JobWithBinds):
         finally:
             this_thread.job = None
 
-    def complete(self, command: list[str], environment: MutableMapping[str, str]) -> None:
+    def complete(self, command: list[str], environment: Environment, script: str | None) -> None:
         """Add what cwltool decides last: the tool's command line and its environment."""
         assert self._image is not None
         assert self._sandbox is not None
         self._sandbox = replace(
             self._sandbox,
-            command=image_command(self._image.config, tuple(command)),
+            command=image_command(self._image.config, tuple(command[3:])),
             environment=environment,
         )
         self._collect_from(self._view())

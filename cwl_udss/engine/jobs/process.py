@@ -6,16 +6,19 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, MutableMapping
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from cwl_udss.steps.streams import StreamPaths
+
+Environment: TypeAlias = "MutableMapping[str, str]"
 
 
 class RunningJob(Protocol):
     """A job that cwltool is about to start."""
 
-    def complete(self, command: list[str], environment: MutableMapping[str, str]) -> None:
-        """Add what cwltool decides last: the tool's command line and its environment."""
+    def complete(self, command: list[str], environment: Environment, script: str | None) -> None:
+        """Add what cwltool decides last: the command line, after what create_runtime() has
+        returned, its environment, and a script that is to start it, if there is one."""
 
     def show_again(self) -> int | None:
         """Have outputs collected that such a step has made; return its exit code, or None."""
@@ -43,6 +46,7 @@ def start_tool(
     env: MutableMapping[str, str],
     default_stdout: Any = None,
     default_stderr: Any = None,
+    job_script_contents: str | None = None,
     **others: Any,
 ) -> int:
     """Start a process as cwltool's _job_popen does, in a sandbox if the job has one."""
@@ -56,10 +60,10 @@ def start_tool(
             env=env,
             default_stdout=default_stdout,
             default_stderr=default_stderr,
+            job_script_contents=job_script_contents,
             **others,
         )
-    # What create_runtime() returned, and the image, come before the tool's command line.
-    job.complete(commands[3:], env)
+    job.complete(commands, env, job_script_contents)
     exit_code = job.show_again()
     if exit_code is not None:
         return exit_code

@@ -118,7 +118,7 @@ class NodeImages:
         if not os.access("/dev/fuse", os.R_OK | os.W_OK):
             return f"unpacked to {self.unpacked_directory} (you may not use /dev/fuse)"
         if not self._can_enter_mounts():
-            return f"unpacked to {self.unpacked_directory} (there are no user namespaces)"
+            return f"unpacked to {self.unpacked_directory} (only bubblewrap mounts them)"
         return f"mounted by {mounter}"
 
     def _can_enter_mounts(self) -> bool:

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from cwl_udss.errors import SandboxError, StoreError
 from cwl_udss.runtimes.bubblewrap.bwrap import Bubblewrap
+from cwl_udss.runtimes.bubblewrap.probe import find_bubblewrap
 from cwl_udss.runtimes.choosing.table import AUTO, BWRAP, PROOT, RUNTIMES, Machine
 from cwl_udss.runtimes.probing.memory import Memory, Remember, try_always
 from cwl_udss.runtimes.process import PipedRuntime
@@ -155,13 +156,17 @@ def _strongest(runtimes: Sequence[_AnyRuntime]) -> _AnyRuntime:
 
 
 def bubblewrap_for(purpose: str, runtime: Runtime) -> Bubblewrap:
-    """Return bubblewrap, for what no other runtime does. Raises SandboxError."""
+    """Return bubblewrap, for what no other runtime does, also where another makes the sandboxes of
+    steps. Raises SandboxError."""
     if isinstance(runtime, Bubblewrap):
         return runtime
-    raise SandboxError(
-        f"{purpose} needs user namespaces and bubblewrap, and here is {runtime.description}",
-        "do it on a machine that has them",
-    )
+    try:
+        return find_bubblewrap(None)
+    except SandboxError as error:
+        raise SandboxError(
+            f"{purpose} needs user namespaces and bubblewrap, and here is {runtime.description}",
+            "do it on a machine that has them",
+        ) from error
 
 
 def describe_choice(runtime: Runtime) -> str:

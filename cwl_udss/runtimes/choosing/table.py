@@ -13,7 +13,13 @@ from pathlib import Path
 from typing import TypeAlias
 
 from cwl_udss.files.scratch import program_directory
-from cwl_udss.runtimes.limits import APPTAINER_LIMITS, PODMAN_LIMITS, PROOT_LIMITS
+from cwl_udss.runtimes.limits import (
+    APPTAINER_LIMITS,
+    LANDLOCK_LIMITS,
+    OCI_LIMITS,
+    PODMAN_LIMITS,
+    PROOT_LIMITS,
+)
 from cwl_udss.runtimes.probing.memory import Remember, try_always
 from cwl_udss.runtimes.process import PipedRuntime
 from cwl_udss.sandbox import Limit
@@ -41,7 +47,8 @@ class Machine:
         return program_directory(self.scratch, self.environment)
 
 
-AUTO, BWRAP, UNSHARE, PROOT = "auto", "bwrap", "unshare", "proot"
+AUTO, BWRAP, LANDLOCK, PROOT, UNSHARE = "auto", "bwrap", "landlock", "proot", "unshare"
+CRUN, RUNC = "crun", "runc"
 PODMAN, APPTAINER, SINGULARITY = "podman", "apptainer", "singularity"
 
 Find: TypeAlias = "Callable[[Machine], PipedRuntime]"
@@ -61,10 +68,28 @@ def _proot(machine: Machine) -> PipedRuntime:
     return find_proot(machine.temporary, machine.search_path, machine.remember)
 
 
+def _landlock(machine: Machine) -> PipedRuntime:
+    from cwl_udss.runtimes.landlock.probe import find_landlock
+
+    return find_landlock(machine.temporary)
+
+
 def _unshare(machine: Machine) -> PipedRuntime:
     from cwl_udss.runtimes.unshare.probe import find_unshare
 
     return find_unshare(machine.search_path, machine.remember)
+
+
+def _crun(machine: Machine) -> PipedRuntime:
+    from cwl_udss.runtimes.oci.probe import find_crun
+
+    return find_crun(machine.search_path, machine.remember)
+
+
+def _runc(machine: Machine) -> PipedRuntime:
+    from cwl_udss.runtimes.oci.probe import find_runc
+
+    return find_runc(machine.search_path, machine.remember)
 
 
 def _podman(machine: Machine) -> PipedRuntime:
@@ -97,10 +122,14 @@ class Kind:
 RUNTIMES: Mapping[str, Kind] = {
     BWRAP: Kind(_bwrap),
     UNSHARE: Kind(_unshare),
+    CRUN: Kind(_crun, OCI_LIMITS),
+    RUNC: Kind(_runc, OCI_LIMITS),
     APPTAINER: Kind(_apptainer, APPTAINER_LIMITS),
     SINGULARITY: Kind(_singularity, APPTAINER_LIMITS),
     PODMAN: Kind(_podman, PODMAN_LIMITS),
     PROOT: Kind(_proot, PROOT_LIMITS),
+    LANDLOCK: Kind(_landlock, LANDLOCK_LIMITS, is_automatic=False),
 }
 """In the order in which they are preferred: of those that keep all that is promised, the one that
-starts first; then those that need no user namespaces; then those that are slow."""
+starts first; then those that need no user namespaces; then those that are slow. Last what shows no
+image, and is for tools of this machine."""

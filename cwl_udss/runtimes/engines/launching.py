@@ -16,9 +16,11 @@ from collections.abc import Mapping
 
 from cwl_udss.errors import SandboxError
 from cwl_udss.machine.deferral import Deferral
+from cwl_udss.machine.umask import own_umask
 from cwl_udss.runtimes.accounting import adopt_orphans
 from cwl_udss.runtimes.machine_code.command import execute
 from cwl_udss.runtimes.machine_code.program import Program
+from cwl_udss.runtimes.making import Made
 from cwl_udss.runtimes.process import RuntimeProcess
 from cwl_udss.runtimes.seccomp import seccomp_program
 from cwl_udss.runtimes.status import SocketWords, channel
@@ -91,9 +93,9 @@ def launch(
         relay,
         deferral,
         words,
-        tidies_up=True,
         afterwards=afterwards.pop_all(),
         explain=initial.explain,
+        made=Made(tells_all=True, tidies_up=True),
     )
 
 
@@ -107,7 +109,9 @@ def _wait_for_orphan(words: SocketWords) -> None:
 
 def _first_program(initial: Initial, sandbox: Sandbox, *, dies_with_parent: bool) -> bytes:
     calls = list(restrict(initial.program, seccomp_program()))
-    command = become_command(initial.program, sandbox, initial.status)
+    program = initial.program
+    command = program.call("umask", own_umask())  # podman has set another
+    command += become_command(program, sandbox, initial.status)
     return initial.content(calls, command, dies_with_parent=dies_with_parent, knows_number=False)
 
 

@@ -18,6 +18,8 @@ ANY = 0xFFFFFFFF
 """-1, for wait4(2)."""
 CHILD_HAS_ENDED = 17
 """SIGCHLD."""
+TELL_PARENT = 0x00100000
+"""CLONE_PARENT_SETTID of clone(2): its process id is written to the third argument."""
 _USAGE = 8  # where in it the latter is
 _DEFAULT_PATH = "/bin:/usr/bin"  # of execvp(3)
 _SHELL = b"/bin/sh"  # which execvp(3) has read what the kernel does not know

@@ -37,14 +37,14 @@ class Processor(Protocol):
     def unless_result(self, value: int, code: bytes) -> bytes:
         """Execute the code if the last call has not."""
 
-    def keep_result(self, address: int) -> bytes:
-        """Keep what the last call has returned in memory."""
-
-    def if_result_is_kept(self, address: int, code: bytes) -> bytes:
-        """Execute the code if the last call has returned what is kept there."""
+    def if_result_is_at(self, address: int, code: bytes) -> bytes:
+        """Execute the code if the last call has returned what is at an address."""
 
     def repeat(self, code: bytes) -> bytes:
         """Execute the code again and again, until it ends the program."""
+
+    def repeat_until(self, address: int, code: bytes) -> bytes:
+        """Execute the code again and again, until its last call returns what is at the address."""
 
     def make_calls(self, first: int, end: int, failed: int) -> bytes:
         """Make the calls of a table until one fails; the result is then its, and 0 else. Where it
@@ -73,15 +73,16 @@ class _X86:
     def unless_result(self, value: int, code: bytes) -> bytes:
         return self._compare(value) + b"\x0f\x84" + struct.pack("<i", len(code)) + code  # je
 
-    def keep_result(self, address: int) -> bytes:
-        return b"\x89\x04\x25" + struct.pack("<I", address)  # mov [address],eax
-
-    def if_result_is_kept(self, address: int, code: bytes) -> bytes:
+    def if_result_is_at(self, address: int, code: bytes) -> bytes:
         compare = b"\x3b\x04\x25" + struct.pack("<I", address)  # cmp eax,[address]
         return compare + b"\x0f\x85" + struct.pack("<i", len(code)) + code  # jne
 
     def repeat(self, code: bytes) -> bytes:
         return code + b"\xe9" + struct.pack("<i", -len(code) - 5)  # jmp
+
+    def repeat_until(self, address: int, code: bytes) -> bytes:
+        code += b"\x3b\x04\x25" + struct.pack("<I", address)  # cmp eax,[address]
+        return code + b"\x0f\x85" + struct.pack("<i", -len(code) - 6)  # jne
 
     def make_calls(self, first: int, end: int, failed: int) -> bytes:
         return b"".join(
@@ -123,15 +124,17 @@ class _Arm:
     def unless_result(self, value: int, code: bytes) -> bytes:
         return self._compare(value) + self._branch(0, code) + code  # b.eq
 
-    def keep_result(self, address: int) -> bytes:
-        return self._move(10, address) + struct.pack("<I", 0xB9000140)  # str w0,[x10]
-
-    def if_result_is_kept(self, address: int, code: bytes) -> bytes:
+    def if_result_is_at(self, address: int, code: bytes) -> bytes:
         compare = struct.pack("<2I", 0xB9400149, 0x6B09001F)  # ldr w9,[x10]; cmp w0,w9
         return self._move(10, address) + compare + self._branch(1, code) + code  # b.ne
 
     def repeat(self, code: bytes) -> bytes:
         return code + struct.pack("<I", 0x14000000 | (-len(code) // 4 & 0x3FFFFFF))  # b
+
+    def repeat_until(self, address: int, code: bytes) -> bytes:
+        code += self._move(9, address)
+        code += struct.pack("<2I", 0xB9400129, 0x6B09001F)  # ldr w9,[x9]; cmp w0,w9
+        return code + struct.pack("<I", 0x54000001 | (-len(code) // 4 & 0x7FFFF) << 5)  # b.ne
 
     def make_calls(self, first: int, end: int, failed: int) -> bytes:
         arguments = (0xF9400A61, 0xF9400E62, 0xF9401263, 0xF9401664)  # ldr x1…x4,[x19,#16…40]

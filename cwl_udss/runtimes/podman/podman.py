@@ -89,7 +89,7 @@ class Podman:
             f"--name=cwl-udss-{secrets.token_hex(8)}",
             *(["--userns=keep-id"] if self.keeps_identity else []),
             f"--network={'host' if sandbox.network else 'none'}",
-            *(f"--shm-size={memory}b", f"--umask={_umask()}"),
+            f"--shm-size={memory}b",
             *(word for bind in view.binds for word in _volume(bind)),
             *("--rootfs", f"{view.named(view.root)}:O", FIRST_PROGRAM),
         )
@@ -111,9 +111,3 @@ def _volume(bind: MountBind) -> tuple[str, str]:
 def _half_of_memory() -> int:
     """The limit that the kernel would give a /dev/shm: tmpfs(5)."""
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-
-
-def _umask() -> str:
-    """The caller's: to ask umask(2) is to change it."""
-    with open("/proc/self/status", encoding="ascii", errors="replace") as stream:
-        return next((line.split()[1] for line in stream if line.startswith("Umask:")), "0022")

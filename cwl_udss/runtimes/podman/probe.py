@@ -19,7 +19,7 @@ from cwl_udss.runtimes.probing.memory import Facts, Remember, try_always
 from cwl_udss.runtimes.probing.trial import ask
 from cwl_udss.runtimes.refusals import advice_on_namespaces
 
-_REQUIRED_OPTIONS = ("--preserve-fds", "--rootfs", "--shm-size", "--umask", "--userns")
+_REQUIRED_OPTIONS = ("--preserve-fds", "--rootfs", "--shm-size", "--userns")
 
 
 def find_podman(

@@ -24,6 +24,7 @@ from typing import Any, TypeAlias
 import cwl_udss
 from cwl_udss.errors import SandboxError, StoreError
 from cwl_udss.files.scratch import node_directory
+from cwl_udss.runtimes.refusals import is_within_landlock
 
 Facts: TypeAlias = "dict[str, Any]"
 """As JSON has them."""
@@ -131,8 +132,7 @@ def circumstances() -> str:
             *map(_content, _CIRCUMSTANCES),
             *confinement,
             *namespaces,
-            # Within Landlock, which nothing tells of, this is mostly forbidden.
-            str(os.access(_PROC / "self/comm", os.W_OK) and _can_be_opened(_PROC / "self/comm")),
+            str(is_within_landlock()),
         )
     )
 
@@ -149,14 +149,6 @@ def _link(name: str) -> str:
         return os.readlink(_PROC / name)
     except OSError as error:
         return str(error.errno)
-
-
-def _can_be_opened(path: Path) -> bool:
-    try:
-        os.close(os.open(path, os.O_WRONLY | os.O_CLOEXEC))
-    except OSError:
-        return False
-    return True
 
 
 def _is_fresh(answer: Facts) -> bool:

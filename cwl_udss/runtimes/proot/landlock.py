@@ -15,7 +15,7 @@ import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from cwl_udss.runtimes.limits import MOVES, PROOT_LIMITS, SIGNALS
+from cwl_udss.runtimes.limits import MOVES, SIGNALS
 from cwl_udss.sandbox import Limit
 
 # The same on all architectures (Linux 5.13).
@@ -77,10 +77,10 @@ def restrict(rules: Iterable[Rule], abi: int) -> None:
     os.close(ruleset)
 
 
-def limits_of(abi: int) -> tuple[Limit, ...]:
-    """Return the limits of PRoot with a Landlock of this ABI."""
+def limits_of(limits: Iterable[Limit], abi: int) -> tuple[Limit, ...]:
+    """Return which of the limits that there may be there are with a Landlock of this ABI."""
     known = {SIGNALS: abi < CAN_SCOPE, MOVES: abi < CAN_MOVE}
-    return tuple(limit for limit in PROOT_LIMITS if known.get(limit, True))
+    return tuple(limit for limit in limits if known.get(limit, True))
 
 
 def _handled(abi: int) -> int:

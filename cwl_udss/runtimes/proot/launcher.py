@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Starts PRoot for one step, says what becomes of it, and ends all of its processes.
+"""Starts PRoot for one step, or its first program without, says what becomes of it, and ends all of
+its processes.
 
 It is given two descriptors, of a Request as JSON, and of a pipe for what is to be said, as bwrap
 says it (bwrap(1), --json-status-fd). When nobody reads that pipe any more, who started this has
@@ -24,6 +25,7 @@ from types import FrameType
 
 from cwl_udss.runtimes.machine_code.command import ended
 from cwl_udss.runtimes.proot.first import IS_RUNNING, NO_DIRECTORY, NOT_EXECUTED
+from cwl_udss.runtimes.proot.guard import guard, guarded_child, kill_children
 from cwl_udss.runtimes.proot.request import Request, become
 
 SAME_SESSION, NEW_SESSION = b"-", b"s"
@@ -125,6 +127,11 @@ def launch(request_file: int, status: int) -> int:
     with open(request_file, "rb") as stream:
         request = Request.from_json(stream.read())
     _libc.prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    if not request.is_traced:
+        guarded = guarded_child()
+        if guarded is not None:
+            os.close(status)
+            return guard(guarded)
     wakener = _hear_signals()
     reading, writing = os.pipe()
     process = os.fork()
@@ -132,7 +139,7 @@ def launch(request_file: int, status: int) -> int:
         become(request, writing)
     os.close(writing)
     _close_streams()
-    step = _Step(process, reading, status, wakener)
+    step = _Step(process, reading, status, wakener, is_traced=request.is_traced)
     try:
         return step.attend()
     finally:
@@ -140,13 +147,16 @@ def launch(request_file: int, status: int) -> int:
 
 
 class _Step:
-    """A PRoot that was started."""
+    """A PRoot that was started, or a first program without one."""
 
-    def __init__(self, process: int, reading: int, status: int, wakener: int) -> None:
+    def __init__(
+        self, process: int, reading: int, status: int, wakener: int, *, is_traced: bool
+    ) -> None:
         self._process: int | None = process
         self._reading = reading
         self._status = status
         self._wakener = wakener
+        self._is_traced = is_traced
         self._said = b""
 
     def attend(self) -> int:
@@ -175,7 +185,7 @@ class _Step:
     def end_all(self) -> None:
         """Kill what is left, and wait for its end: what PRoot traces by PRoot, the rest after it.
         PRoot killed otherwise would leave what it traces."""
-        if self._process is not None:
+        if self._process is not None and self._is_traced:
             os.kill(self._process, signal.SIGQUIT)
         give_up = time.monotonic() + _PATIENCE_SECONDS
         while True:
@@ -186,8 +196,8 @@ class _Step:
             if ended:
                 self._process = None if ended == self._process else self._process
                 continue
-            if self._process is None or time.monotonic() > give_up:
-                _kill_children()
+            if self._process is None or not self._is_traced or time.monotonic() > give_up:
+                kill_children()
             if select.select([self._wakener], [], [], 0.01)[0]:
                 os.read(self._wakener, select.PIPE_BUF)
 
@@ -195,7 +205,7 @@ class _Step:
         """Hear what the first program says; False at the end of that."""
         part = os.read(self._reading, select.PIPE_BUF)
         if part and not self._said:
-            self._say("tracer-pid", self._process or 0)
+            self._say("tracer-pid", self._process if self._process and self._is_traced else 0)
             self._say("child-pid", os.getpid())
         self._said += part
         return bool(part)
@@ -250,12 +260,6 @@ def _close_streams() -> None:
     for descriptor in (0, 1):
         os.dup2(nothing, descriptor)
     os.close(nothing)
-
-
-def _kill_children() -> None:
-    with open(f"/proc/self/task/{os.getpid()}/children", encoding="ascii") as stream:
-        for number in stream.read().split():
-            os.kill(int(number), signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -14,10 +14,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from cwl_udss.errors import SandboxError
+from cwl_udss.machine.deferral import Deferral
 from cwl_udss.runtimes.accounting import adopt_orphans
-from cwl_udss.runtimes.process import Launched
+from cwl_udss.runtimes.making import Launched
+from cwl_udss.runtimes.process import RuntimeProcess
 from cwl_udss.runtimes.proot.launcher import NEW_SESSION, SAME_SESSION
 from cwl_udss.runtimes.proot.request import Request
+from cwl_udss.runtimes.streams import Relay, needs_own_session
 from cwl_udss.runtimes.words import memory_file
 
 _PROGRAM = (sys.executable, "-m", "cwl_udss.runtimes.proot.launcher")
@@ -32,6 +35,16 @@ class Descriptors:
     stdin: int
     stdout: int
     stderr: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Given:
+    """The standard streams of a step, as subprocess.Popen takes them, and who copies them."""
+
+    stdin: int
+    stdout: int
+    stderr: int
+    relay: Relay | None
 
 
 class Launchers:
@@ -59,8 +72,34 @@ class Launchers:
             answer = self._ask(kind, given) or self._ask(kind, given)
         if not answer.isdigit():
             reason = answer.decode() or "what starts it is being killed"
-            raise SandboxError(f"PRoot cannot be started: {reason}", "see `ulimit -a`")
+            raise SandboxError(f"a step cannot be started: {reason}", "see `ulimit -a`")
         return Launched(int(answer))
+
+    def process(self, request: Request, given: Given, held: contextlib.ExitStack) -> RuntimeProcess:
+        """Start a step, by a program of its own if nothing copies its streams. What is `held` is
+        taken over, and closed when all of it has ended. Raises SandboxError."""
+        reading, writing = os.pipe()
+        descriptors = Descriptors(
+            status=writing, stdin=given.stdin, stdout=given.stdout, stderr=given.stderr
+        )
+        start = start_alone if given.relay is None else self.start
+        deferral = Deferral()  # until somebody waits
+        try:
+            process = start(request, descriptors, has_new_session=needs_own_session(given.relay))
+        except BaseException:
+            os.close(reading)
+            deferral.end()
+            raise
+        finally:
+            os.close(writing)
+        return RuntimeProcess(
+            process,
+            given.relay,
+            deferral,
+            reading,
+            has_namespaces=False,
+            afterwards=held.pop_all(),
+        )
 
     def close(self) -> None:
         """Start no more, and leave nothing."""

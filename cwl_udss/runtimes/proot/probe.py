@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import functools
 import re
 import shutil
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from pathlib import Path
 
 from cwl_udss.errors import SandboxError
@@ -46,18 +46,19 @@ def find_proot(
             "Linux 5.13 and newer have it: ask that `landlock` is in the kernel's lsm=",
         )
     with contextlib.ExitStack() as stack:
-        place = stack.enter_context(temporary())
-        proot = Proot(
-            path=path,
-            version="",
-            loaders=tuple(_write_loaders(Path(path), place)),
-            abi=abi,
-            place=place,
-        )
-        stack.callback(proot.launchers.close)
-        facts = remember(path, lambda: _try(proot))
+
+        @functools.cache
+        def made(version: str) -> Proot:
+            place = stack.enter_context(temporary())
+            loaders = tuple(_write_loaders(Path(path), place))
+            proot = Proot(path=path, version=version, loaders=loaders, abi=abi, place=place)
+            stack.callback(proot.launchers.close)
+            return proot
+
+        facts = remember(path, lambda: _try(path, made))
+        proot = made(facts["version"])
         atexit.register(stack.pop_all().close)
-    return replace(proot, version=facts["version"])
+    return proot
 
 
 def embedded_loaders(content: bytes) -> Iterator[tuple[str, bytes]]:
@@ -95,12 +96,13 @@ def _write_loaders(proot: Path, place: Path) -> Iterator[tuple[str, Path]]:
             yield name, path
 
 
-def _try(proot: Proot) -> Facts:
+def _try(path: str, made: Callable[[str], Proot]) -> Facts:
     """Ask for the version, and make a sandbox."""
-    found = _VERSION.search(ask(proot.path, "--version", "PRoot"))
+    found = _VERSION.search(ask(path, "--version", "PRoot"))
     if found is None:
-        raise SandboxError(f"{proot.path} --version fails: is it PRoot?", "mend PATH, or update it")
-    try_runtime(proot, proot.path, _advice, proot.place)
+        raise SandboxError(f"{path} --version fails: is it PRoot?", "mend PATH, or update it")
+    proot = made(found.group(1))
+    try_runtime(proot, path, _advice, proot.place)
     return {"version": found.group(1)}
 
 

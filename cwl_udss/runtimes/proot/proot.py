@@ -17,17 +17,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cwl_udss.errors import SandboxError
-from cwl_udss.machine.deferral import Deferral
+from cwl_udss.runtimes.limits import PROOT_LIMITS
 from cwl_udss.runtimes.mounts import plan_mounts
 from cwl_udss.runtimes.process import RuntimeProcess
 from cwl_udss.runtimes.proot.filter import proot_filter
 from cwl_udss.runtimes.proot.first import first_program
 from cwl_udss.runtimes.proot.landlock import CAN_FORBID_TRUNCATING, Rule, limits_of
-from cwl_udss.runtimes.proot.launching import Descriptors, Launchers, start_alone
+from cwl_udss.runtimes.proot.launching import Given, Launchers
 from cwl_udss.runtimes.proot.metadata import Metadata
 from cwl_udss.runtimes.proot.request import FIRST_DESCRIPTOR, Request
 from cwl_udss.runtimes.proot.view import FIRST_PROGRAM, View, make_view
-from cwl_udss.runtimes.streams import Relay, needs_own_session, with_relay
+from cwl_udss.runtimes.streams import Relay, with_relay
 from cwl_udss.runtimes.words import check_words
 from cwl_udss.sandbox import Limit, Sandbox, Streams
 from cwl_udss.staging import remove_tree
@@ -71,7 +71,7 @@ class Proot:
     @property
     def limits(self) -> tuple[Limit, ...]:
         """What this runtime cannot enforce, or does not have."""
-        return limits_of(self.abi)
+        return limits_of(PROOT_LIMITS, self.abi)
 
     def start(self, sandbox: Sandbox, streams: Streams) -> RuntimeProcess:
         """Start the sandbox's command (see sandbox.Runtime)."""
@@ -100,27 +100,8 @@ class Proot:
             except OSError as error:
                 raise SandboxError("the sandbox cannot be prepared", str(error)) from error
             stack.callback(Metadata(sandbox.binds).compare)
-            request = self.request(view, sandbox)
-            reading, writing = os.pipe()
-            descriptors = Descriptors(status=writing, stdin=stdin, stdout=stdout, stderr=stderr)
-            start = start_alone if relay is None else self.launchers.start
-            deferral = Deferral()  # until somebody waits
-            try:
-                process = start(request, descriptors, has_new_session=needs_own_session(relay))
-            except BaseException:
-                os.close(reading)
-                deferral.end()
-                raise
-            finally:
-                os.close(writing)
-            return RuntimeProcess(
-                process,
-                relay,
-                deferral,
-                reading,
-                has_namespaces=False,
-                afterwards=stack.pop_all(),
-            )
+            given = Given(stdin=stdin, stdout=stdout, stderr=stderr, relay=relay)
+            return self.launchers.process(self.request(view, sandbox), given, stack)
 
     def request(self, view: View, sandbox: Sandbox) -> Request:
         """Return what is to be started for a view."""

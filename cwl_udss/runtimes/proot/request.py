@@ -37,6 +37,8 @@ class Request:
     """Of system calls."""
     cpu: int | None
     """The only one to be used, if there is but one."""
+    is_traced: bool = True
+    """Whether it is PRoot that is started, which has all of the step's processes in its hand."""
 
     def to_json(self) -> bytes:
         """Return what from_json() reads."""
@@ -55,11 +57,13 @@ class Request:
             abi=fields["abi"],
             filter=base64.b64decode(fields["filter"]),
             cpu=fields["cpu"],
+            is_traced=fields["is_traced"],
         )
 
 
 def become(request: Request, writing: int) -> None:
-    """Give up all rights that the step does not have, and become PRoot. Never returns."""
+    """Give up all rights that the step does not have, and become PRoot, or the first program. Never
+    returns."""
     try:
         parent = os.getppid()
         _libc.prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGQUIT, 0, 0, 0)

@@ -36,7 +36,8 @@ from cwl_udss.runtimes.unshare.file_calls import (
 
 PLACE = os.path.dirname(os.path.realpath(__file__))
 """The directory that gives way."""
-_ROOT, _FILES = f"{PLACE}/root", f"{PLACE}/files"
+ROOT, FILES = f"{PLACE}/root", f"{PLACE}/files"
+"""In it: what is put together, and further files in memory."""
 
 # linux/mount.h
 _NO_SETUID, _NO_DEVICES, _NO_PROGRAMS, _BIND = 2, 4, 8, 4096
@@ -90,10 +91,10 @@ def _begin() -> Iterator[Call]:
     yield mount("tmpfs", PLACE, "tmpfs", _NO_SETUID | _NO_DEVICES, options="mode=0700")
     # Else a bind of a directory above would include it.
     yield mount("none", PLACE, None, _UNBINDABLE)
-    for path in (_ROOT, _FILES):
+    for path in (ROOT, FILES):
         yield mkdir(path)
         yield mount("tmpfs", path, "tmpfs", _NO_SETUID | _NO_DEVICES, options="mode=0755")
-    yield chdir(_ROOT)
+    yield chdir(ROOT)
 
 
 def give_back_mask() -> Call:
@@ -119,14 +120,14 @@ class _Builder:
                 self._in_memory.discard("/")
                 yield from self._bind(source, "/", is_writable=False)
                 # What was the current directory is below that now.
-                yield chdir(_ROOT)
+                yield chdir(ROOT)
             case MountBind(_, source, writable, is_directory):
                 yield from self._mount_point(path, is_directory=is_directory)
                 yield from self._bind(source, path, is_writable=writable)
             case MountFile(_, content):
                 yield from self._mount_point(path, is_directory=False)
                 self._files += 1
-                name = f"{_FILES}/{self._files}"
+                name = f"{FILES}/{self._files}"
                 yield from write_file(name, content)
                 yield from self._bind(name, path, is_writable=False)
             case MountTmpfs():

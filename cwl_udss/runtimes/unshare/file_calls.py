@@ -18,10 +18,9 @@ _ATTRIBUTES = struct.Struct("=4Q")  # struct mount_attr of mount_setattr(2)
 _FILE = "file"
 
 
-def write_file(path: str, content: bytes) -> Iterator[Call]:
+def write_file(path: str, content: bytes, *, mode: int = 0o644) -> Iterator[Call]:
     """Make a file, which everybody may read."""
     purpose = "a generated file cannot be written"
-    mode = stat.S_IRUSR | stat.S_IWUSR | stat.S_IRGRP | stat.S_IROTH
     name, file = os.fsencode(path) + b"\0", Variable(_FILE)
     arguments = (AT_CWD, name, _OPEN_NEW, mode)
     yield Call(name="openat", arguments=arguments, purpose=purpose, result=_FILE)

@@ -13,7 +13,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from cwl_udss.errors import SandboxError
-from cwl_udss.runtimes.machine_code.command import CHILD_HAS_ENDED, ENDED, execute, wait
+from cwl_udss.runtimes.machine_code.command import (
+    CHILD_HAS_ENDED,
+    ENDED,
+    TELL_PARENT,
+    execute,
+    wait,
+)
 from cwl_udss.runtimes.machine_code.program import Call, Program, Variable
 from cwl_udss.runtimes.status import FAILED, HAS_BEGUN, HAS_ENDED, HAS_FAILED, NOT_EXECUTED
 from cwl_udss.runtimes.unshare.file_calls import AT_CWD
@@ -75,11 +81,13 @@ class Initial:
         *,
         dies_with_parent: bool,
         knows_number: bool = True,
+        says_end: bool = True,
     ) -> bytes:
         """Return the program, which makes calls, and has a child execute the code `command`.
 
         `knows_number` says whether it begins with the caller's /proc, which has its process id;
-        else who hears it finds that out.
+        else who hears it finds that out. With `says_end` it says how the command has ended, and all
+        ends; else somebody says it who was left by that, and it waits until there is nobody left.
         """
         program, call = self.program, self.program.call
         all_calls = [*_die_with_parent()] if dies_with_parent else []
@@ -93,10 +101,9 @@ class Initial:
             self._end_unless_wanted(),
             program.make_calls(all_calls, self._failed + len(HAS_FAILED)),
             program.processor.unless_result(0, failed + call("exit_group", 1)),
-            call("clone", CHILD_HAS_ENDED, 0, 0, 0, 0),
+            call("clone", CHILD_HAS_ENDED | TELL_PARENT, 0, self._command, 0, 0),
             program.processor.if_result(0, self._child(command)),
-            program.processor.keep_result(self._command),
-            program.processor.repeat(self._wait()),
+            program.processor.repeat(self._wait(says_end=says_end)),
         )
         return program.elf(b"".join(code))
 
@@ -144,9 +151,9 @@ class Initial:
             self.program.call("rt_sigprocmask", _SET_MASK, self._mask, 0, _SIGNALS_BYTES) + command
         )
 
-    def _wait(self) -> bytes:
-        """Say how the command has ended, if it has; else wait for news, if all have been waited for
-        that have ended."""
+    def _wait(self, *, says_end: bool) -> bytes:
+        """Say how the command has ended, if it has and is to be told of; else wait for news, if all
+        have been waited for that have ended."""
         program, call = self.program, self.program.call
         status = self._ended + len(HAS_ENDED)
         told = call(
@@ -163,7 +170,7 @@ class Initial:
         return b"".join(
             (
                 wait(program, status, os.WNOHANG),
-                program.processor.if_result_is_kept(self._command, told),
+                program.processor.if_result_is_at(self._command, told) if says_end else b"",
                 program.processor.if_result(_NO_CHILD, call("exit_group", 1)),
                 program.processor.if_result(0, news),
             )

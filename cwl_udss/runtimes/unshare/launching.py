@@ -14,6 +14,7 @@ from typing import Protocol
 from cwl_udss.errors import SandboxError
 from cwl_udss.machine.deferral import Deferral
 from cwl_udss.runtimes.accounting import adopt_orphans
+from cwl_udss.runtimes.making import Made
 from cwl_udss.runtimes.process import RuntimeProcess
 from cwl_udss.runtimes.streams import Relay, needs_own_session
 from cwl_udss.runtimes.unshare.initial import Descriptors, Initial
@@ -56,8 +57,10 @@ def launch(
     stderr: int,
     relay: Relay | None,
     environment: Mapping[str, str] | None = None,
+    made: Made | None = None,
 ) -> RuntimeProcess:
-    """Start a program as the first process of namespaces. Raises SandboxError."""
+    """Start a program as the first process of namespaces; `made` is for where that is not the last
+    that is done. Raises SandboxError."""
     adopt_orphans()
     deferral = Deferral()  # until somebody waits
     reading, writing = os.pipe()
@@ -89,7 +92,9 @@ def launch(
         os.close(reading)
         deferral.end()
         raise
-    return RuntimeProcess(process, relay, deferral, reading, explain=initial.explain)
+    return RuntimeProcess(
+        process, relay, deferral, reading, explain=initial.explain, made=made or Made()
+    )
 
 
 def enter(process: int) -> list[str]:

@@ -39,7 +39,7 @@ def take_identity(user: int, group: int) -> Iterator[Call]:
         yield Call(name="close", arguments=(Variable(_MAP),), purpose=purpose)
 
 
-def drop_capabilities(program: Program) -> Iterator[Call]:
+def _drop_capabilities(program: Program) -> Iterator[Call]:
     """Have no capabilities after execve(2), not even as root: capabilities(7)."""
     for capability in range(_MOST_CAPABILITIES):
         yield Call(
@@ -53,6 +53,12 @@ def drop_capabilities(program: Program) -> Iterator[Call]:
     )
     header = program.memory.constant(_CAPABILITY_HEADER)
     yield Call(name="capset", arguments=(header, _NO_CAPABILITIES), purpose=_PURPOSE)
+
+
+def give_up(program: Program, filter_: bytes) -> Iterator[Call]:
+    """Have no capabilities, gain no privileges, and have a filter decide on system calls."""
+    yield from _drop_capabilities(program)
+    yield from restrict(program, filter_)
 
 
 def restrict(program: Program, filter_: bytes) -> Iterator[Call]:

@@ -15,7 +15,7 @@ from cwl_udss.runtimes.streams import Relay, with_relay
 from cwl_udss.runtimes.unshare.assembly import Assembly, enter_root, give_back_mask
 from cwl_udss.runtimes.unshare.initial import Initial, become_command, separate_host
 from cwl_udss.runtimes.unshare.launching import Namespaces, launch
-from cwl_udss.runtimes.unshare.privileges import drop_capabilities, restrict, take_identity
+from cwl_udss.runtimes.unshare.privileges import give_up, take_identity
 from cwl_udss.runtimes.words import check_words
 from cwl_udss.sandbox import Limit, Sandbox, Streams
 
@@ -66,10 +66,7 @@ class Unshare:
         calls += [*take_identity(os.geteuid(), os.getegid()), give_back_mask()]
 
         def program(initial: Initial, *, dies_with_parent: bool) -> bytes:
-            given_up = [
-                *drop_capabilities(initial.program),
-                *restrict(initial.program, seccomp_program()),
-            ]
+            given_up = give_up(initial.program, seccomp_program())
             command = become_command(initial.program, sandbox, initial.status)
             return initial.content([*calls, *given_up], command, dies_with_parent=dies_with_parent)
 

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""crun and runc as runtimes."""
+
+from __future__ import annotations
+
+import functools
+import os
+from dataclasses import dataclass
+
+from cwl_udss.errors import SandboxError
+from cwl_udss.runtimes.limits import OCI_LIMITS
+from cwl_udss.runtimes.making import Made
+from cwl_udss.runtimes.mounts import plan_mounts
+from cwl_udss.runtimes.oci.bundle import configuration
+from cwl_udss.runtimes.oci.container import BUNDLE, STATE, become_runtime, prepare
+from cwl_udss.runtimes.oci.first import PROGRAM, first_program
+from cwl_udss.runtimes.operations import KERNEL_SETTINGS
+from cwl_udss.runtimes.process import RuntimeProcess
+from cwl_udss.runtimes.status import IS_MADE_FACT
+from cwl_udss.runtimes.streams import Relay, with_relay
+from cwl_udss.runtimes.unshare.assembly import ROOT, Assembly, give_back_mask
+from cwl_udss.runtimes.unshare.initial import Initial
+from cwl_udss.runtimes.unshare.launching import Namespaces, launch
+from cwl_udss.runtimes.words import check_words
+from cwl_udss.sandbox import Limit, Sandbox, Streams
+
+_NAME = "step"  # in a state directory of its own
+# That makes the namespaces around, and the one in the container: before the command.
+_MADE = Made(fact=IS_MADE_FACT, generations=2, tells_all=True, has_session=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Program:
+    """What differs between the programs that the specification is for."""
+
+    name: str
+    package: str
+    options: tuple[str, ...] = ()
+    """Before its subcommand."""
+
+
+CRUN = Program(name="crun", package="crun", options=("--cgroup-manager=disabled",))
+RUNC = Program(name="runc", package="runc")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OciRuntime:
+    """A crun or runc that can be used."""
+
+    program: Program
+    path: str
+    version: str
+    unshare: str
+    """util-linux's, which makes the namespaces around it."""
+
+    @property
+    def description(self) -> str:
+        """For the log and `cwl-udss doctor`."""
+        return f"{self.program.name} {self.version} ({self.path})"
+
+    @property
+    def limits(self) -> tuple[Limit, ...]:
+        """What it does not have."""
+        return OCI_LIMITS
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """What makes the container and ends. It makes no keyring: a user may have some 200, and the
+        filter refuses all that can be done with them."""
+        return (
+            *(self.path, *self.program.options, "--root", STATE, "run", "--detach"),
+            *("--no-new-keyring", "--preserve-fds", "2", "--bundle", BUNDLE, _NAME),
+        )
+
+    def start(self, sandbox: Sandbox, streams: Streams) -> RuntimeProcess:
+        """Start the sandbox's command (see sandbox.Runtime)."""
+        return with_relay(streams, functools.partial(self.start_with, sandbox))
+
+    def start_with(
+        self,
+        sandbox: Sandbox,
+        *,
+        stdin: int,
+        stdout: int,
+        stderr: int,
+        relay: Relay | None = None,
+    ) -> RuntimeProcess:
+        """Start it with streams that are no files of the host's (see Bubblewrap)."""
+        check_words(sandbox.command, sandbox.environment)
+        is_root = os.geteuid() == 0
+        assembly = Assembly(shared_memory_bytes=sandbox.shared_memory_bytes, is_root=is_root)
+        config = configuration(
+            root=ROOT,
+            program=f"/proc/self/fd/{PROGRAM}",
+            network=sandbox.network,
+            read_only=KERNEL_SETTINGS if is_root else (),
+        )
+        try:
+            calls = list(assembly.calls(plan_mounts(sandbox)))
+        except OSError as error:
+            raise SandboxError("the sandbox cannot be prepared", str(error)) from error
+        calls += [*prepare(config, first_program(sandbox)), give_back_mask()]
+
+        def program(initial: Initial, *, dies_with_parent: bool) -> bytes:
+            runtime = become_runtime(initial.program, self.command, initial.status)
+            return initial.content(
+                calls, runtime, dies_with_parent=dies_with_parent, says_end=False
+            )
+
+        return launch(
+            # Its own are the container's.
+            Namespaces(self.unshare, has_network=True, inside=sandbox.root.mounted_by),
+            program,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            relay=relay,
+            made=_MADE,
+        )

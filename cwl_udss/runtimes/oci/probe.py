@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether crun or runc makes sandboxes on this machine: found by making one; if not, why not."""
+
+from __future__ import annotations
+
+import re
+import shutil
+
+from cwl_udss.errors import SandboxError
+from cwl_udss.runtimes.oci.oci import CRUN, RUNC, OciRuntime, Program
+from cwl_udss.runtimes.probing.memory import Facts, Remember, try_always
+from cwl_udss.runtimes.probing.trial import ask, try_runtime
+from cwl_udss.runtimes.refusals import advice_on_namespaces
+from cwl_udss.runtimes.unshare.probe import find_program
+
+
+def find_crun(search_path: str | None = None, remember: Remember = try_always) -> OciRuntime:
+    """Return the `crun` on PATH, if it makes a sandbox here. Raises SandboxError with the reason if
+    it does not."""
+    return _find(CRUN, search_path, remember)
+
+
+def find_runc(search_path: str | None = None, remember: Remember = try_always) -> OciRuntime:
+    """Return the `runc` on PATH, if it makes a sandbox here. Raises SandboxError with the reason if
+    it does not."""
+    return _find(RUNC, search_path, remember)
+
+
+def _find(program: Program, search_path: str | None, remember: Remember) -> OciRuntime:
+    path = shutil.which(program.name, path=search_path)
+    if path is None:
+        raise SandboxError(
+            f"there is no {program.name} on this machine", f"install the package {program.package}"
+        )
+    unshare = find_program(search_path)
+    facts = remember(path, lambda: _try(program, path, unshare))
+    return OciRuntime(program=program, path=path, version=facts["version"], unshare=unshare)
+
+
+def _try(program: Program, path: str, unshare: str) -> Facts:
+    said = ask(path, "--version", program.name)
+    version = re.match(rf"{program.name} version (\S+)", said)
+    if version is None:
+        raise SandboxError(
+            f"{path} --version says nothing of {program.name}", "put the right one first on PATH"
+        )
+    runtime = OciRuntime(program=program, path=path, version=version.group(1), unshare=unshare)
+    try_runtime(runtime, path, lambda message: _advice(program, message))
+    return {"version": version.group(1)}
+
+
+def _advice(program: Program, said: str) -> str:
+    if "Function not implemented" in said:
+        return "Linux 5.12 or newer is needed for this: use bubblewrap (bwrap)"
+    if said.startswith("unshare:"):
+        return advice_on_namespaces(said, "util-linux")
+    return f"is {program.name} older than crun 1.0, or runc 1.1? Another may be first on PATH"
