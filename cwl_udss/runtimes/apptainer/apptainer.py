@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cwl_udss.runtimes.engines.launching import FIRST_PROGRAM, launch
-from cwl_udss.runtimes.engines.view import View, make_view
+from cwl_udss.runtimes.engines.view import View, Way, is_text, make_view
 from cwl_udss.runtimes.operations import MountBind
 from cwl_udss.runtimes.process import RuntimeProcess
 from cwl_udss.runtimes.streams import Relay, with_relay
@@ -64,7 +64,7 @@ class Apptainer:
     ) -> RuntimeProcess:
         """Start it with streams that are no files of the host's (see Bubblewrap)."""
         with contextlib.ExitStack() as stack:
-            view = make_view(sandbox, self.place, stack)
+            view = make_view(sandbox, self.place, stack, Way(can_be_told=is_text))
             if os.path.isdir(view.root + _SCRIPTS):
                 view.hide(_SCRIPTS)
             return launch(
@@ -85,6 +85,8 @@ def arguments(view: View, *, network: bool) -> tuple[str, ...]:
     # Its own init is in nobody's way, but the first program is one.
     words += ["--no-init", "--pwd", "/", "--no-mount", _NOT_MOUNTED]
     words += [] if network else ["--net", "--network", "none"]
+    # All other devices that programs count on are in the few of --contain.
+    words += ["--bind", "/dev/full"]
     for bind in view.binds:
         words += ["--mount", _mount(bind)]
     return (*words, view.root, FIRST_PROGRAM)
@@ -99,5 +101,5 @@ def _mount(bind: MountBind) -> str:
     """A bind as --mount has it: comma-separated values, in which names may have commas, too."""
     fields = ["type=bind", f"source={bind.source}", f"destination={bind.path}"]
     line = io.StringIO()
-    csv.writer(line, lineterminator="").writerow(fields if bind.writable else [*fields, "ro"])
-    return line.getvalue()
+    csv.writer(line, lineterminator="\n").writerow(fields if bind.writable else [*fields, "ro"])
+    return line.getvalue().removesuffix("\n")

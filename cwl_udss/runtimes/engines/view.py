@@ -12,7 +12,8 @@ import os
 import posixpath
 import re
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from cwl_udss.errors import SandboxError
@@ -29,31 +30,76 @@ from cwl_udss.runtimes.words import check_words
 from cwl_udss.sandbox import Sandbox
 from cwl_udss.staging import remove_tree
 
-# What may mean something to an engine in the name of a source.
-_MEANS_SOMETHING = re.compile(r"[^\w./+@%=~ -]", re.ASCII)
+_PLAIN = re.compile(r"[\w./+@%=~ -]*", re.ASCII)
 
 
-def make_view(sandbox: Sandbox, scratch: Path, stack: contextlib.ExitStack) -> View:
+def is_plain(name: str) -> bool:
+    """Say whether no character of a name means anything to any engine."""
+    return _PLAIN.fullmatch(name) is not None
+
+
+def is_text(name: str) -> bool:
+    """Say whether a name is valid UTF-8: engines hand on what they are told as JSON."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Way:
+    """How an engine mounts."""
+
+    can_be_told: Callable[[str], bool]
+    """Says whether there is a way to tell it of a path in the sandbox."""
+    makes_mount_points: bool = False
+    """Whether it makes those that the root lacks, in a layer on top of that."""
+    own_files: tuple[str, ...] = ()
+    """What it mounts that nobody has asked for."""
+
+
+def make_view(sandbox: Sandbox, scratch: Path, stack: contextlib.ExitStack, way: Way) -> View:
     """Make the view of a step in a directory below `scratch`, which is gone when the stack is
-    closed. Raises SandboxError for what no engine can show."""
+    closed. Raises SandboxError for what this engine cannot show."""
     check_words(sandbox.command, sandbox.environment)
     if sandbox.root.mounted_by is not None:
         raise SandboxError(f"a container engine cannot enter the mount at {sandbox.root.path}")
     try:
         operations = plan_mounts(sandbox)
+        if way.makes_mount_points:
+            operations = with_whole_root(operations, str(sandbox.root.path))
         place = Path(tempfile.mkdtemp(dir=scratch))
         stack.callback(remove_tree, place)
-        return View(place).add_all(operations)
+        return View(place, way).add_all(operations)
     except OSError as error:
         raise SandboxError("the sandbox cannot be prepared", str(error)) from error
+
+
+def with_whole_root(operations: Iterable[Operation], root: str) -> tuple[Operation, ...]:
+    """Return operations for a root whose top is not bound piece by piece, if it was."""
+    others = [operation for operation in operations if not _is_in_top(operation, root)]
+    if MountBind("/", root, writable=False, is_directory=True) in others:
+        return tuple(others)
+    return (MountBind("/", root, writable=False, is_directory=True), *others)
+
+
+def _is_in_top(operation: Operation, root: str) -> bool:
+    """Say whether it only shows what is directly in the root where that has it."""
+    if posixpath.dirname(operation.path) != "/":
+        return False
+    if isinstance(operation, MountBind):
+        return operation.source == root + operation.path
+    return isinstance(operation, MakeSymlink)
 
 
 class View:
     """What an engine is told."""
 
-    def __init__(self, place: Path) -> None:
+    def __init__(self, place: Path, way: Way) -> None:
         """`place` is an empty directory. Raises SandboxError if no engine can be told of it."""
-        if _MEANS_SOMETHING.search(str(place)):
+        self._way = way
+        if not is_plain(str(place)):
             raise SandboxError(
                 f"the path of the scratch directory {place} has characters with a meaning",
                 "name another with --udss-scratch",
@@ -75,6 +121,9 @@ class View:
         """Make what is needed for operations."""
         for operation in operations:
             self._add(operation)
+        for path in self._way.own_files:
+            if path not in self._made:
+                self._make_mount_point(path, is_directory=False)
         return self
 
     def hide(self, path: str) -> None:
@@ -84,7 +133,7 @@ class View:
 
     def named(self, source: str) -> str:
         """Return a name of what is there in which no character has a meaning."""
-        if not _MEANS_SOMETHING.search(source):
+        if is_plain(source):
             return source
         link = self._new()
         link.symlink_to(source)
@@ -127,12 +176,26 @@ class View:
     def _bind(
         self, source: str | Path, path: str, *, is_directory: bool, writable: bool = False
     ) -> None:
-        if not _is_unicode(path):  # engines hand on what they are told as JSON
-            raise SandboxError(
-                f"a container engine can show nothing at {path!r}, which is no text in UTF-8",
-                "rename it",
-            )
+        if not self._way.can_be_told(path):
+            path = self._link(path, is_directory=is_directory)
         self.binds.append(MountBind(path, self.named(str(source)), writable, is_directory))
+
+    def _link(self, path: str, *, is_directory: bool) -> str:
+        """Have a link beside it lead from a path of which the engine cannot be told to one that it
+        can; return that."""
+        made = self._place_of(path)
+        if made is None or not self._way.can_be_told(posixpath.dirname(path)):
+            raise SandboxError(
+                f"this container engine can show nothing at {path!r}, because of its name",
+                "rename it, or choose another runtime",
+            )
+        self._number += 1
+        name = f".cwl-udss-{self._number}"
+        made.rmdir() if is_directory else made.unlink()
+        made.symlink_to(name)
+        path = posixpath.join(posixpath.dirname(path), name)
+        self._make_mount_point(path, is_directory=is_directory)
+        return path
 
     def _make_mount_point(self, path: str, *, is_directory: bool) -> Path | None:
         """Make it, and return where, if that is in what is made."""
@@ -163,11 +226,3 @@ class View:
     def _new(self) -> Path:
         self._number += 1
         return self._place / str(self._number)
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

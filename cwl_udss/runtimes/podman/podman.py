@@ -14,10 +14,11 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_IROTH, S_IXOTH
 
 from cwl_udss.errors import SandboxError
 from cwl_udss.runtimes.engines.launching import FIRST_PROGRAM, HANDED_ON, launch
-from cwl_udss.runtimes.engines.view import View, make_view
+from cwl_udss.runtimes.engines.view import View, Way, is_plain, make_view
 from cwl_udss.runtimes.operations import MountBind
 from cwl_udss.runtimes.process import RuntimeProcess
 from cwl_udss.runtimes.streams import Relay, with_relay
@@ -31,6 +32,12 @@ _OPTIONS = (
     # The step's streams are the container's, and nothing is copied or kept.
     *("--log-driver=passthrough", f"--preserve-fds={HANDED_ON}", "--sig-proxy=false"),
     *("--ulimit=host", "--http-proxy=false", "--workdir=/"),
+)
+_ENTERED_BY_ALL = S_IROTH | S_IXOTH
+_WAY = Way(
+    can_be_told=is_plain,
+    makes_mount_points=True,
+    own_files=("/etc/hostname", "/run/.containerenv"),
 )
 
 
@@ -68,8 +75,10 @@ class Podman:
         relay: Relay | None = None,
     ) -> RuntimeProcess:
         """Start it with streams that are no files of the host's (see Bubblewrap)."""
+        if self.keeps_identity:
+            _check_root(sandbox.root.path)
         with contextlib.ExitStack() as stack:
-            view = make_view(sandbox, self.place, stack)
+            view = make_view(sandbox, self.place, stack, _WAY)
             return launch(
                 (self.path, *self.arguments(view, sandbox)),
                 self.environment,
@@ -90,22 +99,23 @@ class Podman:
             *(["--userns=keep-id"] if self.keeps_identity else []),
             f"--network={'host' if sandbox.network else 'none'}",
             f"--shm-size={memory}b",
-            *(word for bind in view.binds for word in _volume(bind)),
+            *(f"--volume={_volume(bind)}" for bind in view.binds),
             *("--rootfs", f"{view.named(view.root)}:O", FIRST_PROGRAM),
         )
 
 
-def _volume(bind: MountBind) -> tuple[str, str]:
-    """A bind: podman knows two ways to write one, and in each a character ends a name."""
-    if ":" not in bind.path:
-        return ("--volume", f"{bind.source}:{bind.path}:{'rw' if bind.writable else 'ro'}")
-    if "," not in bind.path:
-        access = "false" if bind.writable else "true"
-        fields = f"type=bind,source={bind.source},destination={bind.path},readonly={access}"
-        return ("--mount", fields)
-    raise SandboxError(
-        f"podman can show nothing at {bind.path}, which has a colon and a comma", "rename it"
-    )
+def _check_root(root: Path) -> None:
+    """The layer on top of a root is somebody else's than the step's (seen with podman 4.3: the next
+    user's), with the same permissions."""
+    if root.stat().st_mode & _ENTERED_BY_ALL != _ENTERED_BY_ALL:
+        raise SandboxError(
+            f"podman lets nobody but its owner enter {root}, and takes the step for another",
+            f"type chmod go+rx {root}",
+        )
+
+
+def _volume(bind: MountBind) -> str:
+    return f"{bind.source}:{bind.path}:{'rw' if bind.writable else 'ro'}"
 
 
 def _half_of_memory() -> int:
