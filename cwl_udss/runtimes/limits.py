@@ -79,6 +79,11 @@ SCRIPTS = Limit(
     text="/.singularity.d/env of an image is empty: its scripts are taken into account beforehand",
     is_weakness=False,
 )
+FEW_INPUTS = Limit(
+    name="few-inputs",
+    text="a step has some hundreds of inputs at most, as runc takes no more",
+    is_weakness=False,
+)
 ROOT_USER = Limit(
     name="root-user",
     text="a tool is root in its sandbox, which is you: there are no further user ids (subuid(5))",
@@ -94,7 +99,7 @@ OCI_LIMITS = (SESSION,)
 
 APPTAINER_LIMITS = (DEVICES, SITE_MOUNTS, HOST_NAME, SHARED_MEMORY, SCRIPTS)
 """Those of Apptainer and Singularity, however they are configured."""
-PODMAN_LIMITS = (SITE_MOUNTS, DEVICES, ROOT_USER)
+PODMAN_LIMITS = (SITE_MOUNTS, DEVICES, ROOT_USER, FEW_INPUTS)
 """Those of podman, however it is configured."""
 
 _BY_RUNTIME = (PROOT_LIMITS, LANDLOCK_LIMITS, OCI_LIMITS, APPTAINER_LIMITS, PODMAN_LIMITS)

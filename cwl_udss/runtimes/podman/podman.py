@@ -19,6 +19,7 @@ from stat import S_IROTH, S_IXOTH
 from cwl_udss.errors import SandboxError
 from cwl_udss.runtimes.engines.launching import FIRST_PROGRAM, HANDED_ON, launch
 from cwl_udss.runtimes.engines.view import View, Way, is_plain, make_view
+from cwl_udss.runtimes.limits import FEW_INPUTS
 from cwl_udss.runtimes.operations import MountBind
 from cwl_udss.runtimes.process import RuntimeProcess
 from cwl_udss.runtimes.streams import Relay, with_relay
@@ -33,6 +34,7 @@ _OPTIONS = (
     *("--log-driver=passthrough", f"--preserve-fds={HANDED_ON}", "--sig-proxy=false"),
     *("--ulimit=host", "--http-proxy=false", "--workdir=/"),
 )
+_MOST_BYTES_OF_SOURCES = 60_000  # of 65,535, as there are others
 _ENTERED_BY_ALL = S_IROTH | S_IXOTH
 _WAY = Way(
     can_be_told=is_plain,
@@ -79,6 +81,8 @@ class Podman:
             _check_root(sandbox.root.path)
         with contextlib.ExitStack() as stack:
             view = make_view(sandbox, self.place, stack, _WAY)
+            if FEW_INPUTS in self.limits:
+                _check_binds(view)
             return launch(
                 (self.path, *self.arguments(view, sandbox)),
                 self.environment,
@@ -111,6 +115,16 @@ def _check_root(root: Path) -> None:
         raise SandboxError(
             f"podman lets nobody but its owner enter {root}, and takes the step for another",
             f"type chmod go+rx {root}",
+        )
+
+
+def _check_binds(view: View) -> None:
+    """Runc hands the sources of all binds on in one attribute of a netlink(7) message."""
+    size = sum(len(bind.source) + 1 for bind in view.binds)
+    if size > _MOST_BYTES_OF_SOURCES:
+        raise SandboxError(
+            f"the step has {len(view.binds)} inputs, and podman with runc takes fewer",
+            "give it directories instead of single files, or choose another runtime",
         )
 
 

@@ -13,12 +13,13 @@ from pathlib import Path
 
 from cwl_udss.errors import SandboxError
 from cwl_udss.runtimes.engines.looking import look_inside
-from cwl_udss.runtimes.limits import DEVICES, PODMAN_LIMITS, ROOT_USER, SITE_MOUNTS
+from cwl_udss.runtimes.limits import DEVICES, FEW_INPUTS, PODMAN_LIMITS, ROOT_USER, SITE_MOUNTS
 from cwl_udss.runtimes.podman.podman import Podman
 from cwl_udss.runtimes.probing.memory import Facts, Remember, try_always
 from cwl_udss.runtimes.probing.trial import ask
 from cwl_udss.runtimes.refusals import advice_on_namespaces
 
+_WHICH_RUNTIME = "--log-level=error info --format {{.Host.OCIRuntime.Name}}"
 _REQUIRED_OPTIONS = ("--preserve-fds", "--rootfs", "--shm-size", "--userns")
 
 
@@ -65,6 +66,8 @@ def _try(podman: Podman) -> Facts:
         # whom /dev belongs.
         without = replace(podman, keeps_identity=False)
         inside = look_inside(without, path, _advice, podman.place)
+    if ask(path, _WHICH_RUNTIME, "podman", environment) != "runc":
+        limits.remove(FEW_INPUTS)
     if not inside.mounts:
         limits.remove(SITE_MOUNTS)
     return {"version": version, "limits": [limit.name for limit in limits]}
