@@ -225,7 +225,7 @@ class RuntimeProcess:
         self.process.returncode = os.waitstatus_to_exitcode(status)
         for words in filter(None, (self._around, self._words)):
             words.read_until(None, _WORDS_SECONDS)
-            words.close()
+            os.close(words.descriptor)
             if os.WIFSIGNALED(status):
                 kill_namespace(words.facts.get("child-pid"))
         # bwrap ends with its command; processes that the command left behind are being

@@ -73,10 +73,6 @@ class Words:
         self._said += part
         self.have_ended = not part
 
-    def close(self) -> None:
-        """Hear nothing more."""
-        os.close(self.descriptor)
-
     def _read(self) -> bytes:
         return os.read(self.descriptor, io.DEFAULT_BUFFER_SIZE)
 
@@ -93,19 +89,16 @@ class SocketWords(Words):
     """What the first process of a sandbox says at a socket of our own (see channel()), by which the
     kernel says who that is."""
 
-    def __init__(self, connection: socket.socket) -> None:
-        super().__init__(connection.fileno())
-        self._connection = connection
-        self.orphan: int | None = None
-        """Who has started that process, if that has become our child."""
-
-    def close(self) -> None:
-        """Hear nothing more."""
-        self._connection.close()
+    orphan: int | None = None
+    """Who has started that process, if that has become our child."""
 
     def _read(self) -> bytes:
-        room = socket.CMSG_SPACE(_CREDENTIALS.size)
-        part, ancillary, _, _ = self._connection.recvmsg(io.DEFAULT_BUFFER_SIZE, room)
+        connection = socket.socket(fileno=self.descriptor)
+        try:
+            room = socket.CMSG_SPACE(_CREDENTIALS.size)
+            part, ancillary, _, _ = connection.recvmsg(io.DEFAULT_BUFFER_SIZE, room)
+        finally:
+            connection.detach()
         # unix(7): SCM_CREDENTIALS, in which the number is what it is in our PID namespace.
         senders = [_CREDENTIALS.unpack(data)[0] for _, _, data in ancillary]
         # It may have ended by now.
@@ -117,10 +110,11 @@ class SocketWords(Words):
 
 
 def channel() -> tuple[SocketWords, socket.socket]:
-    """Return our end and the first process's of a socket."""
+    """Return our end and the first process's of a socket. Ours stays open whoever forgets it, as
+    the sandbox ends with it."""
     ours, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-    return SocketWords(ours), other
+    return SocketWords(ours.detach()), other
 
 
 def is_readable(descriptor: int, seconds: float) -> bool:

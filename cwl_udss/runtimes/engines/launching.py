@@ -80,11 +80,11 @@ def launch(
                 start_new_session=needs_own_session(relay),
             )
     except OSError as error:
-        words.close()
+        os.close(words.descriptor)
         deferral.end()
         raise SandboxError(f"{command[0]} cannot be started", str(error)) from error
     except BaseException:
-        words.close()
+        os.close(words.descriptor)
         deferral.end()
         raise
     afterwards.callback(_wait_for_orphan, words)

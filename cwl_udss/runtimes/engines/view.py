@@ -53,8 +53,8 @@ class Way:
 
     can_be_told: Callable[[str], bool]
     """Says whether there is a way to tell it of a path in the sandbox."""
-    makes_mount_points: bool = False
-    """Whether it makes those that the root lacks, in a layer on top of that."""
+    makes_mount_points: Callable[[Path], bool] = lambda root: False
+    """Says whether it makes those that a root lacks, in a layer on top of that."""
     own_files: tuple[str, ...] = ()
     """What it mounts that nobody has asked for."""
 
@@ -67,7 +67,7 @@ def make_view(sandbox: Sandbox, scratch: Path, stack: contextlib.ExitStack, way:
         raise SandboxError(f"a container engine cannot enter the mount at {sandbox.root.path}")
     try:
         operations = plan_mounts(sandbox)
-        if way.makes_mount_points:
+        if way.makes_mount_points(sandbox.root.path):
             operations = with_whole_root(operations, str(sandbox.root.path))
         place = Path(tempfile.mkdtemp(dir=scratch))
         stack.callback(remove_tree, place)

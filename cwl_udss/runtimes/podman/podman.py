@@ -36,9 +36,17 @@ _OPTIONS = (
 )
 _MOST_BYTES_OF_SOURCES = 60_000  # of 65,535, as there are others
 _ENTERED_BY_ALL = S_IROTH | S_IXOTH
+
+
+def can_be_entered(root: Path) -> bool:
+    """Say whether others than its owner may enter a root: the layer on top of it is not the step's,
+    and has the same permissions (with podman 4.3 it is of the user before it)."""
+    return root.stat().st_mode & _ENTERED_BY_ALL == _ENTERED_BY_ALL
+
+
 _WAY = Way(
     can_be_told=is_plain,
-    makes_mount_points=True,
+    makes_mount_points=can_be_entered,
     own_files=("/etc/hostname", "/run/.containerenv"),
 )
 
@@ -77,10 +85,14 @@ class Podman:
         relay: Relay | None = None,
     ) -> RuntimeProcess:
         """Start it with streams that are no files of the host's (see Bubblewrap)."""
-        if self.keeps_identity:
-            _check_root(sandbox.root.path)
         with contextlib.ExitStack() as stack:
             view = make_view(sandbox, self.place, stack, _WAY)
+            if self.keeps_identity and not can_be_entered(Path(view.root)):
+                raise SandboxError(
+                    f"podman lets nobody but its owner enter {view.root}, and takes the step for "
+                    "another",
+                    f"type chmod go+rx {view.root}",
+                )
             if FEW_INPUTS in self.limits:
                 _check_binds(view)
             return launch(
@@ -105,16 +117,6 @@ class Podman:
             f"--shm-size={memory}b",
             *(f"--volume={_volume(bind)}" for bind in view.binds),
             *("--rootfs", f"{view.named(view.root)}:O", FIRST_PROGRAM),
-        )
-
-
-def _check_root(root: Path) -> None:
-    """The layer on top of a root is somebody else's than the step's (seen with podman 4.3: the next
-    user's), with the same permissions."""
-    if root.stat().st_mode & _ENTERED_BY_ALL != _ENTERED_BY_ALL:
-        raise SandboxError(
-            f"podman lets nobody but its owner enter {root}, and takes the step for another",
-            f"type chmod go+rx {root}",
         )
 
 
