@@ -15,27 +15,6 @@ from cwl_udss.machine.waiting import told
 WHY_NOT_ENDED = "a filesystem that it uses may hang"
 
 
-def is_first(process_id: int) -> bool:
-    """Say whether a process is the first of a PID namespace."""
-    numbers = _status(process_id, "NSpid")
-    return bool(numbers[1:]) and numbers[-1] == "1"
-
-
-def parent_of(process_id: int) -> int:
-    """Return whose child a process is; 0 if that cannot be told."""
-    numbers = _status(process_id, "PPid")
-    return int(numbers[0]) if numbers else 0
-
-
-def _status(process_id: int, name: str) -> list[str]:
-    """What proc_pid_status(5) says of a process; nothing if it has ended."""
-    try:
-        with open(f"/proc/{process_id}/status", encoding="ascii", errors="replace") as stream:
-            return next(line.split()[1:] for line in stream if line.startswith(f"{name}:"))
-    except OSError:
-        return []
-
-
 def kill_namespace(process_id: int | None) -> None:
     """Kill the first process of a PID namespace, and so all of them.
 
@@ -43,8 +22,10 @@ def kill_namespace(process_id: int | None) -> None:
     """
     if process_id is None:
         return
-    if is_first(process_id):  # else it is another of that number by now
-        with contextlib.suppress(OSError):  # it has ended
+    with contextlib.suppress(OSError):  # it has ended
+        with open(f"/proc/{process_id}/status", encoding="ascii", errors="replace") as stream:
+            numbers = next(line.split()[1:] for line in stream if line.startswith("NSpid:"))
+        if numbers[1:] and numbers[-1] == "1":  # else it is another of that number by now
             os.kill(process_id, signal.SIGKILL)
 
 

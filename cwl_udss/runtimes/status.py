@@ -11,7 +11,6 @@ import socket
 import struct
 
 from cwl_udss.runtimes.machine_code.command import ended
-from cwl_udss.runtimes.namespace import parent_of
 from cwl_udss.sandbox import SIGNAL_OFFSET
 
 # A number is whole if something comes after it.
@@ -89,9 +88,6 @@ class SocketWords(Words):
     """What the first process of a sandbox says at a socket of our own (see channel()), by which the
     kernel says who that is."""
 
-    orphan: int | None = None
-    """Who has started that process, if that has become our child."""
-
     def _read(self) -> bytes:
         connection = socket.socket(fileno=self.descriptor)
         try:
@@ -101,10 +97,7 @@ class SocketWords(Words):
             connection.detach()
         # unix(7): SCM_CREDENTIALS, in which the number is what it is in our PID namespace.
         senders = [_CREDENTIALS.unpack(data)[0] for _, _, data in ancillary]
-        # It may have ended by now.
         if senders and part and "child-pid" not in self.facts:
-            starter = parent_of(senders[0])
-            self.orphan = starter if parent_of(starter) == os.getpid() else None
             return b'{"child-pid": %d}\n' % senders[0] + part
         return part
 

@@ -65,7 +65,7 @@ class Apptainer:
         """Start it with streams that are no files of the host's (see Bubblewrap)."""
         with contextlib.ExitStack() as stack:
             view = make_view(sandbox, self.place, stack, Way(can_be_told=is_text))
-            if os.path.isdir(view.root + _SCRIPTS):
+            if os.path.isdir(f"{sandbox.root.path}{_SCRIPTS}"):
                 view.hide(_SCRIPTS)
             return launch(
                 (self.path, *arguments(view, network=sandbox.network)),

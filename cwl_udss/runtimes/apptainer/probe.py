@@ -20,7 +20,18 @@ from cwl_udss.runtimes.probing.memory import Facts, Remember, try_always
 from cwl_udss.runtimes.probing.trial import ask
 from cwl_udss.runtimes.refusals import advice_on_namespaces
 
-_REQUIRED_OPTIONS = ("--mount ", "--no-eval", "--no-init", "--no-mount", "--no-privs", "--network")
+_REQUIRED_OPTIONS = (
+    *(
+        "--cleanenv",
+        "--containall",
+        "--mount ",
+        "--network",
+        "--no-home",
+        "--no-init",
+        "--no-mount",
+    ),
+    *("--no-privs", "--pwd"),
+)
 _NAMES = {"pid": "processes", "net": "network", "ipc": "shared memory", "mnt": "mounts"}
 
 
@@ -52,6 +63,8 @@ def find_apptainer(
 def _try(apptainer: Apptainer) -> Facts:
     path, environment = apptainer.path, own_environment(apptainer.environment)
     version = ask(path, "--version", "Apptainer or Singularity", environment)
+    if not any(name in version for name in ("apptainer", "singularity")):
+        raise SandboxError(f"{path} says nothing of Apptainer or Singularity", "mend PATH")
     help_text = ask(path, "exec --help", "Apptainer or Singularity", environment)
     missing = [option.strip() for option in _REQUIRED_OPTIONS if option not in help_text]
     if missing:

@@ -23,7 +23,7 @@ from cwl_udss.runtimes.machine_code.program import Program
 from cwl_udss.runtimes.making import Made
 from cwl_udss.runtimes.process import RuntimeProcess
 from cwl_udss.runtimes.seccomp import seccomp_program
-from cwl_udss.runtimes.status import SocketWords, channel
+from cwl_udss.runtimes.status import channel
 from cwl_udss.runtimes.streams import Relay, needs_own_session
 from cwl_udss.runtimes.unshare.initial import Descriptors, Initial, become_command
 from cwl_udss.runtimes.unshare.privileges import restrict
@@ -87,7 +87,6 @@ def launch(
         os.close(words.descriptor)
         deferral.end()
         raise
-    afterwards.callback(_wait_for_orphan, words)
     return RuntimeProcess(
         process,
         relay,
@@ -97,14 +96,6 @@ def launch(
         explain=initial.explain,
         made=Made(tells_all=True, tidies_up=True),
     )
-
-
-def _wait_for_orphan(words: SocketWords) -> None:
-    """Wait for who has started the first process, if that is our child by now: podman's conmon,
-    which goes on until the container is tidied up."""
-    if words.orphan is not None:
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(words.orphan, 0)
 
 
 def _first_program(initial: Initial, sandbox: Sandbox, *, dies_with_parent: bool) -> bytes:

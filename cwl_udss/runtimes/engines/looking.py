@@ -21,7 +21,7 @@ from cwl_udss.runtimes.unshare.file_calls import AT_CWD
 from cwl_udss.sandbox import Bind, Ending, RootFilesystem, Runtime, Sandbox, Streams
 
 _PROGRAM, _BOUND = "look", "/bound"
-_NAMESPACES = ("ipc", "mnt", "net", "pid")
+_NAMESPACES = ("pid", "net", "ipc", "mnt")
 _PIECE, _PIECES = 4096, 32  # what one read(2) of /proc gives at most, and how many are enough
 _OWN_MOUNTS = re.compile(rf"/|{_BOUND}|/etc/(?:passwd|group|hosts|hostname|resolv\.conf)")
 # What an engine may have in a container that is of no host's directory.

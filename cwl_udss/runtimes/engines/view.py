@@ -104,7 +104,8 @@ class View:
                 f"the path of the scratch directory {place} has characters with a meaning",
                 "name another with --udss-scratch",
             )
-        self._place = place
+        self.place = place
+        """Whatever else of a step is to be gone with it can be there, too."""
         self._number = 0
         self._top = place / "root"
         self._top.mkdir()
@@ -225,4 +226,4 @@ class View:
 
     def _new(self) -> Path:
         self._number += 1
-        return self._place / str(self._number)
+        return self.place / str(self._number)

@@ -34,6 +34,7 @@ _OPTIONS = (
     *("--log-driver=passthrough", f"--preserve-fds={HANDED_ON}", "--sig-proxy=false"),
     *("--ulimit=host", "--http-proxy=false", "--workdir=/"),
 )
+_CONMON = "conmon.pid"
 _MOST_BYTES_OF_SOURCES = 60_000  # of 65,535, as there are others
 _ENTERED_BY_ALL = S_IROTH | S_IXOTH
 
@@ -85,14 +86,15 @@ class Podman:
         relay: Relay | None = None,
     ) -> RuntimeProcess:
         """Start it with streams that are no files of the host's (see Bubblewrap)."""
+        root = sandbox.root.path
+        if self.keeps_identity and not can_be_entered(root) and os.listdir(root):
+            raise SandboxError(
+                f"podman lets nobody but its owner enter {root}, and takes the step for another",
+                f"type chmod go+rx {root}",
+            )
         with contextlib.ExitStack() as stack:
             view = make_view(sandbox, self.place, stack, _WAY)
-            if self.keeps_identity and not can_be_entered(Path(view.root)):
-                raise SandboxError(
-                    f"podman lets nobody but its owner enter {view.root}, and takes the step for "
-                    "another",
-                    f"type chmod go+rx {view.root}",
-                )
+            stack.callback(_wait_for_conmon, view.place / _CONMON)
             if FEW_INPUTS in self.limits:
                 _check_binds(view)
             return launch(
@@ -111,6 +113,7 @@ class Podman:
         memory = sandbox.shared_memory_bytes or _half_of_memory()
         return (
             *("--log-level=error", "run", *_OPTIONS),
+            f"--conmon-pidfile={view.place / _CONMON}",
             f"--name=cwl-udss-{secrets.token_hex(8)}",
             *(["--userns=keep-id"] if self.keeps_identity else []),
             f"--network={'host' if sandbox.network else 'none'}",
@@ -118,6 +121,13 @@ class Podman:
             *(f"--volume={_volume(bind)}" for bind in view.binds),
             *("--rootfs", f"{view.named(view.root)}:O", FIRST_PROGRAM),
         )
+
+
+def _wait_for_conmon(file: Path) -> None:
+    """Wait for conmon(8), which is above a container, and tidies up after it: as an orphan it has
+    become our child."""
+    with contextlib.suppress(OSError, ValueError):  # there was none, or it is another's
+        os.waitpid(int(file.read_text()), 0)
 
 
 def _check_binds(view: View) -> None:

@@ -53,6 +53,8 @@ def find_podman(
 def _try(podman: Podman) -> Facts:
     path, environment = podman.path, podman.environment
     version = ask(path, "--version", "podman", environment)
+    if "podman" not in version:
+        raise SandboxError(f"{path} says nothing of podman", "mend PATH")
     help_text = ask(path, "run --help", "podman", environment)
     missing = [option for option in _REQUIRED_OPTIONS if option not in help_text]
     if missing:
