@@ -89,6 +89,7 @@ def busybox_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if program is None:
         need("needs the Debian package busybox-static")
     root = tmp_path_factory.mktemp("busybox")
+    root.chmod(0o755)  # as in all images
     for directory in ("bin", "etc", "var/lib/cwl", "tmp", "proc", "sys", "dev"):
         (root / directory).mkdir(parents=True)
     shutil.copy(str(program), root / "bin/busybox")

@@ -94,13 +94,10 @@ class Watch:
         self._pause = max(min(2 * self._pause, _LONGEST_SECONDS), took * _PAUSE_PER_LOOK)
         self.next = time.monotonic() + self._pause
 
-    def usage(
-        self, adopted: struct_rusage | None, runtime: struct_rusage, largest: int
-    ) -> Usage | None:
+    def usage(self, adopted: struct_rusage | None, counted: float, largest: int) -> Usage | None:
         """Return what was used, given what wait4(2) has said of the first process, if that became
-        our child, and of the runtime itself, and how many KiB the runtime says that the largest
-        process had; None if that is too little to tell."""
-        counted = runtime.ru_utime + runtime.ru_stime
+        our child, how many seconds were counted otherwise, and how many KiB the runtime says that
+        the largest process had; None if that is too little to tell."""
         if adopted is not None:
             counted += adopted.ru_utime + adopted.ru_stime
             largest = max(largest, adopted.ru_maxrss)

@@ -72,6 +72,30 @@ SESSION = Limit(
     is_weakness=False,
 )
 
+DEVICES = Limit(
+    name="dev-writable",
+    text="a tool can make files in its own /dev, which are in memory and gone with it",
+)
+SITE_MOUNTS = Limit(
+    name="site-mounts",
+    text="the site's configuration shows more of this machine in every container",
+)
+SCRIPTS = Limit(
+    name="no-image-scripts",
+    text="/.singularity.d/env of an image is empty: its scripts are taken into account beforehand",
+    is_weakness=False,
+)
+FEW_INPUTS = Limit(
+    name="few-inputs",
+    text="a step has some hundreds of inputs at most, as runc takes no more",
+    is_weakness=False,
+)
+ROOT_USER = Limit(
+    name="root-user",
+    text="a tool is root in its sandbox, which is you: there are no further user ids (subuid(5))",
+    is_weakness=False,
+)
+
 _WITHIN_LANDLOCK = (METADATA, HOST_NAME, LOOPBACK, PROCESSES, IPC, SIGNALS, MOVES)
 PROOT_LIMITS = (*_WITHIN_LANDLOCK, SHARED_MEMORY, SLOW)
 """Those of PRoot within Landlock and seccomp, on any kernel."""
@@ -80,7 +104,13 @@ LANDLOCK_LIMITS = (*_WITHIN_LANDLOCK, NAMES, TEMPORARY)
 OCI_LIMITS = (SESSION,)
 """Those of crun and runc."""
 
-LIMITS = tuple(dict.fromkeys((*PROOT_LIMITS, *LANDLOCK_LIMITS, *OCI_LIMITS)))
+APPTAINER_LIMITS = (DEVICES, SITE_MOUNTS, HOST_NAME, SHARED_MEMORY, SCRIPTS)
+"""Those of Apptainer and Singularity, however they are configured."""
+PODMAN_LIMITS = (SITE_MOUNTS, DEVICES, ROOT_USER, FEW_INPUTS)
+"""Those of podman, however it is configured."""
+
+_BY_RUNTIME = (PROOT_LIMITS, LANDLOCK_LIMITS, OCI_LIMITS, APPTAINER_LIMITS, PODMAN_LIMITS)
+LIMITS = tuple(dict.fromkeys(limit for limits in _BY_RUNTIME for limit in limits))
 """All of them."""
 WEAKNESSES = tuple(limit for limit in LIMITS if limit.is_weakness)
 """Those that a person must accept."""

@@ -85,6 +85,14 @@ def adopted(process_id: int) -> tuple[int, struct_rusage] | None:
     return (status, usage) if number else None
 
 
+def descriptor_of(process_id: int) -> int | None:
+    """A descriptor of a child that was not waited for, None on Linux before 5.3."""
+    try:
+        return os.pidfd_open(process_id)
+    except (AttributeError, OSError):
+        return None
+
+
 def first_of_namespace(process_id: int | None) -> int | None:
     """A descriptor of a process that has been set up (see user_namespaces(7): uid_map is empty
     before), None if there is no such one."""

@@ -11,51 +11,32 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 
 from cwl_udss.errors import SandboxError
 from cwl_udss.machine.deferral import Deferral
 from cwl_udss.machine.waiting import told
 from cwl_udss.runtimes.accounting import Watch
+from cwl_udss.runtimes.making import OWN_GENERATIONS, Launched, Made
 from cwl_udss.runtimes.namespace import (
     WHY_NOT_ENDED,
     adopted,
+    descriptor_of,
     first_of_namespace,
     kill_namespace,
     signal_sessions,
     wait_for_end,
 )
 from cwl_udss.runtimes.status import Words, is_readable
-from cwl_udss.runtimes.streams import Relay
+from cwl_udss.runtimes.streams import Relay, left_to_the_command
 from cwl_udss.sandbox import SIGNAL_OFFSET, Ending, Result, Runtime, Sandbox, Streams, Usage
 
+_LAST_WORDS_SECONDS = 0.2
 _WORDS_SECONDS = 2.0  # for what bwrap says of itself; it takes one or two milliseconds
 # Below bwrap's own first process, which only waits: mount_trees.py, a bwrap, and its first process.
-_OWN_GENERATIONS, _GENERATIONS_AROUND = 1, 4
-
-
-@dataclass
-class Launched:
-    """A child of this process that another has started in its place."""
-
-    pid: int
-    returncode: int | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Made:
-    """How a sandbox is made where the first process that is told of does not do it all."""
-
-    fact: str = "child-pid"
-    """What is said when it is."""
-    generations: int = _OWN_GENERATIONS
-    """How many processes, one started by the other, there are before the command."""
-    tells_all: bool = False
-    """Whether no end of the command, and no failure to execute it, is left for others to see."""
-    has_session: bool = False
-    """Whether the command has a session of its own, in which nobody types."""
+_GENERATIONS_AROUND = OWN_GENERATIONS + 3
 
 
 class RuntimeProcess:
@@ -70,7 +51,7 @@ class RuntimeProcess:
         process: subprocess.Popen[bytes] | Launched,
         relay: Relay | None,
         deferral: Deferral,
-        status: int,
+        status: int | Words,
         around: int | None = None,
         *,
         has_namespaces: bool = True,
@@ -86,13 +67,14 @@ class RuntimeProcess:
         self.process = process
         self._relay = relay
         self._deferral = deferral
-        self._words = Words(status)
+        self._words = Words(status) if isinstance(status, int) else status
         self._around = None if around is None else Words(around)
         # Of the one that we have started, which is the outermost.
         self._outermost = self._around or self._words
         self._made = made or Made()
         self._generations = self._made.generations if around is None else _GENERATIONS_AROUND
         self._has_namespaces = has_namespaces
+        self._runtime = descriptor_of(process.pid) if self._made.tidies_up else None
         self._afterwards = contextlib.ExitStack() if afterwards is None else afterwards
         self._explain = explain
         self._watch: Watch | None = None
@@ -114,7 +96,11 @@ class RuntimeProcess:
         try:
             try:
                 self.heed_signals()
-                with _typed(self._hand_on) if self._is_typed_at else contextlib.nullcontext():
+                with (
+                    left_to_the_command(self._hand_on)
+                    if self._is_typed_at
+                    else contextlib.nullcontext()
+                ):
                     self._attend(give_up)
             except BaseException:  # a signal's handler raised: the step must not outlive us
                 self._end(Ending.KILLED)
@@ -126,8 +112,8 @@ class RuntimeProcess:
             with self._lock:
                 wakener, self._wakener = self._wakener, None
                 os.close(wakener)
-            if self._orphan is not None:
-                os.close(self._orphan)
+            for descriptor in self._descriptors():
+                os.close(descriptor)
             if self._relay is not None:
                 self._relay.close()
             self._afterwards.close()
@@ -166,7 +152,7 @@ class RuntimeProcess:
     def _attend(self, give_up: float) -> None:
         """Copy the streams, and look at the processes, until bwrap has ended or must."""
         while not self._has_ended():
-            if self._is_unwanted:
+            if self._is_unwanted or self._has_lost_its_runtime():
                 return self._end(Ending.KILLED)
             now = time.monotonic()
             if now >= give_up:
@@ -187,6 +173,20 @@ class RuntimeProcess:
             self._orphan = first_of_namespace(facts.get("child-pid"))
         return self._orphan is None or is_readable(self._orphan, 0)
 
+    def _descriptors(self) -> list[int]:
+        return [number for number in (self._orphan, self._runtime) if number is not None]
+
+    def _has_lost_its_runtime(self) -> bool:
+        """Say whether the runtime was killed, and has left a command that goes on. One that ends by
+        itself has heard that the command has."""
+        if self._runtime is None or not is_readable(self._runtime, 0):
+            return False
+        os.close(self._runtime)
+        self._runtime = None
+        self._words.read_until("largest-kib", _LAST_WORDS_SECONDS)
+        facts = self._words.facts
+        return not self._words.have_ended and "child-pid" in facts and "largest-kib" not in facts
+
     def _wait_for_news(self, until: float) -> None:
         """Wait until there is something to be read, copied or done, and do the former two."""
         words = [words for words in (self._words, self._around) if words and not words.have_ended]
@@ -194,8 +194,8 @@ class RuntimeProcess:
         assert self._wakener is not None
         poll = select.poll()
         poll.register(self._wakener, select.POLLIN)
-        if self._orphan is not None:
-            poll.register(self._orphan, select.POLLIN)
+        for descriptor in self._descriptors():
+            poll.register(descriptor, select.POLLIN)
         for reader in words:
             poll.register(reader.descriptor, select.POLLIN)
         for channel in channels:
@@ -222,8 +222,11 @@ class RuntimeProcess:
         self._killed = self._killed or ending
         # Before it has said which process the sandbox's first is, nobody could end that one.
         self._outermost.read_until("child-pid", _WORDS_SECONDS)
+        if self._made.tidies_up and "child-pid" in self._outermost.facts:
+            return kill_namespace(self._outermost.facts["child-pid"])
         # --die-with-parent takes the rest
         os.kill(self.process.pid, signal.SIGKILL if self._has_namespaces else signal.SIGTERM)
+        return None
 
     def _wait_for_the_rest(self) -> Usage | None:
         """Wait until there is none of the sandbox's processes any more; return what they used."""
@@ -246,8 +249,11 @@ class RuntimeProcess:
         ended = adopted(first)
         if self._orphan is not None and ended is not None:
             self._orphan_code = os.waitstatus_to_exitcode(ended[0])
+        counted = runtime.ru_utime + runtime.ru_stime
+        if self._made.tidies_up:  # which takes more than many a command
+            counted = self._words.facts.get("processor-microseconds", 0) / 1e6
         largest = self._outermost.facts.get("largest-kib", 0)
-        return watch.usage(ended and ended[1], runtime, largest)
+        return watch.usage(ended and ended[1], counted, largest)
 
     def _result(self) -> Result:
         return_code, status = self.process.returncode or 0, self._words.facts
@@ -290,15 +296,3 @@ class PipedRuntime(Runtime, Protocol):
     ) -> RuntimeProcess:
         """Start the sandbox's command with streams that are no files of the host's: pipes, as
         subprocess.Popen takes them."""
-
-
-@contextlib.contextmanager
-def _typed(hand_on: Callable[[int], None]) -> Iterator[None]:
-    """Leave what a person types at the terminal that is the command's to the command."""
-    numbers = (signal.SIGINT, signal.SIGQUIT, signal.SIGWINCH)
-    before = [signal.signal(number, lambda typed, _: hand_on(typed)) for number in numbers]
-    try:
-        yield
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)

@@ -7,6 +7,7 @@ import io
 import os
 import re
 import select
+import socket
 import struct
 
 from cwl_udss.runtimes.machine_code.command import ended
@@ -16,6 +17,7 @@ from cwl_udss.sandbox import SIGNAL_OFFSET
 _STATUS = re.compile(rb'"(child-pid|exit-code|is-made|largest-kib|tracer-pid)": (\d+)(?=\D)')
 
 # What programs of machine_code/ say, who do not write numbers as digits.
+HAS_BEGUN = b'"begun"\n'
 HAS_ENDED = b'"ended": '
 """Then comes what wait4(2) has said of the command."""
 NOT_EXECUTED = b'"not-executed"\n'
@@ -25,6 +27,7 @@ IS_MADE = b'{"is-made": 1}\n'
 HAS_FAILED = b'"failed": '
 """Then comes what make_calls() of processors.py leaves."""
 FAILED = struct.Struct("=Qq")
+_CREDENTIALS = struct.Struct("=3i")  # struct ucred of unix(7)
 
 
 class Words:
@@ -43,9 +46,10 @@ class Words:
         facts = {name.decode(): int(value) for name, value in _STATUS.findall(self._said)}
         end = ended(self._said.partition(HAS_ENDED)[2])
         if end is not None:
-            code, facts["largest-kib"] = end
+            facts["largest-kib"] = end.largest_kib
+            facts["processor-microseconds"] = end.processor_microseconds
             if not self.was_not_executed:
-                facts["exit-code"] = code if code >= 0 else SIGNAL_OFFSET - code
+                facts["exit-code"] = end.code if end.code >= 0 else SIGNAL_OFFSET - end.code
         return facts
 
     @property
@@ -64,9 +68,12 @@ class Words:
 
     def read(self) -> None:
         """Add what can be read now."""
-        part = os.read(self.descriptor, io.DEFAULT_BUFFER_SIZE)
+        part = self._read()
         self._said += part
         self.have_ended = not part
+
+    def _read(self) -> bytes:
+        return os.read(self.descriptor, io.DEFAULT_BUFFER_SIZE)
 
     def read_until(self, name: str | None, seconds: float) -> None:
         """Read until a fact was said, or to the end; not for ever, as a bwrap that was killed
@@ -75,6 +82,32 @@ class Words:
             if not is_readable(self.descriptor, seconds):
                 return
             self.read()
+
+
+class SocketWords(Words):
+    """What the first process of a sandbox says at a socket of our own (see channel()), by which the
+    kernel says who that is."""
+
+    def _read(self) -> bytes:
+        connection = socket.socket(fileno=self.descriptor)
+        try:
+            room = socket.CMSG_SPACE(_CREDENTIALS.size)
+            part, ancillary, _, _ = connection.recvmsg(io.DEFAULT_BUFFER_SIZE, room)
+        finally:
+            connection.detach()
+        # unix(7): SCM_CREDENTIALS, in which the number is what it is in our PID namespace.
+        senders = [_CREDENTIALS.unpack(data)[0] for _, _, data in ancillary]
+        if senders and part and "child-pid" not in self.facts:
+            return b'{"child-pid": %d}\n' % senders[0] + part
+        return part
+
+
+def channel() -> tuple[SocketWords, socket.socket]:
+    """Return our end and the first process's of a socket. Ours stays open whoever forgets it, as
+    the sandbox ends with it."""
+    ours, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+    return SocketWords(ours.detach()), other
 
 
 def is_readable(descriptor: int, seconds: float) -> bool:

@@ -8,13 +8,15 @@ nowhere; and it is what Docker gives a container, so that tools behave as their 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
+import signal
 import stat
 import sys
 import termios
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from cwl_udss.errors import SandboxError, StreamError
@@ -200,3 +202,15 @@ def _bytes_in(pipe: int) -> int:
 
 def _is_for_reading(descriptor: int) -> bool:
     return fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE != os.O_WRONLY
+
+
+@contextlib.contextmanager
+def left_to_the_command(hand_on: Callable[[int], None]) -> Iterator[None]:
+    """Leave what a person types at the terminal that is the command's to the command."""
+    numbers = (signal.SIGINT, signal.SIGQUIT, signal.SIGWINCH)
+    before = [signal.signal(number, lambda typed, _: hand_on(typed)) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)

@@ -13,7 +13,13 @@ from pathlib import Path
 from typing import TypeAlias
 
 from cwl_udss.files.scratch import program_directory
-from cwl_udss.runtimes.limits import LANDLOCK_LIMITS, OCI_LIMITS, PROOT_LIMITS
+from cwl_udss.runtimes.limits import (
+    APPTAINER_LIMITS,
+    LANDLOCK_LIMITS,
+    OCI_LIMITS,
+    PODMAN_LIMITS,
+    PROOT_LIMITS,
+)
 from cwl_udss.runtimes.probing.memory import Remember, try_always
 from cwl_udss.runtimes.process import PipedRuntime
 from cwl_udss.sandbox import Limit
@@ -40,6 +46,10 @@ class Machine:
         StoreError."""
         return program_directory(self.scratch, self.environment)
 
+
+AUTO, BWRAP, LANDLOCK, PROOT, UNSHARE = "auto", "bwrap", "landlock", "proot", "unshare"
+CH_RUN, CRUN, RUNC = "ch-run", "crun", "runc"
+PODMAN, APPTAINER, SINGULARITY = "podman", "apptainer", "singularity"
 
 Find: TypeAlias = "Callable[[Machine], PipedRuntime]"
 """Returns a runtime that has made a sandbox here, or raises SandboxError: why it cannot, and what
@@ -88,6 +98,22 @@ def _runc(machine: Machine) -> PipedRuntime:
     return find_runc(machine.search_path, machine.remember)
 
 
+def _podman(machine: Machine) -> PipedRuntime:
+    from cwl_udss.runtimes.podman.probe import find_podman
+
+    return find_podman(machine.temporary, machine.environment, machine.remember)
+
+
+def _apptainer(machine: Machine, name: str = APPTAINER) -> PipedRuntime:
+    from cwl_udss.runtimes.apptainer.probe import find_apptainer
+
+    return find_apptainer(name, machine.temporary, machine.environment, machine.remember)
+
+
+def _singularity(machine: Machine) -> PipedRuntime:
+    return _apptainer(machine, SINGULARITY)
+
+
 @dataclass(frozen=True)
 class Kind:
     """A runtime that there may be on a machine."""
@@ -99,14 +125,15 @@ class Kind:
     """Whether it may be chosen where none is named."""
 
 
-AUTO, BWRAP, LANDLOCK, PROOT, UNSHARE = "auto", "bwrap", "landlock", "proot", "unshare"
-CH_RUN, CRUN, RUNC = "ch-run", "crun", "runc"
 RUNTIMES: Mapping[str, Kind] = {
     BWRAP: Kind(_bwrap),
     UNSHARE: Kind(_unshare),
     CH_RUN: Kind(_ch_run),
     CRUN: Kind(_crun, OCI_LIMITS),
     RUNC: Kind(_runc, OCI_LIMITS),
+    APPTAINER: Kind(_apptainer, APPTAINER_LIMITS),
+    SINGULARITY: Kind(_singularity, APPTAINER_LIMITS),
+    PODMAN: Kind(_podman, PODMAN_LIMITS),
     PROOT: Kind(_proot, PROOT_LIMITS),
     LANDLOCK: Kind(_landlock, LANDLOCK_LIMITS, is_automatic=False),
 }

@@ -37,6 +37,9 @@ class Processor(Protocol):
     def unless_result(self, value: int, code: bytes) -> bytes:
         """Execute the code if the last call has not."""
 
+    def if_result_is_at(self, address: int, code: bytes) -> bytes:
+        """Execute the code if the last call has returned what is at an address."""
+
     def repeat(self, code: bytes) -> bytes:
         """Execute the code again and again, until it ends the program."""
 
@@ -75,6 +78,10 @@ class _X86:
 
     def unless_result(self, value: int, code: bytes) -> bytes:
         return self._compare(value) + b"\x0f\x84" + struct.pack("<i", len(code)) + code  # je
+
+    def if_result_is_at(self, address: int, code: bytes) -> bytes:
+        compare = b"\x3b\x04\x25" + struct.pack("<I", address)  # cmp eax,[address]
+        return compare + b"\x0f\x85" + struct.pack("<i", len(code)) + code  # jne
 
     def repeat(self, code: bytes) -> bytes:
         return code + b"\xe9" + struct.pack("<i", -len(code) - 5)  # jmp
@@ -128,6 +135,10 @@ class _Arm:
 
     def unless_result(self, value: int, code: bytes) -> bytes:
         return self._compare(value) + self._branch(0, code) + code  # b.eq
+
+    def if_result_is_at(self, address: int, code: bytes) -> bytes:
+        compare = struct.pack("<2I", 0xB9400149, 0x6B09001F)  # ldr w9,[x10]; cmp w0,w9
+        return self._move(10, address) + compare + self._branch(1, code) + code  # b.ne
 
     def repeat(self, code: bytes) -> bytes:
         return code + struct.pack("<I", 0x14000000 | (-len(code) // 4 & 0x3FFFFFF))  # b

@@ -49,12 +49,12 @@ def try_runtime(
             )
 
 
-def ask(path: str, option: str, name: str, environment: Mapping[str, str] | None = None) -> str:
+def ask(path: str, options: str, name: str, environment: Mapping[str, str] | None = None) -> str:
     """Return what a program says when it is asked for its version or for help. Raises SandboxError
     if it cannot be executed, fails or does not come to an end: it should be `name`."""
     try:
         done = subprocess.run(
-            [path, option],
+            [path, *options.split()],
             env=dict(environment or {}),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -67,7 +67,7 @@ def ask(path: str, option: str, name: str, environment: Mapping[str, str] | None
     except OSError as error:
         raise SandboxError(f"{path} cannot be executed", str(error.strerror)) from error
     if done.returncode != 0:
-        raise SandboxError(f"{path} {option} fails: is it {name}?", "mend PATH, or update it")
+        raise SandboxError(f"{path} {options} fails: is it {name}?", "mend PATH, or update it")
     return done.stdout.decode(errors="replace").strip()
 
 

@@ -222,9 +222,8 @@ class _Step:
         end = ended(told)
         if end is None:
             return _NOT_STARTED if told.startswith(NOT_EXECUTED) else None
-        code, kibibytes = end
-        code = code if code >= 0 else _SIGNAL_OFFSET - code
-        self._say("largest-kib", kibibytes)
+        code = end.code if end.code >= 0 else _SIGNAL_OFFSET - end.code
+        self._say("largest-kib", end.largest_kib)
         self._say("exit-code", code)
         return code
 

@@ -16,8 +16,14 @@ from dataclasses import dataclass
 from cwl_udss.errors import SandboxError
 from cwl_udss.runtimes.machine_code.command import CHILD_HAS_ENDED, ENDED, end_like, execute, wait
 from cwl_udss.runtimes.machine_code.program import MEMORY_ADDRESS, Call, Program, Variable
-from cwl_udss.runtimes.status import FAILED, HAS_ENDED, HAS_FAILED, IS_MADE, NOT_EXECUTED
-from cwl_udss.runtimes.unshare.assembly import give_back_mask
+from cwl_udss.runtimes.status import (
+    FAILED,
+    HAS_BEGUN,
+    HAS_ENDED,
+    HAS_FAILED,
+    IS_MADE,
+    NOT_EXECUTED,
+)
 from cwl_udss.runtimes.unshare.file_calls import AT_CWD
 from cwl_udss.runtimes.words import program_file
 from cwl_udss.sandbox import HOST_NAME, Sandbox
@@ -64,6 +70,7 @@ class Initial:
         self._descriptors = descriptors
         memory = self.program.memory
         self._mask = memory.add(bytes(_SIGNALS_BYTES))
+        self._command = memory.add(bytes(8))
         self._ended = memory.add(HAS_ENDED + _FAILED.ljust(ENDED.size, b"\0"))
         self._poll = memory.add(
             _POLL.pack(descriptors.status, 0, 0) + _POLL.pack(descriptors.program, select.POLLIN, 0)
@@ -80,17 +87,25 @@ class Initial:
         command: bytes,
         *,
         dies_with_parent: bool,
+        knows_number: bool = True,
         says_end: bool = True,
     ) -> bytes:
-        """Return the program, which makes calls, and has a child execute the code `command`. With
-        `says_end` it says how that has ended, and all ends; else somebody says it who was left by
-        that, and it waits until there is nobody left."""
+        """Return the program, which makes calls, and has a child execute the code `command`.
+
+        `knows_number` says whether it begins with the caller's /proc, which has its process id;
+        else who hears it finds that out. With `says_end` it says how the command has ended, and all
+        ends; else somebody says it who was left by that, and it waits until there is nobody left.
+        """
         program, call = self.program, self.program.call
-        all_calls = [*self._introduction(dies_with_parent=dies_with_parent), *calls, *self._ready()]
+        all_calls = [*_die_with_parent()] if dies_with_parent else []
+        # Said after that: from then on others kill by killing the parent.
+        all_calls += [*(self._say_number() if knows_number else self._say_something())]
+        all_calls += [*calls, *self._ready()]
         code = (
             self._end_unless_wanted(),
             make_calls(program, all_calls, self.status),
             call("clone", CHILD_HAS_ENDED, 0, 0, 0, 0),
+            program.processor.store(self._command),
             program.processor.if_result(0, self._child(command)),
             # Whoever that leaves may end before it, and is to be the last that is waited for.
             b"" if says_end else call("wait4", _COMMAND, 0, 0, 0),
@@ -114,12 +129,8 @@ class Initial:
                 return SandboxError(f"{call.purpose}: {os.strerror(error)}", call.advice)
         return SandboxError("the sandbox could not be made", os.strerror(error))
 
-    def _introduction(self, *, dies_with_parent: bool) -> Iterator[Call]:
-        """What is done before others are told: from then on they kill by killing the parent."""
-        if dies_with_parent:
-            arguments = (_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
-            yield Call(name="prctl", arguments=arguments, purpose="prctl")
-        # Its number outside: this /proc is that of the caller's namespace.
+    def _say_number(self) -> Iterator[Call]:
+        """Its number outside: this /proc is that of the caller's namespace."""
         begin, number, end = b'{"child-pid": ', b" " * 20, b"}\n"
         words = self.program.memory.add(begin + number + end)
         yield Call(
@@ -133,11 +144,14 @@ class Initial:
             purpose="nobody listens",
         )
 
+    def _say_something(self) -> Iterator[Call]:
+        arguments = (self._descriptors.status, HAS_BEGUN, len(HAS_BEGUN))
+        yield Call(name="write", arguments=arguments, purpose="nobody listens")
+
     def _ready(self) -> Iterator[Call]:
         purpose = "signals cannot be awaited"
         ended = struct.pack("=Q", 1 << (CHILD_HAS_ENDED - 1))
         own, size = self._descriptors.program, _SIGNALS_BYTES
-        yield give_back_mask()
         # Neither what it says nor its descriptors are for the command, which has the same user.
         arguments_of_dump = (_SET_DUMPABLE, 0, 0, 0, 0)
         yield Call(name="prctl", arguments=arguments_of_dump, purpose="prctl")
@@ -176,7 +190,7 @@ class Initial:
         return b"".join(
             (
                 wait(program, status, os.WNOHANG),
-                program.processor.if_result(_COMMAND, told) if says_end else b"",
+                program.processor.if_result_is_at(self._command, told) if says_end else b"",
                 program.processor.if_result(_NO_CHILD, end),
                 program.processor.if_result(0, news),
             )
@@ -197,6 +211,11 @@ def make_calls(program: Program, calls: Sequence[Call], status: int) -> bytes:
     return program.make_calls(calls, failed + len(HAS_FAILED)) + program.processor.unless_result(
         0, told + program.call("exit_group", 1)
     )
+
+
+def _die_with_parent() -> Iterator[Call]:
+    arguments = (_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
+    yield Call(name="prctl", arguments=arguments, purpose="prctl")
 
 
 def become_command(program: Program, sandbox: Sandbox, status: int) -> bytes:

@@ -22,6 +22,7 @@ _MOST_CAPABILITIES = 64
 _CAPABILITY_HEADER = struct.pack("=Ii", 0x20080522, 0)
 _NO_CAPABILITIES = bytes(24)
 _MAP = "map"
+_PURPOSE = "privileges cannot be given up"
 
 
 def take_identity(user: int, group: int, user_now: int = 0, group_now: int = 0) -> Iterator[Call]:
@@ -39,26 +40,34 @@ def take_identity(user: int, group: int, user_now: int = 0, group_now: int = 0) 
         yield Call(name="close", arguments=(Variable(_MAP),), purpose=purpose)
 
 
-def give_up(program: Program, filter_: bytes) -> Iterator[Call]:
-    """Have no capabilities after execve(2), not even as root (capabilities(7)), gain none, and have
-    a filter decide on system calls."""
-    purpose = "privileges cannot be given up"
+def _drop_capabilities(program: Program) -> Iterator[Call]:
+    """Have no capabilities after execve(2), not even as root: capabilities(7)."""
     for capability in range(_MOST_CAPABILITIES):
         yield Call(
             name="prctl",
             arguments=(_DROP_FROM_BOUNDING_SET, capability, 0, 0, 0),
-            purpose=purpose,
+            purpose=_PURPOSE,
             tolerated=errno.EINVAL,  # there are not so many
         )
     yield Call(
-        name="prctl", arguments=(_AMBIENT_CAPABILITIES, _CLEAR_ALL, 0, 0, 0), purpose=purpose
+        name="prctl", arguments=(_AMBIENT_CAPABILITIES, _CLEAR_ALL, 0, 0, 0), purpose=_PURPOSE
     )
     header = program.memory.constant(_CAPABILITY_HEADER)
-    yield Call(name="capset", arguments=(header, _NO_CAPABILITIES), purpose=purpose)
-    yield Call(name="prctl", arguments=(_NO_NEW_PRIVILEGES, 1, 0, 0, 0), purpose=purpose)
+    yield Call(name="capset", arguments=(header, _NO_CAPABILITIES), purpose=_PURPOSE)
+
+
+def give_up(program: Program, filter_: bytes) -> Iterator[Call]:
+    """Have no capabilities, gain no privileges, and have a filter decide on system calls."""
+    yield from _drop_capabilities(program)
+    yield from restrict(program, filter_)
+
+
+def restrict(program: Program, filter_: bytes) -> Iterator[Call]:
+    """Gain no privileges, and have a filter decide on system calls."""
+    yield Call(name="prctl", arguments=(_NO_NEW_PRIVILEGES, 1, 0, 0, 0), purpose=_PURPOSE)
     # struct sock_fprog of linux/filter.h
     length = len(filter_) // INSTRUCTION_BYTES
     wanted = struct.pack("=HxxxxxxQ", length, program.memory.constant(filter_))
     yield Call(
-        name="prctl", arguments=(_SET_SECCOMP, _SECCOMP_MODE_FILTER, wanted, 0, 0), purpose=purpose
+        name="prctl", arguments=(_SET_SECCOMP, _SECCOMP_MODE_FILTER, wanted, 0, 0), purpose=_PURPOSE
     )

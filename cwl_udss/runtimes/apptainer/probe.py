@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether Apptainer, or Singularity, makes sandboxes on this machine: found by making one and
+looking what is in it."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import shutil
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from pathlib import Path
+
+from cwl_udss.errors import SandboxError
+from cwl_udss.runtimes.apptainer.apptainer import Apptainer, own_environment
+from cwl_udss.runtimes.engines.looking import look_inside
+from cwl_udss.runtimes.limits import APPTAINER_LIMITS, SITE_MOUNTS
+from cwl_udss.runtimes.probing.memory import Facts, Remember, try_always
+from cwl_udss.runtimes.probing.trial import ask
+from cwl_udss.runtimes.refusals import advice_on_namespaces
+
+_REQUIRED_OPTIONS = (
+    *(
+        "--cleanenv",
+        "--containall",
+        "--mount ",
+        "--network",
+        "--no-home",
+        "--no-init",
+        "--no-mount",
+    ),
+    *("--no-privs", "--pwd"),
+)
+_NAMES = {"pid": "processes", "net": "network", "ipc": "shared memory", "mnt": "mounts"}
+
+
+def find_apptainer(
+    name: str,
+    temporary: Callable[[], AbstractContextManager[Path]],
+    environment: Mapping[str, str],
+    remember: Remember = try_always,
+) -> Apptainer:
+    """Return the program of this name on PATH, if it makes a sandbox here.
+
+    `temporary` makes an empty directory of this node, which stays until this process ends. Raises
+    SandboxError with the reason if it does not.
+    """
+    path = shutil.which(name, path=environment.get("PATH"))
+    if path is None:
+        raise SandboxError(
+            f"there is no {name} on this machine", "install it, or load the site's module"
+        )
+    with contextlib.ExitStack() as stack:
+        place = stack.enter_context(temporary())
+        apptainer = Apptainer(path=path, version="", place=place, environment=environment)
+        facts = remember(path, lambda: _try(apptainer))
+        atexit.register(stack.pop_all().close)
+    limits = tuple(limit for limit in APPTAINER_LIMITS if limit.name in facts["limits"])
+    return replace(apptainer, version=facts["version"], limits=limits)
+
+
+def _try(apptainer: Apptainer) -> Facts:
+    path, environment = apptainer.path, own_environment(apptainer.environment)
+    version = ask(path, "--version", "Apptainer or Singularity", environment)
+    if not any(name in version for name in ("apptainer", "singularity")):
+        raise SandboxError(f"{path} says nothing of Apptainer or Singularity", "mend PATH")
+    help_text = ask(path, "exec --help", "Apptainer or Singularity", environment)
+    missing = [option.strip() for option in _REQUIRED_OPTIONS if option not in help_text]
+    if missing:
+        raise SandboxError(f"{path} ({version}) is too old: it has no {missing[0]}", "update it")
+    inside = look_inside(apptainer, path, _advice, apptainer.place)
+    if inside.shared:
+        raise SandboxError(
+            f"in the containers of {path} is the host's {_NAMES[inside.shared[0]]}",
+            f"ask for `allow {inside.shared[0]} ns = yes` in its configuration",
+        )
+    absent = set() if inside.mounts else {SITE_MOUNTS}
+    return {
+        "version": version,
+        "limits": [limit.name for limit in APPTAINER_LIMITS if limit not in absent],
+    }
+
+
+def _advice(said: str) -> str:
+    if "user namespace" in said or "namespaces" in said:
+        return advice_on_namespaces(said, "apptainer") + "; or for a setuid installation"
+    return f"is this allowed by its configuration? {_SEE}"
+
+
+_SEE = "`apptainer config`, apptainer.conf(5)"

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Starts an engine with the program of a sandbox's first process, which has the engine start it.
+
+The program is the engine's command, given by descriptor: nothing of it is in the image, and of the
+engine's own scripts, variables and exit codes none matters. It ends when nobody listens to it any
+more, and all of the sandbox with it; the engine then ends, too, and tidies up.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import subprocess
+from collections.abc import Mapping
+
+from cwl_udss.errors import SandboxError
+from cwl_udss.machine.deferral import Deferral
+from cwl_udss.machine.umask import own_umask
+from cwl_udss.runtimes.accounting import adopt_orphans
+from cwl_udss.runtimes.machine_code.command import execute
+from cwl_udss.runtimes.machine_code.program import Program
+from cwl_udss.runtimes.making import Made
+from cwl_udss.runtimes.process import RuntimeProcess
+from cwl_udss.runtimes.seccomp import seccomp_program
+from cwl_udss.runtimes.status import channel
+from cwl_udss.runtimes.streams import Relay, needs_own_session
+from cwl_udss.runtimes.unshare.initial import Descriptors, Initial, become_command
+from cwl_udss.runtimes.unshare.privileges import restrict
+from cwl_udss.runtimes.words import program_file
+from cwl_udss.sandbox import Sandbox
+
+# Those that an engine hands on: with `podman run --preserve-fds` they are the first that there are.
+_STATUS, _PROGRAM = 3, 4
+HANDED_ON = 2
+"""How many descriptors an engine has to hand on, besides the standard streams."""
+FIRST_PROGRAM = f"/proc/self/fd/{_PROGRAM}"
+"""The engine's command."""
+_OUT_OF_THE_WAY = 10
+_STANDARD_ERROR = 2
+
+
+def launch(
+    command: tuple[str, ...],
+    environment: Mapping[str, str],
+    sandbox: Sandbox,
+    *,
+    stdin: int,
+    stdout: int,
+    stderr: int,
+    relay: Relay | None,
+    afterwards: contextlib.ExitStack,
+) -> RuntimeProcess:
+    """Start an engine by its command line, which has FIRST_PROGRAM as its command. `afterwards` is
+    closed when all have ended. Raises SandboxError."""
+    adopt_orphans()
+    deferral = Deferral()  # until somebody waits
+    words, other = channel()
+    try:
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(other)
+            # Ctrl-C at a command's terminal is the command's, and may end the engine, too.
+            is_typed_at = relay is not None and relay.is_typed_at
+            initial = Initial(Descriptors(status=_STATUS, program=_PROGRAM))
+            content = _first_program(initial, sandbox, dies_with_parent=not is_typed_at)
+            status, program, mover = (
+                _moved(stack, number)
+                for number in (os.dup(other.fileno()), program_file(), program_file())
+            )
+            _fill(program, content)
+            _fill(mover, _handing_on((status, program, mover), command, environment))
+            process = subprocess.Popen(
+                [f"/proc/self/fd/{mover}"],
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stderr,
+                env={},
+                pass_fds=(status, program, mover),
+                cwd="/",
+                start_new_session=needs_own_session(relay),
+            )
+    except OSError as error:
+        os.close(words.descriptor)
+        deferral.end()
+        raise SandboxError(f"{command[0]} cannot be started", str(error)) from error
+    except BaseException:
+        os.close(words.descriptor)
+        deferral.end()
+        raise
+    return RuntimeProcess(
+        process,
+        relay,
+        deferral,
+        words,
+        afterwards=afterwards.pop_all(),
+        explain=initial.explain,
+        made=Made(tells_all=True, tidies_up=True),
+    )
+
+
+def _first_program(initial: Initial, sandbox: Sandbox, *, dies_with_parent: bool) -> bytes:
+    calls = list(restrict(initial.program, seccomp_program()))
+    program = initial.program
+    command = program.call("umask", own_umask())  # podman has set another
+    command += become_command(program, sandbox, initial.status)
+    return initial.content(calls, command, dies_with_parent=dies_with_parent, knows_number=False)
+
+
+def _handing_on(
+    descriptors: tuple[int, int, int], command: tuple[str, ...], environment: Mapping[str, str]
+) -> bytes:
+    """Return a program that gives the descriptors, of which the last is its own, the numbers that
+    they are to have, and becomes the engine."""
+    status, own_program, mover = descriptors
+    program = Program()
+    call = program.call
+    message = f"cwl-udss: {command[0]} cannot be executed\n".encode(errors="surrogateescape")
+    code = (
+        call("dup3", status, _STATUS, 0),
+        call("dup3", own_program, _PROGRAM, 0),
+        *(call("close", number) for number in (status, own_program, mover)),
+        execute(program, command, environment),
+        program.say(_STANDARD_ERROR, message),
+        call("exit_group", 1),
+    )
+    return program.elf(b"".join(code))
+
+
+def _moved(stack: contextlib.ExitStack, descriptor: int) -> int:
+    """Return another number for a descriptor, one that is in nobody's way."""
+    try:
+        moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _OUT_OF_THE_WAY)
+    finally:
+        os.close(descriptor)
+    stack.callback(os.close, moved)
+    return moved
+
+
+def _fill(descriptor: int, content: bytes) -> None:
+    with open(descriptor, "wb", closefd=False) as stream:
+        stream.write(content)
