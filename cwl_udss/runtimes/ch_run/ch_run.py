@@ -29,9 +29,9 @@ from cwl_udss.runtimes.unshare.privileges import give_up, take_identity
 from cwl_udss.runtimes.words import check_words
 from cwl_udss.sandbox import TEMPORARY_DIRECTORY, Limit, Sandbox, Streams
 
-# What it shows of the host, besides files of /etc.
 _IDENTITY = {"passwd": b"root:x:0:0::/:/bin/sh\n", "group": b"root:x:0:\n"}
 _MADE = Made(fact=IS_MADE_FACT, tells_all=True)
+# What it shows of the host, besides files of /etc.
 _SHOWN = ("/dev", "/proc", "/sys", TEMPORARY_DIRECTORY)
 
 
