@@ -19,11 +19,11 @@ _FILE = "file"
 _REMOUNT_BIND = 32 | 4096  # linux/mount.h
 
 
-def write_file(path: str, content: bytes, *, mode: int = 0o644) -> Iterator[Call]:
+def write_file(path: str, content: bytes) -> Iterator[Call]:
     """Make a file, which everybody may read."""
     purpose = "a generated file cannot be written"
     name, file = os.fsencode(path) + b"\0", Variable(_FILE)
-    arguments = (AT_CWD, name, _OPEN_NEW, mode)
+    arguments = (AT_CWD, name, _OPEN_NEW, 0o644)
     yield Call(name="openat", arguments=arguments, purpose=purpose, result=_FILE)
     if content:
         yield Call(name="write", arguments=(file, content, len(content)), purpose=purpose)

@@ -25,6 +25,7 @@ from cwl_udss.sandbox import HOST_NAME, Sandbox
 _COMMAND = 2  # of the process that is started first in a PID namespace: pid_namespaces(7)
 _SET_PARENT_DEATH_SIGNAL, _SET_DUMPABLE = 1, 4  # linux/prctl.h
 _NO_CHILD = -errno.ECHILD & 0xFFFFFFFF
+_FAILED = struct.pack("=i", 1 << 8)  # as wait4(2) has it; where nobody is left to be waited for
 _STANDARD_ERROR = 2
 
 _POLL = struct.Struct("=ihh")  # struct pollfd of poll(2)
@@ -63,7 +64,7 @@ class Initial:
         self._descriptors = descriptors
         memory = self.program.memory
         self._mask = memory.add(bytes(_SIGNALS_BYTES))
-        self._ended = memory.add(HAS_ENDED + bytes(ENDED.size))
+        self._ended = memory.add(HAS_ENDED + _FAILED.ljust(ENDED.size, b"\0"))
         self._poll = memory.add(
             _POLL.pack(descriptors.status, 0, 0) + _POLL.pack(descriptors.program, select.POLLIN, 0)
         )
@@ -91,6 +92,8 @@ class Initial:
             make_calls(program, all_calls, self.status),
             call("clone", CHILD_HAS_ENDED, 0, 0, 0, 0),
             program.processor.if_result(0, self._child(command)),
+            # Whoever that leaves may end before it, and is to be the last that is waited for.
+            b"" if says_end else call("wait4", _COMMAND, 0, 0, 0),
             program.processor.repeat(self._wait(says_end=says_end)),
         )
         return program.elf(b"".join(code))
