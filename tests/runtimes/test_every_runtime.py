@@ -216,6 +216,15 @@ def test_inputs_whatever_their_names_are(step: Step, tmp_path: Path, name: str) 
     assert outcome.stdout == "there\nthere\n", outcome.stderr
 
 
+def test_an_input_by_a_path_from_the_current_directory(
+    step: Step, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    bind = Bind(source="input", destination="/var/lib/cwl/2/input")
+    outcome = step.run("cat /var/lib/cwl/2/input", binds=(*step.sandbox.binds, bind))
+    assert outcome.stdout == "input\n", outcome.stderr
+
+
 def test_thousands_of_inputs(step: Step, tmp_path: Path) -> None:
     binds = []
     for number in range(3000):
