@@ -17,8 +17,8 @@ from needs import need
 
 from cwl_udss.runtimes import refusals
 from cwl_udss.runtimes.limits import METADATA, SIGNALS
+from cwl_udss.runtimes.probing.refusals import advice_on_namespaces
 from cwl_udss.runtimes.proot.landlock import landlock_abi
-from cwl_udss.runtimes.refusals import advice_on_namespaces
 
 REFUSED = "setting up uid map: Permission denied"
 WITHIN_LANDLOCK = """

@@ -17,8 +17,8 @@ from cwl_udss.runtimes.apptainer.apptainer import Apptainer, own_environment
 from cwl_udss.runtimes.engines.looking import look_inside
 from cwl_udss.runtimes.limits import APPTAINER_LIMITS, SITE_MOUNTS
 from cwl_udss.runtimes.probing.memory import Facts, Remember, try_always
+from cwl_udss.runtimes.probing.refusals import advice_on_namespaces
 from cwl_udss.runtimes.probing.trial import ask
-from cwl_udss.runtimes.refusals import advice_on_namespaces
 
 _REQUIRED_OPTIONS = (
     *(

@@ -13,7 +13,7 @@ from cwl_udss.errors import SandboxError
 from cwl_udss.machine.deferral import deferred
 from cwl_udss.runtimes.bubblewrap.bwrap import Bubblewrap
 from cwl_udss.runtimes.probing.memory import Facts, Remember, try_always
-from cwl_udss.runtimes.refusals import advice_on_namespaces
+from cwl_udss.runtimes.probing.refusals import advice_on_namespaces
 
 # Distributions backport options, so they are looked for in `bwrap --help` and no version is
 # compared. All of these are in 0.3, older than any supported distribution's.

@@ -16,8 +16,8 @@ from cwl_udss.runtimes.engines.looking import look_inside
 from cwl_udss.runtimes.limits import DEVICES, FEW_INPUTS, PODMAN_LIMITS, ROOT_USER, SITE_MOUNTS
 from cwl_udss.runtimes.podman.podman import Podman
 from cwl_udss.runtimes.probing.memory import Facts, Remember, try_always
+from cwl_udss.runtimes.probing.refusals import advice_on_namespaces
 from cwl_udss.runtimes.probing.trial import ask
-from cwl_udss.runtimes.refusals import advice_on_namespaces
 
 _WHICH_RUNTIME = "--log-level=error info --format {{.Host.OCIRuntime.Name}}"
 _REQUIRED_OPTIONS = ("--preserve-fds", "--rootfs", "--shm-size", "--userns")

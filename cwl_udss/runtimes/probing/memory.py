@@ -24,7 +24,7 @@ from typing import Any, Protocol, TypeAlias
 import cwl_udss
 from cwl_udss.errors import SandboxError, StoreError
 from cwl_udss.files.scratch import node_directory
-from cwl_udss.runtimes.refusals import is_within_landlock
+from cwl_udss.runtimes.probing.refusals import is_within_landlock
 
 Facts: TypeAlias = "dict[str, Any]"
 """As JSON has them."""
