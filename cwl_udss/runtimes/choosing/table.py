@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from cwl_udss.files.scratch import program_directory
 from cwl_udss.runtimes.limits import (
@@ -21,8 +21,10 @@ from cwl_udss.runtimes.limits import (
     PROOT_LIMITS,
 )
 from cwl_udss.runtimes.probing.memory import Remember, try_always
-from cwl_udss.runtimes.process import PipedRuntime
 from cwl_udss.sandbox import Limit
+
+if TYPE_CHECKING:
+    from cwl_udss.runtimes.process import PipedRuntime
 
 
 @dataclass(frozen=True)
