@@ -247,7 +247,7 @@ def _step(options: argparse.Namespace, settings: Settings) -> int:
 def _clean(options: argparse.Namespace, settings: Settings) -> int:
     from cwl_udss.files.scratch import clean
     from cwl_udss.filesystems.leases import LEASE_SECONDS
-    from cwl_udss.steps.shared import open_store
+    from cwl_udss.settings.opening import open_store
 
     in_store = open_store(settings).clean(LEASE_SECONDS)
     for path in (*in_store, *clean(settings.scratch, os.environ)):

@@ -30,9 +30,10 @@ from cwl_udss.files.scratch import temporary_directory
 from cwl_udss.images.pull import Images
 from cwl_udss.machine.resources import available_resources
 from cwl_udss.runtimes.choice import AnyRuntime, describe_choice
+from cwl_udss.settings.opening import open_store
 from cwl_udss.settings.setting import join_list
 from cwl_udss.settings.settings import Settings
-from cwl_udss.steps.shared import open_store, runtime_finder
+from cwl_udss.steps.shared import runtime_finder
 
 IMAGE = "docker.io/library/debian:stable-slim"
 _TESTS = "containment_tests.yaml"

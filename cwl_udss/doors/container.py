@@ -8,6 +8,7 @@ way: as a step, with the mounts that were asked for.
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import posixpath
 import signal
@@ -130,6 +131,7 @@ class Running:
     def wait(self) -> Result:
         """Wait for the end; signals that this process gets meanwhile are the container's."""
         first = self.first()
+        gc.enable()  # which the doors' scripts have not, for what is short
         with _forwarded(lambda number: first is not None and send_signal(*first, number)):
             return self.process.wait()
 

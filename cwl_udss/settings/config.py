@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import string
 import sys
 from collections.abc import Mapping
@@ -121,6 +120,8 @@ def _read_file(path: Path, environment: Mapping[str, str], home: Path) -> dict[s
                 f"{path} has a table [{key}]", "it holds no tables, only lines `key = value`"
             )
         if key not in known:
+            import difflib
+
             nearest = difflib.get_close_matches(key, known, n=1, cutoff=0)[0]
             raise SettingsError(f"unknown key {key!r} in {path}", f"did you mean {nearest!r}?")
     return {

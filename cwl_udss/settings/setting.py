@@ -7,11 +7,13 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cwl_udss.images.formats.names import Compression, ImageFormat
-from cwl_udss.images.libraries.place import LibraryPlace, Trust, parse_place
 from cwl_udss.machine.quantities import AMOUNTS
+
+if TYPE_CHECKING:
+    from cwl_udss.images.libraries.place import LibraryPlace, Trust
 
 DEFAULT = "default"
 """Where the value of a setting comes from that nothing sets."""
@@ -87,6 +89,8 @@ _PART = re.compile(r"(?:\\[\\,]|[^,])+")
 
 def parse_places(text: str) -> tuple[LibraryPlace, ...]:
     """Return places of libraries. Raises ValueError."""
+    from cwl_udss.images.libraries.place import parse_place
+
     return tuple(parse_place(part) for part in split_list(text))
 
 
@@ -97,10 +101,17 @@ def show_places(places: tuple[LibraryPlace, ...]) -> str:
 
 def parse_trust(text: str) -> Trust:
     """Return what is trusted. Raises ValueError."""
+    from cwl_udss.images.libraries.place import Trust
+
     try:
         return Trust(text)
     except ValueError:
         raise ValueError("it must be digest or name") from None
+
+
+def trusts_names(_environment: object, _home: object) -> Trust:
+    """Return the default of what is trusted."""
+    return parse_trust("name")
 
 
 def show_trust(value: Trust) -> str:

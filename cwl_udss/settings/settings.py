@@ -6,9 +6,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cwl_udss.images.formats.names import Compression, ImageFormat
-from cwl_udss.images.libraries.place import STORE, LibraryPlace, Trust
+
+if TYPE_CHECKING:
+    from cwl_udss.images.libraries.place import LibraryPlace, Trust
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,4 +85,4 @@ class Settings:
     @property
     def other_stores(self) -> tuple[Path, ...]:
         """Those of the libraries that are stores of cwl-udss."""
-        return tuple(place.path for place in self.library if place.naming == STORE)
+        return tuple(place.path for place in self.library if place.is_store)

@@ -4,10 +4,8 @@
 from __future__ import annotations
 
 from cwl_udss.images.formats.names import Compression
-from cwl_udss.images.libraries.place import Trust
 from cwl_udss.machine.quantities import parse_size, show_size
 from cwl_udss.machine.user_directories import user_cache
-from cwl_udss.runtimes.proot.limits import WEAKNESSES
 from cwl_udss.settings.batch_settings import BATCH_SETTINGS
 from cwl_udss.settings.setting import (
     Setting,
@@ -26,7 +24,15 @@ from cwl_udss.settings.setting import (
     show_trust,
     show_yes_or_no,
     some_of,
+    trusts_names,
 )
+
+
+def _parse_weaknesses(text: str) -> tuple[str, ...]:
+    from cwl_udss.runtimes.proot.limits import WEAKNESSES
+
+    return some_of(*(limit.name for limit in WEAKNESSES))(text)
+
 
 _SETTINGS_OF_ALL_RUNS: tuple[Setting, ...] = (
     Setting(
@@ -52,7 +58,7 @@ _SETTINGS_OF_ALL_RUNS: tuple[Setting, ...] = (
         metavar="PROOF",
         help="use an image that somebody else has made if its `name` is right, or only where "
         "something proves its `digest` (default: name)",
-        default=always(Trust.NAME),
+        default=trusts_names,
         convert=parse_trust,
         show=show_trust,
     ),
@@ -126,7 +132,7 @@ _SETTINGS_OF_ALL_RUNS: tuple[Setting, ...] = (
         metavar="NAME[,NAME...]",
         help="use a runtime although it has these weaknesses, as `cwl-udss doctor` names them",
         default=always(()),
-        convert=some_of(*(limit.name for limit in WEAKNESSES)),
+        convert=_parse_weaknesses,
         show=join_list,
         is_list=True,
     ),

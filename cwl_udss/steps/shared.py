@@ -10,8 +10,6 @@ from functools import cached_property
 from pathlib import Path
 
 from cwl_udss.errors import ImageError
-from cwl_udss.images.libraries.known import known_places
-from cwl_udss.images.libraries.libraries import Libraries
 from cwl_udss.images.node.node import NodeImages
 from cwl_udss.images.pull import Images, When
 from cwl_udss.images.request import ImageRequest, RequestedImages
@@ -20,21 +18,11 @@ from cwl_udss.images.store.store import Store
 from cwl_udss.report.trace import traced
 from cwl_udss.runtimes.choice import AnyRuntime, RuntimeFinder, describe_choice
 from cwl_udss.sandbox import Result, RootFilesystem, Sandbox, SandboxProcess, Streams
+from cwl_udss.settings.opening import open_store
 from cwl_udss.settings.settings import Settings
 from cwl_udss.steps.made import MadeDirectories
 
 _logger = logging.getLogger(__name__)
-
-
-def open_store(settings: Settings) -> Store:
-    """Return the store that the settings name."""
-    return Store(
-        settings.store,
-        libraries=settings.other_stores,
-        format=settings.format,
-        compression=settings.compression,
-        keeps_layers=settings.keep_layers,
-    )
 
 
 def runtime_finder(settings: Settings, environment: Mapping[str, str]) -> RuntimeFinder:
@@ -92,6 +80,9 @@ class Steps:
 
     @cached_property
     def _images(self) -> Images:
+        from cwl_udss.images.libraries.known import known_places
+        from cwl_udss.images.libraries.libraries import Libraries
+
         settings = self._settings
         known = known_places(self._environment, self._home) if settings.known_libraries else ()
         libraries = Libraries(settings.library, known, settings.library_trust, self._store)

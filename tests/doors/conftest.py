@@ -20,10 +20,18 @@ def doors(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def podman(doors: Path, environment: dict[str, str]) -> Door:
-    return Door(doors / "podman", environment)
+def own_node(
+    environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, str]:
+    """An environment with containers of the test's own, as on a node that nobody else uses."""
+    return {**environment, "CWL_UDSS_SCRATCH": str(tmp_path_factory.mktemp("node"))}
 
 
 @pytest.fixture
-def docker(doors: Path, environment: dict[str, str]) -> Door:
-    return Door(doors / "docker", environment)
+def podman(doors: Path, own_node: dict[str, str]) -> Door:
+    return Door(doors / "podman", own_node)
+
+
+@pytest.fixture
+def docker(doors: Path, own_node: dict[str, str]) -> Door:
+    return Door(doors / "docker", own_node)

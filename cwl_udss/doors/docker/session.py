@@ -15,6 +15,7 @@ from cwl_udss.images.store.store import Store
 from cwl_udss.machine.user_directories import home_directory
 from cwl_udss.runtimes.choice import AnyRuntime
 from cwl_udss.settings.config import load_settings
+from cwl_udss.settings.opening import open_store
 from cwl_udss.settings.settings import Settings
 
 
@@ -36,8 +37,6 @@ class Session:
     @cached_property
     def store(self) -> Store:
         """The images."""
-        from cwl_udss.steps.shared import open_store
-
         return open_store(self.settings)
 
     def runtime(self) -> AnyRuntime:

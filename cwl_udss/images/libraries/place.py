@@ -4,7 +4,6 @@ cwl-udss."""
 
 from __future__ import annotations
 
-import difflib
 import enum
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +30,11 @@ class LibraryPlace:
     path: Path
     naming: str = STORE
     """A name of NAMINGS, or STORE."""
+
+    @property
+    def is_store(self) -> bool:
+        """Whether it is a store of cwl-udss."""
+        return self.naming == STORE
 
     @property
     def convention(self) -> Naming:
@@ -64,6 +68,8 @@ def parse_naming(text: str) -> Naming:
     try:
         return NAMINGS[text]
     except KeyError:
+        import difflib
+
         nearest = difflib.get_close_matches(text, NAMINGS, n=1, cutoff=0)[0]
         raise ValueError(
             f"{text!r} is no way to name images, did you mean {nearest!r}? "

@@ -9,7 +9,7 @@ those of something else.
 
 from __future__ import annotations
 
-import platform
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -153,7 +153,7 @@ class ImageConfig:
 
 def this_platform() -> Platform:
     """Return this machine's platform."""
-    machine = platform.machine()
+    machine = os.uname().machine  # the module `platform` is slow to import
     architecture, variant = _MACHINES.get(machine, (machine, ""))
     return Platform(os="linux", architecture=architecture, variant=variant)
 

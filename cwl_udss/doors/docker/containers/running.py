@@ -15,14 +15,13 @@ from typing import Any
 from cwl_udss.doors.container import Container, sandbox_of, start
 from cwl_udss.doors.docker.containers.ending import end
 from cwl_udss.doors.docker.errors import NOT_EXECUTABLE, NOT_FOUND, ContainerError
-from cwl_udss.doors.docker.images.lookup import pulls, steps_image
+from cwl_udss.doors.docker.images.lookup import node_images, wanted_image
 from cwl_udss.doors.docker.requests.request import requested_container
 from cwl_udss.doors.docker.session import Session
 from cwl_udss.doors.table import EXITED, Entry, State, running
 from cwl_udss.errors import SandboxError
 from cwl_udss.files.scratch import temporary_directory
 from cwl_udss.sandbox import Ending, Result, Sandbox, Streams
-from cwl_udss.steps.shared import Steps
 
 Started = Callable[[], None]
 
@@ -36,13 +35,12 @@ def run_here(
 ) -> int:
     """Run a container to its end, in this process. `started` is called when it runs. Returns the
     exit code."""
-    when = pulls(options.pull)
+    image = wanted_image(session, options)
     with (
-        Steps(session.settings, session.environment, session.home, when, session.runtime) as steps,
+        node_images(session) as node,
         temporary_directory(session.settings.scratch, session.environment) as temporary,
     ):
-        image = steps_image(session, steps, options)
-        root = steps.root(image)
+        root = node.root(image)
         container = requested_container(
             options,
             image.config,
@@ -51,7 +49,7 @@ def run_here(
             program=session.program,
             environment=session.environment,
         )
-        runtime = steps.runtime()
+        runtime = session.runtime()
         sandbox = sandbox_of(container, root, temporary, runtime)
         entry = _with_container(replace(entry, digest=image.digest), container)
         with in_table(session, options, entry):

@@ -13,14 +13,13 @@ from cwl_udss.doors.docker.containers.ending import end, find
 from cwl_udss.doors.docker.containers.naming import all_names, parse_names
 from cwl_udss.doors.docker.containers.running import in_table, run_here
 from cwl_udss.doors.docker.errors import UsageError
-from cwl_udss.doors.docker.images.lookup import pulls, steps_image
+from cwl_udss.doors.docker.images.lookup import wanted_image
 from cwl_udss.doors.docker.options import START, STOP
 from cwl_udss.doors.docker.parser import DoorParser
 from cwl_udss.doors.docker.run_options import RUN
 from cwl_udss.doors.docker.session import Session
 from cwl_udss.doors.table import CREATED, Entry, State, new_id
 from cwl_udss.sandbox import Streams
-from cwl_udss.steps.shared import Steps
 
 
 def run(session: Session, arguments: list[str]) -> int:
@@ -36,10 +35,7 @@ def create(session: Session, arguments: list[str]) -> int:
     """Have a container in the table that `start` runs."""
     options = _parse(session, arguments)
     entry = _new_entry(options, arguments)
-    settings = session.settings
-    when = pulls(options.pull)
-    with Steps(settings, session.environment, session.home, when, session.runtime) as steps:
-        digest = steps_image(session, steps, options).digest
+    digest = wanted_image(session, options).digest
     with in_table(session, options, replace(entry, digest=digest, remove=False)):
         session.table.set_state(entry.id, State(status=CREATED))
     print(entry.id)

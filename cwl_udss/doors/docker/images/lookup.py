@@ -13,10 +13,9 @@ from cwl_udss.doors.docker.errors import ContainerError, NoSuchObject, UsageErro
 from cwl_udss.doors.docker.session import Session
 from cwl_udss.errors import InvalidReference
 from cwl_udss.images.manifests.manifest import this_platform
+from cwl_udss.images.node.node import NodeImages
 from cwl_udss.images.pull import Images, When
-from cwl_udss.images.request import ImageRequest
 from cwl_udss.images.store.image import StoredImage
-from cwl_udss.steps.shared import Steps
 
 _PULLS = {
     **{"": When.MISSING, "missing": When.MISSING, "ifnotpresent": When.MISSING},
@@ -37,7 +36,7 @@ def pulls(policy: str | None) -> When:
     return when
 
 
-def steps_image(session: Session, steps: Steps, options: argparse.Namespace) -> StoredImage:
+def wanted_image(session: Session, options: argparse.Namespace) -> StoredImage:
     """Return the image of a container, pulled if that is wanted. Raises UdssError."""
     check_platform(options.platform)
     if looks_like_id(options.image):
@@ -46,7 +45,25 @@ def steps_image(session: Session, steps: Steps, options: argparse.Namespace) -> 
             return image
     if options.quiet:
         logging.getLogger("cwl_udss").setLevel(logging.WARNING)
-    return steps.image(ImageRequest(pull=options.image))
+    when = pulls(options.pull)
+    image = None if when is When.ALWAYS else _stored(session, options.image)
+    if image is not None and not image.config.has_own_words:
+        return image
+    # What gets images takes longer to import than a short command to run.
+    from cwl_udss.images.request import ImageRequest
+    from cwl_udss.steps.shared import Steps
+
+    settings, environment = session.settings, session.environment
+    with Steps(settings, environment, session.home, when, session.runtime) as steps:
+        return steps.image(ImageRequest(pull=options.image))
+
+
+def _stored(session: Session, name: str) -> StoredImage | None:
+    """What is in the store by a name, if it is one."""
+    try:
+        return images_of(session).find_name(name)
+    except InvalidReference:
+        return None
 
 
 def check_platform(wanted: str | None) -> None:
@@ -65,6 +82,17 @@ def check_platform(wanted: str | None) -> None:
 def looks_like_id(text: str) -> bool:
     """Say whether a text may be an image's id, whole or its beginning."""
     return _ID.fullmatch(text) is not None
+
+
+def node_images(session: Session) -> NodeImages:
+    """Return what makes images usable on this node."""
+    return NodeImages(
+        session.store,
+        session.runtime,
+        scratch=session.settings.scratch,
+        scratch_bytes=session.settings.scratch_images,
+        environment=session.environment,
+    )
 
 
 def images_of(session: Session) -> Images:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO
 
 from cwl_udss.doors.docker.errors import ContainerError, UsageError
-from cwl_udss.doors.docker.images.lookup import ALIAS, find_image
+from cwl_udss.doors.docker.images.lookup import ALIAS, find_image, node_images
 from cwl_udss.doors.docker.options import SAVE
 from cwl_udss.doors.docker.parser import DoorParser
 from cwl_udss.doors.docker.session import Session
@@ -30,7 +30,6 @@ from cwl_udss.errors import ImageError, UdssError
 from cwl_udss.filesystems.system_words import system_words
 from cwl_udss.images.layers.compression import decompress
 from cwl_udss.images.manifests.manifest import this_platform
-from cwl_udss.images.node.node import NodeImages
 from cwl_udss.images.reference import parse_reference
 from cwl_udss.images.sources.registry.registries import load_registries
 from cwl_udss.images.sources.registry.remote import find_image as find_remote
@@ -169,13 +168,7 @@ def _flattened(
 ) -> tuple[bytes, list[Path]]:
     """One layer of all that is there, and a configuration that says so; by whose digest the image
     is known from now on."""
-    with NodeImages(
-        session.store,
-        session.runtime,
-        scratch=session.settings.scratch,
-        scratch_bytes=session.settings.scratch_images,
-        environment=session.environment,
-    ) as node:
+    with node_images(session) as node:
         made = work / "layer"
         with made.open("wb") as stream:
             _write_tree(node.directory(image), stream)

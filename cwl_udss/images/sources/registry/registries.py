@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -232,6 +231,8 @@ def is_loopback(registry: str) -> bool:
     if host == "localhost":
         return True
     try:
+        import ipaddress
+
         return ipaddress.ip_address(host).is_loopback
     except ValueError:  # a name
         return False
