@@ -24,9 +24,10 @@ from cwl_udss.images.store.image import StoredImage
 from cwl_udss.images.store.store import Store
 from cwl_udss.machine.user_directories import home_directory
 from cwl_udss.settings.config import load_settings
+from cwl_udss.settings.opening import open_store
 from cwl_udss.settings.settings import Settings
 from cwl_udss.staging import sync
-from cwl_udss.steps.shared import Steps, open_store
+from cwl_udss.steps.shared import Steps
 
 _SCHEME = "docker://"
 _FILE = "enroot.squashfs"

@@ -28,7 +28,8 @@ from cwl_udss.images.pull import Images, When
 from cwl_udss.images.request import ImageRequest
 from cwl_udss.images.store.image import StoredImage
 from cwl_udss.settings.config import load_settings
-from cwl_udss.steps.shared import Steps, open_store
+from cwl_udss.settings.opening import open_store
+from cwl_udss.steps.shared import Steps
 
 VERSION = "1.3.17"
 """Of the udocker whose ways these are."""

@@ -12,7 +12,7 @@ from cwl_udss.doors.apptainer.session import Session
 from cwl_udss.errors import UdssError
 from cwl_udss.images.maintenance import prune
 from cwl_udss.images.store.image import StoredImage
-from cwl_udss.steps.shared import open_store
+from cwl_udss.settings.opening import open_store
 
 _DAY = 86400
 _UNITS = ("KiB", "MiB", "GiB", "TiB")

@@ -28,7 +28,8 @@ from cwl_udss.images.request import ImageRequest
 from cwl_udss.images.store.image import StoredImage
 from cwl_udss.images.store.written_files import WrittenFiles
 from cwl_udss.images.transports import Kind, Transport, split_transport
-from cwl_udss.steps.shared import Steps, open_store
+from cwl_udss.settings.opening import open_store
+from cwl_udss.steps.shared import Steps
 from cwl_udss.web.downloads import download
 
 _logger = logging.getLogger(__name__)

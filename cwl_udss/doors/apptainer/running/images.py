@@ -16,7 +16,8 @@ from cwl_udss.images.store.image import StoredImage
 from cwl_udss.images.store.written_files import WrittenFiles
 from cwl_udss.images.transports import Kind, split_transport
 from cwl_udss.sandbox import RootFilesystem
-from cwl_udss.steps.shared import Steps, open_store
+from cwl_udss.settings.opening import open_store
+from cwl_udss.steps.shared import Steps
 
 _SCRIPTS = ".singularity.d/env"
 _SHELL = ("/bin/sh",)
