@@ -208,6 +208,16 @@ def test_a_site_can_close_what_is_shown_by_default(
         directory.rmdir()
 
 
+def test_what_a_site_has_closed_is_shown_to_who_asks_for_it(
+    apptainer: Door, tmp_path: Path
+) -> None:
+    words = ("sh", "-c", "cat ~/file; touch /tmp/own && ls /tmp")
+    (tmp_path / "file").write_text("mine\n")
+    hidden = {"CWL_UDSS_DOOR_HIDE": "home,cwd,tmp,network"}
+    done = apptainer("exec", "--home", f"{tmp_path}:/home/me", BUSYBOX, *words, **hidden)
+    assert done.stdout == "mine\nown\n", done.stderr
+
+
 def test_what_a_step_was_given_is_in_the_log(apptainer: Door, tmp_path: Path) -> None:
     done = apptainer("--debug", "exec", "--no-home", "-B", ".:/data:ro", BUSYBOX, "true")
     assert f"given: {tmp_path}:/data:ro" in done.stderr

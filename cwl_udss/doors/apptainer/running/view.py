@@ -96,15 +96,18 @@ def _shown(
 ) -> Iterator[tuple[str, str | None]]:
     """What is shown without having been asked for as a mount: where, and what; None for an empty
     directory."""
-    left_out = {*split_values(given.list("no-mount")), *caller.hidden}
-    if given.flag("no-home"):
+    left_out = {*split_values(given.list("no-mount"))}
+    if given.flag("no-home") or ("home" in caller.hidden and not given.value("home")):
         left_out.add("home")
+    if "cwd" in caller.hidden:
+        left_out.add("cwd")
+    has_own_tmp = is_contained or "tmp" in caller.hidden
     workdir = given.value("workdir")
     if "home" not in left_out and home != "/":
         is_own = is_contained and not given.value("home")
         yield home, _below(workdir, "home") if is_own and workdir else None if is_own else source
     for path in () if "tmp" in left_out else _TEMPORARY:
-        if not is_contained:
+        if not has_own_tmp:
             yield path, path
         else:
             yield path, _below(workdir, path[1:].replace("/", "_")) if workdir else None
