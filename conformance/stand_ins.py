@@ -113,7 +113,11 @@ IMAGES = (
     ),
     Image(
         ("busybox",),
-        ("docker.io/library/busybox:1.36", "docker.io/library/alpine:latest"),
+        (
+            "docker.io/library/busybox:1.36",
+            "docker.io/library/busybox:latest",
+            "docker.io/library/alpine:latest",
+        ),
         {"Cmd": ["sh"]},
     ),
 )

@@ -21,7 +21,7 @@ def doors(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def own_node(
-    environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+    environment: dict[str, str], registry: str, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, str]:
     """An environment with containers of the test's own, as on a node that nobody else uses."""
     return {**environment, "CWL_UDSS_SCRATCH": str(tmp_path_factory.mktemp("node"))}
