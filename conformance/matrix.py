@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Runs the containment suite in each runtime on machines that lack something, and writes the page
-that says how it went: docs/machines.md. What is not run anew stays as it was."""
+that says how it went, docs/machines.md, and the table of limits in docs/sandbox.md. What is not run
+anew stays as it was."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import os
-import platform
 import re
 import subprocess
 import sys
@@ -21,13 +21,14 @@ from stand_ins import mirrors, serve_registry, stand_in_registry
 
 from cwl_udss.commands.containment import IMAGE
 from cwl_udss.runtimes.choosing.table import RUNTIMES
+from cwl_udss.sandbox import Limit
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 from machines import MACHINES, is_possible  # noqa: E402 - it is the tests' own
 
 RESULTS = Path(__file__).parent / "matrix.json"
-PAGE = ROOT / "docs/machines.md"
+PAGE, SANDBOX_PAGE = ROOT / "docs/machines.md", ROOT / "docs/sandbox.md"
 NOT_RUN = "–"
 CONTAINED, FAILED, UNUSABLE, IMPOSSIBLE = "contained", "failed", "unusable", "impossible"
 # Those that show no image have no suite.
@@ -67,6 +68,7 @@ def main() -> None:
                 found.setdefault(machine, {})[runtime] = cell
                 RESULTS.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n", "utf-8")
     PAGE.write_text(page(found), encoding="utf-8")
+    SANDBOX_PAGE.write_text(with_limits(SANDBOX_PAGE.read_text("utf-8")), encoding="utf-8")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -80,7 +82,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--runtime", action="append", choices=COLUMNS, help="only this column (again and again)"
     )
-    parser.add_argument("--page", action="store_true", help="run nothing, only write the page")
+    parser.add_argument("--page", action="store_true", help="run nothing, only write the pages")
     return parser
 
 
@@ -148,8 +150,29 @@ def page(found: Results) -> str:
     ]
     title, _, text = HEAD.partition("\n\n")
     head = f"{title}\n\n{' '.join(text.split())}\n"  # paragraphs are lines in docs/
-    kernel = f"\nOn Linux {platform.release()}, {platform.machine()}.\n"
-    return "\n".join((head, *lines, "", *_notes(notes), kernel))
+    return "\n".join((head, *lines, "", *_notes(notes), ""))
+
+
+def limits_table() -> str:
+    """Return the table of all limits, as it is in docs/sandbox.md."""
+    found: dict[Limit, list[str]] = {}
+    for name, kind in RUNTIMES.items():
+        for limit in kind.limits:
+            found.setdefault(limit, []).append(name)
+    rows = [("limit", "of", "must be accepted", ""), ("---",) * 4]
+    rows += [
+        (f"`{limit.name}`", ", ".join(of), "yes" if limit.is_weakness else "no", limit.text)
+        for limit, of in sorted(found.items(), key=lambda item: not item[0].is_weakness)
+    ]
+    rows.append(("none", ", ".join(n for n, kind in RUNTIMES.items() if not kind.limits), "", ""))
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def with_limits(text: str) -> str:
+    """Return the text of docs/sandbox.md with that table in it."""
+    before, begin, rest = text.partition("<!-- limits -->\n")
+    _, end, after = rest.partition("<!-- end of limits -->")
+    return f"{before}{begin}{limits_table()}{end}{after}"
 
 
 def _cell(cell: Cell | None, notes: dict[str, int]) -> str:
@@ -162,8 +185,8 @@ def _cell(cell: Cell | None, notes: dict[str, int]) -> str:
 
 
 def _plain(text: str) -> str:
-    """Without what is only so on one machine: where a program is."""
-    return re.sub(r"(?<![\w/])/[\w./-]*/(?=bwrap\b)", "", text).replace("|", "\\|")
+    """What there is to do, if that is said after what has failed; else all of it."""
+    return re.sub(r"^no sandbox can be made with .*\): ", "", text).replace("|", "\\|")
 
 
 def _notes(notes: Mapping[str, int]) -> Iterator[str]:

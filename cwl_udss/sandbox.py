@@ -7,7 +7,7 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 TEMPORARY_DIRECTORY = "/tmp"  # noqa: S108 - the sandbox's own, a private directory of the step
 # Where steps find their things; conversion makes mount points there. cwltool's traditional paths.
@@ -154,3 +154,13 @@ class Runtime(Protocol):
 
     def start(self, sandbox: Sandbox, streams: Streams) -> SandboxProcess:
         """Start the sandbox's command. Raises SandboxError if the sandbox is impossible."""
+
+
+@runtime_checkable
+class MadeByUnshare(Protocol):
+    """A runtime whose sandboxes are in namespaces that util-linux's unshare makes, within those of
+    a mount too (see RootFilesystem)."""
+
+    @property
+    def unshare(self) -> str:
+        """The program."""

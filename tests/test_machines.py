@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -89,6 +90,23 @@ def test_which_runtimes_work_where(
     assert told in done.stdout
     assert done.returncode == (0 if bwrap and proot else 1)
     assert (SIGNALS.name in done.stdout) == (name in ("Landlock 1", "Landlock 2", "Landlock 3"))
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("no user namespaces", "ask for `sysctl user.max_user_namespaces=15000`"),
+        ("inside podman", "the inside of a container that hides parts of /proc: run outside"),
+    ],
+)
+def test_all_that_need_namespaces_say_the_same(doctor: Doctor, name: str, told: str) -> None:
+    runtimes = ("unshare", "ch-run", "crun", "runc")
+    for program in runtimes:
+        if shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin") is None:
+            need(f"needs {program}")
+    lines = doctor(name, "bwrap", *runtimes).stdout.splitlines()
+    assert [line.partition(":")[0] for line in lines] == ["bwrap", *runtimes]
+    assert [line for line in lines if told not in line] == []
 
 
 def test_all_machines_are_looked_at() -> None:

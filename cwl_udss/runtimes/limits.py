@@ -49,6 +49,12 @@ MOVES = Limit(
     is_weakness=False,
 )
 
+SLOW = Limit(
+    name="no-acceleration",
+    text="each system call waits for PRoot: with one that says `seccomp_filter = yes` (5.4), what "
+    "makes many of them takes a third of the time",
+    is_weakness=False,
+)
 NAMES = Limit(
     name="names-seen",
     text="a tool can find out of any path of this machine whether there is something, of what size "
@@ -90,9 +96,10 @@ ROOT_USER = Limit(
     is_weakness=False,
 )
 
-PROOT_LIMITS = (METADATA, HOST_NAME, LOOPBACK, PROCESSES, IPC, SHARED_MEMORY, SIGNALS, MOVES)
+_WITHIN_LANDLOCK = (METADATA, HOST_NAME, LOOPBACK, PROCESSES, IPC, SIGNALS, MOVES)
+PROOT_LIMITS = (*_WITHIN_LANDLOCK, SHARED_MEMORY, SLOW)
 """Those of PRoot within Landlock and seccomp, on any kernel."""
-LANDLOCK_LIMITS = (METADATA, NAMES, *PROOT_LIMITS[1:5], TEMPORARY, *PROOT_LIMITS[6:])
+LANDLOCK_LIMITS = (*_WITHIN_LANDLOCK, NAMES, TEMPORARY)
 """Those of Landlock and seccomp around a tool of the machine."""
 OCI_LIMITS = (SESSION,)
 """Those of crun and runc."""

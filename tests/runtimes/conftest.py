@@ -21,6 +21,8 @@ from cwl_udss.runtimes.apptainer.probe import find_apptainer
 from cwl_udss.runtimes.bubblewrap.bwrap import Bubblewrap
 from cwl_udss.runtimes.bubblewrap.probe import find_bubblewrap
 from cwl_udss.runtimes.bubblewrap.trees import MANY
+from cwl_udss.runtimes.ch_run.ch_run import ChRun
+from cwl_udss.runtimes.ch_run.probe import find_ch_run
 from cwl_udss.runtimes.oci.oci import OciRuntime
 from cwl_udss.runtimes.oci.probe import find_crun, find_runc
 from cwl_udss.runtimes.podman.podman import Podman
@@ -95,6 +97,13 @@ def unshare() -> Unshare:
 
 
 @pytest.fixture(scope="session")
+def ch_run() -> ChRun:
+    if shutil.which("ch-run") is None:
+        need("needs the Debian package charliecloud")
+    return find_ch_run()
+
+
+@pytest.fixture(scope="session")
 def crun() -> OciRuntime:
     if shutil.which("crun") is None:
         need("needs the Debian package crun")
@@ -136,7 +145,7 @@ def oci_step(small_step: Step, request: pytest.FixtureRequest) -> Step:
 
 # By the names by which they are chosen (see choosing/table.py): the fixtures that make them.
 _SAME = ("unshare", "crun", "runc", "proot", "apptainer", "podman")
-RUNTIMES = {"bwrap": "runtime"} | {name: name for name in _SAME}
+RUNTIMES = {"bwrap": "runtime", "ch-run": "ch_run"} | {name: name for name in _SAME}
 
 
 @pytest.fixture(params=[*RUNTIMES, "many inputs"])

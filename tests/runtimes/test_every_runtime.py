@@ -323,6 +323,23 @@ def test_a_working_directory_that_is_not_there(step: Step) -> None:
     assert "nowhere" in outcome.stderr or "working directory" in outcome.stderr
 
 
+@pytest.mark.parametrize("script", ["exit 0", "exit 3", "kill -9 $$"])
+def test_who_only_has_the_process_sees_whether_the_command_has_failed(
+    step: Step, script: str
+) -> None:
+    """As the engine for JavaScript does, which is handed on as a subprocess.Popen."""
+    started = step.runtime.start_with(
+        replace(step.sandbox, command=("sh", "-c", f"echo x; {script}")),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert isinstance(started.process, subprocess.Popen)
+    output, _ = started.process.communicate(timeout=60)
+    assert output == b"x\n"
+    assert (started.process.returncode == 0) == (script == "exit 0")
+
+
 def test_a_long_command_line(step: Step) -> None:
     words = [f"{n:0100}" for n in range(5000)]
     outcome = step.execute(("sh", "-c", 'echo $#; echo "$1" "${5000}"', "sh", *words))

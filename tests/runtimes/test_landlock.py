@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -16,7 +19,7 @@ import pytest
 from steps import Step
 
 from cwl_udss.errors import SandboxError
-from cwl_udss.files.scratch import program_directory
+from cwl_udss.files.scratch import clean, program_directory
 from cwl_udss.runtimes.landlock.landlock import Landlock
 from cwl_udss.runtimes.landlock.probe import find_landlock
 from cwl_udss.runtimes.proot.landlock import landlock_abi
@@ -206,3 +209,54 @@ def test_an_input_below_what_may_be_written_to_is_refused(host_step: Step) -> No
     binds = (*host_step.sandbox.binds, Bind(source=str(inner), destination=str(inner)))
     with pytest.raises(SandboxError, match="to be read only, in a directory that may be written"):
         host_step.run("true", binds=binds)
+
+
+RUN = """
+import os, sys
+from pathlib import Path
+from cwl_udss.runtimes.choosing.choice import RuntimeFinder
+from cwl_udss.runtimes.limits import LANDLOCK_LIMITS
+from cwl_udss.sandbox import Bind, RootFilesystem, Sandbox, Streams
+outdir, scratch = sys.argv[1:]
+accepted = tuple(limit.name for limit in LANDLOCK_LIMITS)
+runtime = RuntimeFinder("landlock", accepted, None, Path(scratch), os.environ).find()
+given = (outdir, *filter(os.path.exists, ("/bin", "/lib", "/lib64", "/usr")))
+sandbox = Sandbox(
+    root=RootFilesystem(path=Path("/")),
+    command=("sh", "-c", "(setsid sleep 981 &); : >ready; sleep 982; :", outdir),
+    environment={"PATH": "/bin:/usr/bin", "OUTDIR": outdir},
+    working_directory=outdir,
+    binds=tuple(Bind(source=p, destination=p, writable=p == outdir) for p in given),
+)
+print("begins", flush=True)
+runtime.start(sandbox, Streams(stdout=2, stderr=2)).wait()
+"""
+
+
+def left_of(outdir: Path) -> list[str]:
+    """The processes of a step, which has a directory in its environment."""
+    variable, found = f"OUTDIR={outdir}".encode(), []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended, or is somebody else's
+            if variable in (process / "environ").read_bytes().split(b"\0"):
+                found.append((process / "cmdline").read_text())
+    return found
+
+
+def test_nothing_is_left_of_a_run_that_is_killed(tmp_path: Path, landlock: Landlock) -> None:
+    for number in range(20):
+        outdir = tmp_path / str(number)
+        outdir.mkdir()
+        with subprocess.Popen(
+            [sys.executable, "-c", RUN, str(outdir), str(tmp_path)], stdout=subprocess.PIPE
+        ) as run:
+            assert run.stdout is not None
+            assert run.stdout.readline() == b"begins\n"
+            if number % 2:
+                wait_until((outdir / "ready").exists)
+                assert left_of(outdir)
+            time.sleep(random.uniform(0, 0.03))
+            run.kill()
+        wait_until(lambda outdir=outdir: left_of(outdir) == [])  # type: ignore[misc]
+    clean(tmp_path, {})
+    assert [*tmp_path.glob("cwl-udss-*/runs/*")] == []

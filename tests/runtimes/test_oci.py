@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 from steps import Step
-from test_steps import start_sleep
+from test_steps import start_sleep, wait_until
 
 from cwl_udss.errors import SandboxError
 from cwl_udss.runtimes.oci import probe
@@ -53,6 +53,22 @@ def test_no_environment_variable_and_no_argument_is_in_what_they_are_told(oci_st
     assert outcome.stdout == "PATH=/bin\na.b=\udcff=\n\n"
 
 
+def test_where_a_site_has_their_libraries_is_for_them_alone(
+    oci_step: Step, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))
+    assert isinstance(oci_step.runtime, OciRuntime)
+    program = tmp_path / "program"
+    said = tmp_path / "outdir/said"
+    program.write_text(
+        f'#!/bin/sh\necho $LD_LIBRARY_PATH >{said}; exec {oci_step.runtime.path} "$@"\n'
+    )
+    program.chmod(0o755)
+    step = replace(oci_step, runtime=replace(oci_step.runtime, path=str(program)))
+    assert step.execute(("env",), environment={"PATH": "/bin"}).stdout == "PATH=/bin\n"
+    assert said.read_text() == f"{tmp_path}\n"
+
+
 def test_orphans_are_waited_for(oci_step: Step) -> None:
     outcome = oci_step.run(
         "for n in $(busybox seq 50); do (busybox sleep 0.01 &); done; busybox sleep 0.3;"
@@ -71,8 +87,10 @@ def test_nobody_can_trace_what_waits_for_the_command(oci_step: Step) -> None:
 
 def test_what_waits_for_the_command_is_killed(oci_step: Step) -> None:
     started = start_sleep(oci_step)
-    *_, first, _shell, _sleep = psutil.Process(started.process.pid).children(recursive=True)
-    first.kill()
+    outermost = psutil.Process(started.process.pid)
+    # The first process around the container, that of the container, and sleep.
+    wait_until(lambda: len(outermost.children(recursive=True)) == 3)
+    outermost.children(recursive=True)[1].kill()
     assert started.wait() == Result(exit_code=128 + signal.SIGKILL, ending=Ending.KILLED)
 
 

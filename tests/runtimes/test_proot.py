@@ -18,7 +18,7 @@ import pytest
 from steps import Step
 
 from cwl_udss.errors import SandboxError
-from cwl_udss.runtimes.limits import METADATA, MOVES, PROOT_LIMITS, SIGNALS
+from cwl_udss.runtimes.limits import METADATA, MOVES, PROOT_LIMITS, SIGNALS, SLOW
 from cwl_udss.runtimes.proot.landlock import limits_of
 from cwl_udss.runtimes.proot.launching import Launchers
 from cwl_udss.runtimes.proot.probe import embedded_loaders, find_proot
@@ -323,3 +323,9 @@ def test_loaders_are_found_in_whatever_is_around_them() -> None:
     whole = bytes(program) + b"s" * 32
     found = dict(embedded_loaders(b"\x7fELF\x02 the program itself" + whole + b"\x7fELF and more"))
     assert found == {"PROOT_LOADER": whole}
+
+
+def test_that_a_newer_one_is_faster_is_told(proot: Proot) -> None:
+    assert (SLOW in proot.limits) is not proot.is_accelerated
+    assert SLOW in replace(proot, is_accelerated=False).limits
+    assert SLOW not in replace(proot, is_accelerated=True).limits

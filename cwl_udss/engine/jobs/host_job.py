@@ -29,11 +29,10 @@ from cwl_udss.engine.jobs.collecting import collected
 from cwl_udss.engine.jobs.file_access import CollectingAccess
 from cwl_udss.engine.jobs.process import Environment, this_thread
 from cwl_udss.engine.jobs.reporting import (
+    conclude,
     fail,
-    report_end,
     report_failure,
     report_not_executed,
-    report_removed,
 )
 from cwl_udss.engine.jobs.wishes import check_wishes, whole_cores
 from cwl_udss.errors import UdssError
@@ -41,7 +40,7 @@ from cwl_udss.machine.resources import memory_kills
 from cwl_udss.sandbox import Bind, Ending, RootFilesystem, Sandbox
 from cwl_udss.steps.shared import Steps
 from cwl_udss.steps.streams import StreamPaths
-from cwl_udss.surroundings.outputs import View, confine, restore_access
+from cwl_udss.surroundings.outputs import View
 from cwl_udss.surroundings.programs import why_not_executed
 
 _OF_FILES = ("File", "Directory", "WritableFile", "WritableDirectory")
@@ -113,13 +112,7 @@ class HostJob(CommandLineJob):
                 )
         except UdssError as error:
             raise WorkflowException(str(error)) from error
-        report_removed(self.name, confine(self.outdir, self.outdir, self._view()))
-        restore_access(self.tmpdir)
-        report_end(
-            self.name,
-            result.usage.memory_bytes if result.usage else None,
-            exceeded=self.timelimit if result.ending is Ending.TIME_LIMIT else None,
-        )
+        conclude(self, self.outdir, self._view(), result)
         if result.exit_code and result.ending in (Ending.EXITED, Ending.NOT_STARTED):
             reason = why_not_executed(sandbox, result)
             if reason:

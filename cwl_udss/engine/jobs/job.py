@@ -26,8 +26,8 @@ from cwl_udss.engine.jobs.collecting import collected, record_checksums
 from cwl_udss.engine.jobs.file_access import CollectingAccess
 from cwl_udss.engine.jobs.process import Environment, this_thread
 from cwl_udss.engine.jobs.reporting import (
+    conclude,
     fail,
-    report_end,
     report_failure,
     report_not_executed,
     report_removed,
@@ -48,7 +48,7 @@ from cwl_udss.steps.reuse import StepReuse
 from cwl_udss.steps.shared import Steps
 from cwl_udss.steps.streams import StreamPaths
 from cwl_udss.surroundings.identity import identity_files
-from cwl_udss.surroundings.outputs import View, confine, restore_access
+from cwl_udss.surroundings.outputs import View
 from cwl_udss.surroundings.programs import why_not_executed
 
 _logger = logging.getLogger(__name__)
@@ -203,14 +203,7 @@ class SandboxedJob(JobWithBinds):
                 )
             except UdssError as error:
                 raise WorkflowException(str(error)) from error
-        removed = confine(self.outdir, self.builder.outdir, self._view())
-        restore_access(self.tmpdir)
-        report_removed(self.name, removed)
-        report_end(
-            self.name,
-            result.usage.memory_bytes if result.usage else None,
-            exceeded=self.timelimit if result.ending is Ending.TIME_LIMIT else None,
-        )
+        conclude(self, self.builder.outdir, self._view(), result)
         if result.ending in (Ending.EXITED, Ending.NOT_STARTED):
             reason = why_not_executed(self._sandbox, result)
             self.report_failure(result.exit_code, reason, memory_kills() - kills)

@@ -29,11 +29,10 @@ from cwl_udss.filesystems.system_words import system_words
 from cwl_udss.images.formats.names import ImageFormat
 from cwl_udss.images.locations import file_stamp
 from cwl_udss.images.node.mount_holder import MOUNT_SECONDS, connect
-from cwl_udss.images.node.mounter import MOUNTER, find_mounter, mount_command
+from cwl_udss.images.node.mounter import MOUNTER, can_enter_mounts, find_mounter, mount_command
 from cwl_udss.images.store.image import StoredImage
 from cwl_udss.images.store.store import Store
 from cwl_udss.machine.waiting import told
-from cwl_udss.runtimes.bubblewrap.bwrap import Bubblewrap
 from cwl_udss.sandbox import RootFilesystem, Runtime
 from cwl_udss.staging import publish_directory, remove_tree, work_directory
 
@@ -123,7 +122,7 @@ class NodeImages:
 
     def _can_enter_mounts(self) -> bool:
         with contextlib.suppress(SandboxError):  # another's to tell
-            return isinstance(self._runtime(), Bubblewrap)
+            return can_enter_mounts(self._runtime())
         return False
 
     def _root(self, image: StoredImage) -> RootFilesystem:
@@ -151,7 +150,7 @@ class NodeImages:
         if mounter is None or not os.access("/dev/fuse", os.R_OK | os.W_OK):
             return None
         runtime = self._runtime()
-        if not isinstance(runtime, Bubblewrap):  # others cannot enter where it is mounted
+        if not can_enter_mounts(runtime):
             return None
         # A batch system ends all processes of a job with it, and so the mount for the others.
         own = batch_job(self._environment) or "node"
@@ -163,7 +162,7 @@ class NodeImages:
             held = connect(place / "socket")
             if held is None:
                 request = {
-                    "command": mount_command(runtime.path, mounter, image, place),
+                    "command": mount_command(runtime, mounter, image, place),
                     "mount": str(place / "root"),
                     "socket": str(place / "socket"),
                 }

@@ -125,7 +125,7 @@ class RuntimeFinder:
         limits = self._forbidden(runtime) or self._open_limits(runtime)
         options = " ".join(f"--udss-accept {limit.name}" for limit in limits)
         problem = (
-            f"{runtime.description} makes sandboxes in which "
+            f"in sandboxes by {runtime.description}, "
             f"{', and '.join(limit.text for limit in limits)}"
         )
         if not self._forbidden(runtime):

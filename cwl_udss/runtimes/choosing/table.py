@@ -48,7 +48,7 @@ class Machine:
 
 
 AUTO, BWRAP, LANDLOCK, PROOT, UNSHARE = "auto", "bwrap", "landlock", "proot", "unshare"
-CRUN, RUNC = "crun", "runc"
+CH_RUN, CRUN, RUNC = "ch-run", "crun", "runc"
 PODMAN, APPTAINER, SINGULARITY = "podman", "apptainer", "singularity"
 
 Find: TypeAlias = "Callable[[Machine], PipedRuntime]"
@@ -78,6 +78,12 @@ def _unshare(machine: Machine) -> PipedRuntime:
     from cwl_udss.runtimes.unshare.probe import find_unshare
 
     return find_unshare(machine.search_path, machine.remember)
+
+
+def _ch_run(machine: Machine) -> PipedRuntime:
+    from cwl_udss.runtimes.ch_run.probe import find_ch_run
+
+    return find_ch_run(machine.search_path, machine.remember)
 
 
 def _crun(machine: Machine) -> PipedRuntime:
@@ -122,6 +128,7 @@ class Kind:
 RUNTIMES: Mapping[str, Kind] = {
     BWRAP: Kind(_bwrap),
     UNSHARE: Kind(_unshare),
+    CH_RUN: Kind(_ch_run),
     CRUN: Kind(_crun, OCI_LIMITS),
     RUNC: Kind(_runc, OCI_LIMITS),
     APPTAINER: Kind(_apptainer, APPTAINER_LIMITS),

@@ -18,8 +18,6 @@ ANY = 0xFFFFFFFF
 """-1, for wait4(2)."""
 CHILD_HAS_ENDED = 17
 """SIGCHLD."""
-TELL_PARENT = 0x00100000
-"""CLONE_PARENT_SETTID of clone(2): its process id is written to the third argument."""
 _USAGE = 8  # where in it the latter is
 _DEFAULT_PATH = "/bin:/usr/bin"  # of execvp(3)
 _SHELL = b"/bin/sh"  # which execvp(3) has read what the kernel does not know
@@ -52,6 +50,12 @@ def search_places(name: str, environment: Mapping[str, str]) -> list[str]:
 def wait(program: Program, status: int, options: int = 0) -> bytes:
     """Wait for any child; `status` is where there is room for what ended() reads."""
     return program.call("wait4", ANY, status, options, status + _USAGE)
+
+
+def end_like(program: Program, status: int) -> bytes:
+    """End with 0 if what was waited for has ended so, else with 1."""
+    failed = program.processor.unless_result(0, program.call("exit_group", 1))
+    return program.processor.load(status) + failed + program.call("exit_group", 0)
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,12 @@ class Processor(Protocol):
     def repeat_until(self, address: int, code: bytes) -> bytes:
         """Execute the code again and again, until its last call returns what is at the address."""
 
+    def load(self, address: int) -> bytes:
+        """Take what is at the address for the result of the last call."""
+
+    def store(self, address: int) -> bytes:
+        """Put the result of the last call there."""
+
     def make_calls(self, first: int, end: int, failed: int) -> bytes:
         """Make the calls of a table until one fails; the result is then its, and 0 else. Where it
         is in the table goes to `failed`, and its result after that."""
@@ -83,6 +89,12 @@ class _X86:
     def repeat_until(self, address: int, code: bytes) -> bytes:
         code += b"\x3b\x04\x25" + struct.pack("<I", address)  # cmp eax,[address]
         return code + b"\x0f\x85" + struct.pack("<i", -len(code) - 6)  # jne
+
+    def load(self, address: int) -> bytes:
+        return b"\x8b\x04\x25" + struct.pack("<I", address)  # mov eax,[address]
+
+    def store(self, address: int) -> bytes:
+        return b"\x89\x04\x25" + struct.pack("<I", address)  # mov [address],eax
 
     def make_calls(self, first: int, end: int, failed: int) -> bytes:
         return b"".join(
@@ -136,6 +148,12 @@ class _Arm:
         code += struct.pack("<2I", 0xB9400129, 0x6B09001F)  # ldr w9,[x9]; cmp w0,w9
         return code + struct.pack("<I", 0x54000001 | (-len(code) // 4 & 0x7FFFF) << 5)  # b.ne
 
+    def load(self, address: int) -> bytes:
+        return self._move(9, address) + struct.pack("<I", 0xB9400120)  # ldr w0,[x9]
+
+    def store(self, address: int) -> bytes:
+        return self._move(9, address) + struct.pack("<I", 0xB9000120)  # str w0,[x9]
+
     def make_calls(self, first: int, end: int, failed: int) -> bytes:
         arguments = (0xF9400A61, 0xF9400E62, 0xF9401263, 0xF9401664)  # ldr x1…x4,[x19,#16…40]
         loop = (
@@ -172,28 +190,20 @@ class _Arm:
 X86_64 = _X86(
     {
         **{"read": 0, "write": 1, "close": 3, "rt_sigprocmask": 14, "ioctl": 16, "socket": 41},
-        **{
-            "clone": 56,
-            "execve": 59,
-            "wait4": 61,
-            "fcntl": 72,
-            "chdir": 80,
-            "umask": 95,
-            "capset": 126,
-        },
-        **{"pivot_root": 155, "prctl": 157, "mount": 165, "umount2": 166, "sethostname": 170},
-        **{"exit_group": 231, "openat": 257, "mkdirat": 258, "mknodat": 259, "symlinkat": 266},
-        **{"readlinkat": 267, "ppoll": 271, "unshare": 272, "signalfd4": 289, "dup3": 292},
-        "mount_setattr": 442,
+        **{"clone": 56, "execve": 59, "wait4": 61, "fcntl": 72, "chdir": 80, "umask": 95},
+        **{"capset": 126, "pivot_root": 155, "prctl": 157, "chroot": 161, "mount": 165},
+        **{"umount2": 166, "sethostname": 170, "exit_group": 231, "openat": 257, "mkdirat": 258},
+        **{"mknodat": 259, "symlinkat": 266, "readlinkat": 267, "ppoll": 271, "unshare": 272},
+        **{"signalfd4": 289, "dup3": 292, "mount_setattr": 442},
     }
 )
 AARCH64 = _Arm(
     {
         **{"dup3": 24, "fcntl": 25, "ioctl": 29, "mknodat": 33, "mkdirat": 34, "symlinkat": 36},
-        **{"umount2": 39, "mount": 40, "pivot_root": 41, "chdir": 49, "openat": 56, "close": 57},
-        **{"read": 63, "write": 64, "ppoll": 73, "signalfd4": 74, "readlinkat": 78, "capset": 91},
-        **{"exit_group": 94, "unshare": 97, "rt_sigprocmask": 135, "sethostname": 161},
-        **{"umask": 166, "prctl": 167, "socket": 198, "clone": 220, "execve": 221, "wait4": 260},
-        "mount_setattr": 442,
+        **{"umount2": 39, "mount": 40, "pivot_root": 41, "chdir": 49, "chroot": 51, "openat": 56},
+        **{"close": 57, "read": 63, "write": 64, "ppoll": 73, "signalfd4": 74, "readlinkat": 78},
+        **{"capset": 91, "exit_group": 94, "unshare": 97, "rt_sigprocmask": 135},
+        **{"sethostname": 161, "umask": 166, "prctl": 167, "socket": 198, "clone": 220},
+        **{"execve": 221, "wait4": 260, "mount_setattr": 442},
     }
 )

@@ -18,7 +18,7 @@ from cwl_udss.runtimes.machine_code.processors import (
 )
 
 _PROCESSORS: Mapping[str, Processor] = {"x86_64": X86_64, "aarch64": AARCH64}
-_CODE_ADDRESS, _MEMORY_ADDRESS = 0x400000, 0x10000000
+_CODE_ADDRESS, MEMORY_ADDRESS = 0x400000, 0x10000000
 _PAGE = 0x10000  # the largest that there is
 _HEADERS = 64 + 2 * 56
 _WORD = (1 << 64) - 1
@@ -50,7 +50,8 @@ class Call:
 class Memory:
     """What a program has in memory when it starts, to be read and written."""
 
-    def __init__(self) -> None:
+    def __init__(self, address: int) -> None:
+        self.address = address
         self._content = bytearray()
         self._known: dict[bytes, int] = {}
 
@@ -62,7 +63,7 @@ class Memory:
     def add(self, content: bytes) -> int:
         """Return where a content is, which begins where any number may."""
         self._content += bytes(-len(self._content) % 8)
-        address = _MEMORY_ADDRESS + len(self._content)
+        address = self.address + len(self._content)
         self._content += content
         return address
 
@@ -75,7 +76,7 @@ class Memory:
 
     def replace(self, address: int, content: bytes) -> None:
         """Put another content of the same size in a place."""
-        begin = address - _MEMORY_ADDRESS
+        begin = address - self.address
         self._content[begin : begin + len(content)] = content
 
     def words(self, words: Sequence[bytes]) -> int:
@@ -87,8 +88,9 @@ class Memory:
 class Program:
     """A program in the making: its memory, and instructions."""
 
-    def __init__(self, machine: str | None = None) -> None:
-        """Raises SandboxError on an architecture whose instructions are not known here."""
+    def __init__(self, machine: str | None = None, address: int = MEMORY_ADDRESS) -> None:
+        """`address` is of its memory; programs that have others are told apart by it (see
+        failed_call). Raises SandboxError on an architecture whose instructions are not known."""
         machine = machine or platform.machine()
         try:
             self.processor = _PROCESSORS[machine]
@@ -97,7 +99,7 @@ class Program:
                 f"no program can be made for {machine}",
                 f"they can for {' and '.join(_PROCESSORS)}",
             ) from None
-        self.memory = Memory()
+        self.memory = Memory(address)
         self.call = self.processor.call
         self._variables: dict[str, int] = {}
         self._tables: dict[int, Sequence[Call]] = {}
@@ -118,9 +120,11 @@ class Program:
         return self.processor.make_calls(begin, end, failed)
 
     def failed_call(self, place: int) -> Call:
-        """Return the call of a table that is at this place."""
-        begin = max(address for address in self._tables if address <= place)
-        return self._tables[begin][(place - begin) // RECORD.size]
+        """Return the call of a table that is at this place. Raises LookupError if none is."""
+        for begin, calls in self._tables.items():
+            if begin <= place < begin + RECORD.size * len(calls):
+                return calls[(place - begin) // RECORD.size]
+        raise LookupError(place)
 
     def elf(self, code: bytes) -> bytes:
         """Return the program that executes a code: a segment that is read and executed, and one of
@@ -137,7 +141,7 @@ class Program:
         readable, writable = 4 | 1, 4 | 2
         for flags, place, address, length in (
             (readable, 0, _CODE_ADDRESS, size),
-            (writable, offset, _MEMORY_ADDRESS, len(memory)),
+            (writable, offset, self.memory.address, len(memory)),
         ):
             header += struct.pack(
                 "<IIQQQQQQ", 1, flags, place, address, address, length, length, _PAGE

@@ -12,11 +12,11 @@ from __future__ import annotations
 import os
 
 from cwl_udss.machine.umask import own_umask
-from cwl_udss.runtimes.machine_code.command import CHILD_HAS_ENDED, ENDED, TELL_PARENT, wait
+from cwl_udss.runtimes.machine_code.command import CHILD_HAS_ENDED, ENDED, end_like, wait
 from cwl_udss.runtimes.machine_code.program import Program
 from cwl_udss.runtimes.seccomp import seccomp_program
-from cwl_udss.runtimes.status import HAS_ENDED, IS_MADE
-from cwl_udss.runtimes.unshare.initial import become_command
+from cwl_udss.runtimes.status import HAS_ENDED
+from cwl_udss.runtimes.unshare.initial import become_command, make_calls
 from cwl_udss.runtimes.unshare.privileges import give_up, take_identity
 from cwl_udss.sandbox import Sandbox
 
@@ -25,13 +25,10 @@ STATUS, PROGRAM = 3, 4
 
 _SET_DESCRIPTOR_FLAGS, _CLOSE_ON_EXEC = 2, 1  # fcntl(2)
 _BLOCK, _SET_MASK, _SIGNALS_BYTES = 0, 2, 8  # rt_sigprocmask(2)
-_STANDARD_ERROR = 2
-_CONFINED = b"cwl-udss: the step cannot give up what it has of rights\n"
 
 
-def first_program(sandbox: Sandbox, machine: str | None = None) -> bytes:
-    """Return the program."""
-    program = Program(machine)
+def first_program(program: Program, sandbox: Sandbox) -> bytes:
+    """Return the program, made of one that is empty."""
     call, memory = program.call, program.memory
     mask, number = memory.add(bytes(_SIGNALS_BYTES)), memory.add(bytes(8))
     end = memory.add(HAS_ENDED + bytes(ENDED.size))
@@ -43,11 +40,12 @@ def first_program(sandbox: Sandbox, machine: str | None = None) -> bytes:
                 call("close", PROGRAM),
                 # What is sent to all processes of a group or session is for the command.
                 call("rt_sigprocmask", _BLOCK, every_signal, mask, _SIGNALS_BYTES),
-                call("clone", CHILD_HAS_ENDED | TELL_PARENT, 0, number, 0, 0),
+                call("clone", CHILD_HAS_ENDED, 0, 0, 0, 0),
+                program.processor.store(number),
                 program.processor.if_result(0, _command(program, sandbox, mask)),
                 program.processor.repeat_until(number, wait(program, end + len(HAS_ENDED))),
                 call("write", STATUS, end, len(HAS_ENDED) + ENDED.size),
-                call("exit_group", 0),
+                end_like(program, end + len(HAS_ENDED)),
             )
         )
     )
@@ -57,12 +55,9 @@ def _command(program: Program, sandbox: Sandbox, mask: int) -> bytes:
     """Be the caller again, with no way to more, and become the command. Whoever waits for it stays
     outside of the user namespace in which that is: the command cannot trace it."""
     calls = [*take_identity(os.geteuid(), os.getegid()), *give_up(program, seccomp_program())]
-    failed = program.say(_STANDARD_ERROR, _CONFINED) + program.call("exit_group", 1)
     return b"".join(
         (
-            program.make_calls(calls, program.memory.add(bytes(16))),
-            program.processor.unless_result(0, failed),
-            program.say(STATUS, IS_MADE),
+            make_calls(program, calls, STATUS),
             program.call("umask", own_umask()),  # crun and runc have set another
             program.call("rt_sigprocmask", _SET_MASK, mask, 0, _SIGNALS_BYTES),
             become_command(program, sandbox, STATUS),

@@ -12,13 +12,13 @@ from cwl_udss.runtimes.limits import OCI_LIMITS
 from cwl_udss.runtimes.making import Made
 from cwl_udss.runtimes.mounts import plan_mounts
 from cwl_udss.runtimes.oci.bundle import configuration
-from cwl_udss.runtimes.oci.container import BUNDLE, STATE, become_runtime, prepare
+from cwl_udss.runtimes.oci.container import BUNDLE, STATE, Own, become_runtime, prepare
 from cwl_udss.runtimes.oci.first import PROGRAM, first_program
 from cwl_udss.runtimes.operations import KERNEL_SETTINGS
 from cwl_udss.runtimes.process import RuntimeProcess
 from cwl_udss.runtimes.status import IS_MADE_FACT
 from cwl_udss.runtimes.streams import Relay, with_relay
-from cwl_udss.runtimes.unshare.assembly import ROOT, Assembly, give_back_mask
+from cwl_udss.runtimes.unshare.assembly import ROOT, Assembly
 from cwl_udss.runtimes.unshare.initial import Initial
 from cwl_udss.runtimes.unshare.launching import Namespaces, launch
 from cwl_udss.runtimes.words import check_words
@@ -34,13 +34,13 @@ class Program:
     """What differs between the programs that the specification is for."""
 
     name: str
-    package: str
+    """Of distributions' packages, too."""
     options: tuple[str, ...] = ()
     """Before its subcommand."""
 
 
-CRUN = Program(name="crun", package="crun", options=("--cgroup-manager=disabled",))
-RUNC = Program(name="runc", package="runc")
+CRUN = Program(name="crun", options=("--cgroup-manager=disabled",))
+RUNC = Program(name="runc")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,22 +87,25 @@ class OciRuntime:
     ) -> RuntimeProcess:
         """Start it with streams that are no files of the host's (see Bubblewrap)."""
         check_words(sandbox.command, sandbox.environment)
-        is_root = os.geteuid() == 0
-        assembly = Assembly(shared_memory_bytes=sandbox.shared_memory_bytes, is_root=is_root)
+        assembly = Assembly.of(sandbox, relay, stdout)
         config = configuration(
             root=ROOT,
             program=f"/proc/self/fd/{PROGRAM}",
             network=sandbox.network,
-            read_only=KERNEL_SETTINGS if is_root else (),
+            read_only=KERNEL_SETTINGS if assembly.is_root else (),
         )
         try:
             calls = list(assembly.calls(plan_mounts(sandbox)))
         except OSError as error:
             raise SandboxError("the sandbox cannot be prepared", str(error)) from error
-        calls += [*prepare(config, first_program(sandbox)), give_back_mask()]
+        calls += prepare(config)
 
         def program(initial: Initial, *, dies_with_parent: bool) -> bytes:
-            runtime = become_runtime(initial.program, self.command, initial.status)
+            first, descriptor = initial.inner_program()
+            with open(descriptor, "wb", closefd=False) as stream:
+                stream.write(first_program(first, sandbox))
+            own = Own(status=initial.status, first=descriptor)
+            runtime = become_runtime(initial.program, self.command, _own_environment(), own)
             return initial.content(
                 calls, runtime, dies_with_parent=dies_with_parent, says_end=False
             )
@@ -117,3 +120,9 @@ class OciRuntime:
             relay=relay,
             made=_MADE,
         )
+
+
+def _own_environment() -> dict[str, str]:
+    """What crun and runc get: where a site has their libraries. No command gets it."""
+    path = os.environ.get("LD_LIBRARY_PATH")
+    return {} if path is None else {"LD_LIBRARY_PATH": path}

@@ -30,7 +30,7 @@ def _find(program: Program, search_path: str | None, remember: Remember) -> OciR
     path = shutil.which(program.name, path=search_path)
     if path is None:
         raise SandboxError(
-            f"there is no {program.name} on this machine", f"install the package {program.package}"
+            f"there is no {program.name} on this machine", f"install the package {program.name}"
         )
     unshare = find_program(search_path)
     facts = remember(path, lambda: _try(program, path, unshare))
@@ -50,8 +50,6 @@ def _try(program: Program, path: str, unshare: str) -> Facts:
 
 
 def _advice(program: Program, said: str) -> str:
-    if "Function not implemented" in said:
-        return "Linux 5.12 or newer is needed for this: use bubblewrap (bwrap)"
-    if said.startswith("unshare:"):
+    if said.startswith(("unshare:", "/proc cannot be mounted")):
         return advice_on_namespaces(said, "util-linux")
-    return f"is {program.name} older than crun 1.0, or runc 1.1? Another may be first on PATH"
+    return f"update {program.name}, or put another one first on PATH"

@@ -20,6 +20,7 @@ from cwl_udss.runtimes.proot.landlock import landlock_abi
 from cwl_udss.runtimes.proot.proot import Proot
 
 _VERSION = re.compile(r"\bv?(\d+\.\d+[\w.-]*)")
+_ACCELERATED = "seccomp_filter = yes"
 _ELF = b"\x7fELF"
 # Of an ELF header, by class: how and where it has where the section headers are, and of what size.
 _SECTIONS = {1: ("<I", 32, 46), 2: ("<Q", 40, 58)}
@@ -48,15 +49,22 @@ def find_proot(
     with contextlib.ExitStack() as stack:
 
         @functools.cache
-        def made(version: str) -> Proot:
+        def made(version: str, is_accelerated: bool) -> Proot:
             place = stack.enter_context(temporary())
             loaders = tuple(_write_loaders(Path(path), place))
-            proot = Proot(path=path, version=version, loaders=loaders, abi=abi, place=place)
+            proot = Proot(
+                path=path,
+                version=version,
+                loaders=loaders,
+                abi=abi,
+                place=place,
+                is_accelerated=is_accelerated,
+            )
             stack.callback(proot.launchers.close)
             return proot
 
         facts = remember(path, lambda: _try(path, made))
-        proot = made(facts["version"])
+        proot = made(facts["version"], facts["is_accelerated"])
         atexit.register(stack.pop_all().close)
     return proot
 
@@ -96,14 +104,15 @@ def _write_loaders(proot: Path, place: Path) -> Iterator[tuple[str, Path]]:
             yield name, path
 
 
-def _try(path: str, made: Callable[[str], Proot]) -> Facts:
+def _try(path: str, made: Callable[[str, bool], Proot]) -> Facts:
     """Ask for the version, and make a sandbox."""
-    found = _VERSION.search(ask(path, "--version", "PRoot"))
+    said = ask(path, "--version", "PRoot")
+    found = _VERSION.search(said)
     if found is None:
         raise SandboxError(f"{path} --version fails: is it PRoot?", "mend PATH, or update it")
-    proot = made(found.group(1))
+    proot = made(found.group(1), _ACCELERATED in said)
     try_runtime(proot, path, _advice, proot.place)
-    return {"version": found.group(1)}
+    return {"version": proot.version, "is_accelerated": proot.is_accelerated}
 
 
 def _advice(said: str) -> str:

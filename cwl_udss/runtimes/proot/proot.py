@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cwl_udss.errors import SandboxError
-from cwl_udss.runtimes.limits import PROOT_LIMITS
+from cwl_udss.runtimes.limits import PROOT_LIMITS, SLOW
 from cwl_udss.runtimes.mounts import plan_mounts
 from cwl_udss.runtimes.process import RuntimeProcess
 from cwl_udss.runtimes.proot.filter import proot_filter
@@ -60,6 +60,8 @@ class Proot:
     """Of Landlock."""
     place: Path
     """A directory of this node, in which programs can be executed: each step has one there."""
+    is_accelerated: bool
+    """Whether only those system calls wait for it that it has to change."""
     launchers: Launchers = field(default_factory=Launchers)
     cpus: Cpus = field(default_factory=Cpus)
 
@@ -71,7 +73,8 @@ class Proot:
     @property
     def limits(self) -> tuple[Limit, ...]:
         """What this runtime cannot enforce, or does not have."""
-        return limits_of(PROOT_LIMITS, self.abi)
+        limits = limits_of(PROOT_LIMITS, self.abi)
+        return tuple(limit for limit in limits if limit != SLOW or not self.is_accelerated)
 
     def start(self, sandbox: Sandbox, streams: Streams) -> RuntimeProcess:
         """Start the sandbox's command (see sandbox.Runtime)."""

@@ -2,15 +2,14 @@
 """A sandbox's view as the system calls that put it together, in a mount namespace of its own.
 
 It is built in a directory of this package that gives way to it: nobody needs that any more there,
-and no step is given it. Flags are set for all that a bind brings along, by mount_setattr(2); none
-is ever taken away, as mounts from outside the user namespace would not allow (mount_namespaces(7)).
+and no step is given it. Flags are set for all that a bind brings along (see attributes.py).
 """
 
 from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from cwl_udss.runtimes.machine_code.program import Call, Variable
@@ -24,26 +23,33 @@ from cwl_udss.runtimes.operations import (
     Operation,
     RemountReadOnly,
 )
+from cwl_udss.runtimes.streams import Relay
+from cwl_udss.runtimes.unshare.attributes import (
+    NO_DEVICES,
+    NO_PROGRAMS,
+    NO_SETUID,
+    READ_ONLY,
+    attributes_here,
+)
 from cwl_udss.runtimes.unshare.file_calls import (
     chdir,
     make_file,
     mkdir,
     mount,
-    set_attributes,
     symlink,
     write_file,
 )
+from cwl_udss.sandbox import Sandbox
 
 PLACE = os.path.dirname(os.path.realpath(__file__))
 """The directory that gives way."""
-ROOT, FILES = f"{PLACE}/root", f"{PLACE}/files"
-"""In it: what is put together, and further files in memory."""
+FILES = f"{PLACE}/tree"
+"""In it: a directory in memory for what is needed."""
+ROOT = f"{FILES}/root"
+"""Where the sandbox's root is, until that is entered."""
 
 # linux/mount.h
-_NO_SETUID, _NO_DEVICES, _NO_PROGRAMS, _BIND = 2, 4, 8, 4096
-_RECURSIVE, _UNBINDABLE, _DETACH = 16384, 1 << 17, 2
-_ATTRIBUTE_READ_ONLY, _ATTRIBUTE_NO_SETUID, _ATTRIBUTE_NO_DEVICES = 1, 2, 4
-_ALL_BELOW = 0x8000  # AT_RECURSIVE
+_BIND, _MOVE, _RECURSIVE, _UNBINDABLE, _DETACH = 4096, 8192, 16384, 1 << 17, 2
 
 # What there is of the host's devices, as bwrap(1) --dev has it.
 _DEVICES = ("full", "null", "random", "tty", "urandom", "zero")
@@ -68,6 +74,19 @@ class Assembly:
     without any capability (test_perm() in its fs/proc/proc_sysctl.c)."""
     terminal: str | None = None
     """The path of the caller's, if the command has it."""
+    inside: int | None = None
+    """A process in whose mount namespace it is put together (see RootFilesystem)."""
+
+    @classmethod
+    def of(cls, sandbox: Sandbox, relay: Relay | None, stdout: int) -> Assembly:
+        """Return that of a sandbox, for this caller."""
+        has_terminal = relay is not None and os.isatty(stdout)
+        return cls(
+            shared_memory_bytes=sandbox.shared_memory_bytes,
+            is_root=os.geteuid() == 0,
+            terminal=os.ttyname(stdout) if has_terminal else None,
+            inside=sandbox.root.mounted_by,
+        )
 
     def calls(self, operations: Iterable[Operation]) -> Iterator[Call]:
         """Yield the calls; after them the root filesystem is the current directory."""
@@ -78,22 +97,48 @@ class Assembly:
 
 
 def enter_root() -> Iterator[Call]:
-    """Make the current directory the root, and leave nothing of the host's: pivot_root(2)."""
+    """Make the sandbox's root the root, and leave nothing of the host's: pivot_root(2).
+
+    That cannot be done to what a kernel starts with, which is the root of diskless nodes. So what
+    the sandbox's root is in covers it first, as Charliecloud has it (bin/ch_core.c).
+    """
     purpose = "the root filesystem cannot be entered"
+    yield chdir(FILES)
+    yield Call(name="mount", arguments=(b".\0", b"/\0", 0, _MOVE, 0), purpose=purpose)
+    yield Call(name="chroot", arguments=(b".\0",), purpose=purpose)
+    yield chdir(posixpath.basename(ROOT))
     yield Call(name="pivot_root", arguments=(b".\0", b".\0"), purpose=purpose)
     yield Call(name="umount2", arguments=(b".\0", _DETACH), purpose=purpose)
     yield chdir("/")
 
 
+def cover(path: str) -> Call:
+    """Have what the sandbox has at a path in the place of what the host has there."""
+    return mount(_inside(path), path, None, _BIND | _RECURSIVE)
+
+
+def leave_only(directory: str, name: str, files: Mapping[str, bytes]) -> Iterator[Call]:
+    """Have nothing in a directory of the host but one file, if that is there, and generated ones
+    of other names."""
+    place = f"{FILES}/only"
+    yield mkdir(place)
+    for other, content in files.items():
+        yield from write_file(f"{place}/{other}", content)
+    if os.path.exists(f"{directory}/{name}"):
+        yield make_file(f"{place}/{name}")
+        yield mount(f"{directory}/{name}", f"{place}/{name}", None, _BIND)
+    yield mount(place, directory, None, _BIND | _RECURSIVE)
+
+
 def _begin() -> Iterator[Call]:
     # Directories are as they were asked for; give_back_mask() is for the command.
     yield Call(name="umask", arguments=(0,), purpose="umask", result=_MASK)
-    yield mount("tmpfs", PLACE, "tmpfs", _NO_SETUID | _NO_DEVICES, options="mode=0700")
+    yield mount("tmpfs", PLACE, "tmpfs", NO_SETUID | NO_DEVICES, options="mode=0700")
     # Else a bind of a directory above would include it.
     yield mount("none", PLACE, None, _UNBINDABLE)
-    for path in (ROOT, FILES):
+    for path in (FILES, ROOT):
         yield mkdir(path)
-        yield mount("tmpfs", path, "tmpfs", _NO_SETUID | _NO_DEVICES, options="mode=0755")
+        yield mount("tmpfs", path, "tmpfs", NO_SETUID | NO_DEVICES, options="mode=0755")
     yield chdir(ROOT)
 
 
@@ -105,6 +150,7 @@ def give_back_mask() -> Call:
 class _Builder:
     def __init__(self, assembly: Assembly) -> None:
         self._assembly = assembly
+        self._attributes = attributes_here(assembly.inside)
         self._files = 0
         self._in_memory = {"/"}
         """Mounts in which mount points are to be made."""
@@ -137,7 +183,7 @@ class _Builder:
                 yield from self._parents(path)
                 yield symlink(target, _inside(path))
             case RemountReadOnly():
-                yield set_attributes(_inside(path), _ATTRIBUTE_READ_ONLY)
+                yield from self._attributes.add(_inside(path), READ_ONLY)
             case MountSpecial("/proc"):
                 yield from self._mount_point(path, is_directory=True)
                 yield from self._proc()
@@ -157,24 +203,23 @@ class _Builder:
             _BIND | _RECURSIVE,
             purpose=f"{source} cannot be shown at {path}",
         )
-        attributes = _ATTRIBUTE_NO_SETUID | _ATTRIBUTE_NO_DEVICES
-        attributes |= 0 if is_writable else _ATTRIBUTE_READ_ONLY
-        yield set_attributes(_inside(path), attributes, _ALL_BELOW)
+        attributes = NO_SETUID | NO_DEVICES | (0 if is_writable else READ_ONLY)
+        yield from self._attributes.add_to_bind(source, _inside(path), attributes)
 
     def _memory(self, path: str, options: str) -> Iterator[Call]:
         self._mounts.add(path)
         self._in_memory.add(path)
         self._there.add(path)
-        yield mount("tmpfs", _inside(path), "tmpfs", _NO_SETUID | _NO_DEVICES, options=options)
+        yield mount("tmpfs", _inside(path), "tmpfs", NO_SETUID | NO_DEVICES, options=options)
 
     def _proc(self) -> Iterator[Call]:
         self._mounts.add("/proc")
-        flags = _NO_SETUID | _NO_DEVICES | _NO_PROGRAMS
+        flags = NO_SETUID | NO_DEVICES | NO_PROGRAMS
         yield mount("proc", "proc", "proc", flags)
         covered = KERNEL_SETTINGS if self._assembly.is_root else ()
         for path in filter(os.path.exists, covered):
             yield mount(_inside(path), _inside(path), None, _BIND | _RECURSIVE)
-            yield set_attributes(_inside(path), _ATTRIBUTE_READ_ONLY, _ALL_BELOW)
+            yield from self._attributes.add(_inside(path), READ_ONLY | NO_PROGRAMS)
 
     def _devices(self, path: str) -> Iterator[Call]:
         yield from self._memory(path, "mode=0755")
@@ -185,17 +230,17 @@ class _Builder:
         for name, source in devices.items():
             yield make_file(f"{here}/{name}")
             yield mount(source, f"{here}/{name}", None, _BIND)
-            yield set_attributes(f"{here}/{name}", _ATTRIBUTE_NO_SETUID)
+            yield from self._attributes.add_to_bind(source, f"{here}/{name}", NO_SETUID)
         for name, target in _DEVICE_LINKS.items():
             yield symlink(target, f"{here}/{name}")
         yield mkdir(f"{here}/pts")
         terminals = "newinstance,ptmxmode=0666,mode=620"
-        yield mount("devpts", f"{here}/pts", "devpts", _NO_SETUID | _NO_PROGRAMS, options=terminals)
+        yield mount("devpts", f"{here}/pts", "devpts", NO_SETUID | NO_PROGRAMS, options=terminals)
         size = self._assembly.shared_memory_bytes
         limit = "" if size is None else f",size={size}"
         yield mkdir(f"{here}/shm")
         yield from self._memory(f"{path}/shm", f"mode=1777{limit}")
-        yield set_attributes(here, _ATTRIBUTE_READ_ONLY)
+        yield from self._attributes.add(here, READ_ONLY)
 
     def _mount_point(self, path: str, *, is_directory: bool) -> Iterator[Call]:
         """What makes it, where the plan has left that: in memory."""

@@ -16,13 +16,14 @@ AT_CWD = -100
 _OPEN_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 _ATTRIBUTES = struct.Struct("=4Q")  # struct mount_attr of mount_setattr(2)
 _FILE = "file"
+_REMOUNT_BIND = 32 | 4096  # linux/mount.h
 
 
-def write_file(path: str, content: bytes, *, mode: int = 0o644) -> Iterator[Call]:
+def write_file(path: str, content: bytes) -> Iterator[Call]:
     """Make a file, which everybody may read."""
     purpose = "a generated file cannot be written"
     name, file = os.fsencode(path) + b"\0", Variable(_FILE)
-    arguments = (AT_CWD, name, _OPEN_NEW, mode)
+    arguments = (AT_CWD, name, _OPEN_NEW, 0o644)
     yield Call(name="openat", arguments=arguments, purpose=purpose, result=_FILE)
     if content:
         yield Call(name="write", arguments=(file, content, len(content)), purpose=purpose)
@@ -43,6 +44,16 @@ def mount(
             _text(options) if options else 0,
         ),
         purpose=purpose or f"{_shown(target)} cannot be mounted",
+    )
+
+
+def remount(path: str, flags: int) -> Call:
+    """Give flags to a mount; what may not be looked at has none, and is of no use to a step."""
+    return Call(
+        name="mount",
+        arguments=(_text("none"), _text(path), 0, _REMOUNT_BIND | flags, 0),
+        purpose=f"{_shown(path)} cannot be protected",
+        tolerated=errno.EACCES,
     )
 
 

@@ -4,6 +4,7 @@ for all that ends there, and says how the command has ended. All others end with
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import select
@@ -13,20 +14,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from cwl_udss.errors import SandboxError
-from cwl_udss.runtimes.machine_code.command import (
-    CHILD_HAS_ENDED,
-    ENDED,
-    TELL_PARENT,
-    execute,
-    wait,
-)
-from cwl_udss.runtimes.machine_code.program import Call, Program, Variable
-from cwl_udss.runtimes.status import FAILED, HAS_BEGUN, HAS_ENDED, HAS_FAILED, NOT_EXECUTED
+from cwl_udss.runtimes.machine_code.command import CHILD_HAS_ENDED, ENDED, end_like, execute, wait
+from cwl_udss.runtimes.machine_code.program import MEMORY_ADDRESS, Call, Program, Variable
+from cwl_udss.runtimes.status import FAILED, HAS_BEGUN, HAS_ENDED, HAS_FAILED, IS_MADE, NOT_EXECUTED
+from cwl_udss.runtimes.unshare.assembly import give_back_mask
 from cwl_udss.runtimes.unshare.file_calls import AT_CWD
+from cwl_udss.runtimes.words import program_file
 from cwl_udss.sandbox import HOST_NAME, Sandbox
 
-_SET_PARENT_DEATH_SIGNAL = 1  # linux/prctl.h
+_COMMAND = 2  # of the process that is started first in a PID namespace: pid_namespaces(7)
+_SET_PARENT_DEATH_SIGNAL, _SET_DUMPABLE = 1, 4  # linux/prctl.h
 _NO_CHILD = -errno.ECHILD & 0xFFFFFFFF
+_FAILED = struct.pack("=i", 1 << 8)  # as wait4(2) has it; where nobody is left to be waited for
 _STANDARD_ERROR = 2
 
 _POLL = struct.Struct("=ihh")  # struct pollfd of poll(2)
@@ -59,12 +58,14 @@ class Initial:
 
     def __init__(self, descriptors: Descriptors, machine: str | None = None) -> None:
         self.program = Program(machine)
+        self.passed: list[int] = []
+        """Descriptors of further programs, to be given to it and closed after that."""
+        self._inner: list[Program] = []
         self._descriptors = descriptors
         memory = self.program.memory
         self._mask = memory.add(bytes(_SIGNALS_BYTES))
         self._command = memory.add(bytes(8))
-        self._ended = memory.add(HAS_ENDED + bytes(ENDED.size))
-        self._failed = memory.add(HAS_FAILED + bytes(FAILED.size))
+        self._ended = memory.add(HAS_ENDED + _FAILED.ljust(ENDED.size, b"\0"))
         self._poll = memory.add(
             _POLL.pack(descriptors.status, 0, 0) + _POLL.pack(descriptors.program, select.POLLIN, 0)
         )
@@ -94,23 +95,33 @@ class Initial:
         # Said after that: from then on others kill by killing the parent.
         all_calls += [*(self._say_number() if knows_number else self._say_something())]
         all_calls += [*calls, *self._ready()]
-        failed = call(
-            "write", self._descriptors.status, self._failed, len(HAS_FAILED) + FAILED.size
-        )
         code = (
             self._end_unless_wanted(),
-            program.make_calls(all_calls, self._failed + len(HAS_FAILED)),
-            program.processor.unless_result(0, failed + call("exit_group", 1)),
-            call("clone", CHILD_HAS_ENDED | TELL_PARENT, 0, self._command, 0, 0),
+            make_calls(program, all_calls, self.status),
+            call("clone", CHILD_HAS_ENDED, 0, 0, 0, 0),
+            program.processor.store(self._command),
             program.processor.if_result(0, self._child(command)),
+            # Whoever that leaves may end before it, and is to be the last that is waited for.
+            b"" if says_end else call("wait4", _COMMAND, 0, 0, 0),
             program.processor.repeat(self._wait(says_end=says_end)),
         )
         return program.elf(b"".join(code))
 
+    def inner_program(self) -> tuple[Program, int]:
+        """Return another program, and the descriptor to which it is to be written: of what starts
+        the command where another runtime comes between."""
+        inner = Program(address=MEMORY_ADDRESS << 1 + len(self._inner))
+        self._inner.append(inner)
+        self.passed.append(program_file())
+        return inner, self.passed[-1]
+
     def explain(self, place: int, error: int) -> SandboxError:
         """Say what has failed, by what was said of it."""
-        call = self.program.failed_call(place)
-        return SandboxError(f"{call.purpose}: {os.strerror(error)}", call.advice)
+        for program in (self.program, *self._inner):
+            with contextlib.suppress(LookupError):
+                call = program.failed_call(place)
+                return SandboxError(f"{call.purpose}: {os.strerror(error)}", call.advice)
+        return SandboxError("the sandbox could not be made", os.strerror(error))
 
     def _say_number(self) -> Iterator[Call]:
         """Its number outside: this /proc is that of the caller's namespace."""
@@ -135,6 +146,10 @@ class Initial:
         purpose = "signals cannot be awaited"
         ended = struct.pack("=Q", 1 << (CHILD_HAS_ENDED - 1))
         own, size = self._descriptors.program, _SIGNALS_BYTES
+        yield give_back_mask()
+        # Neither what it says nor its descriptors are for the command, which has the same user.
+        arguments_of_dump = (_SET_DUMPABLE, 0, 0, 0, 0)
+        yield Call(name="prctl", arguments=arguments_of_dump, purpose="prctl")
         yield Call(
             name="rt_sigprocmask", arguments=(_BLOCK, ended, self._mask, size), purpose=purpose
         )
@@ -156,9 +171,9 @@ class Initial:
         have been waited for that have ended."""
         program, call = self.program, self.program.call
         status = self._ended + len(HAS_ENDED)
-        told = call(
-            "write", self._descriptors.status, self._ended, len(HAS_ENDED) + ENDED.size
-        ) + call("exit_group", 0)
+        end = end_like(program, status)
+        size = len(HAS_ENDED) + ENDED.size
+        told = call("write", self._descriptors.status, self._ended, size) + end
         information = program.memory.constant(bytes(_SIGNAL_INFORMATION_BYTES))
         news = b"".join(
             (
@@ -171,7 +186,7 @@ class Initial:
             (
                 wait(program, status, os.WNOHANG),
                 program.processor.if_result_is_at(self._command, told) if says_end else b"",
-                program.processor.if_result(_NO_CHILD, call("exit_group", 1)),
+                program.processor.if_result(_NO_CHILD, end),
                 program.processor.if_result(0, news),
             )
         )
@@ -189,6 +204,15 @@ def _die_with_parent() -> Iterator[Call]:
     yield Call(name="prctl", arguments=arguments, purpose="prctl")
 
 
+def make_calls(program: Program, calls: Sequence[Call], status: int) -> bytes:
+    """Make calls; if one fails, say so and end."""
+    failed = program.memory.add(HAS_FAILED + bytes(FAILED.size))
+    told = program.call("write", status, failed, len(HAS_FAILED) + FAILED.size)
+    return program.make_calls(calls, failed + len(HAS_FAILED)) + program.processor.unless_result(
+        0, told + program.call("exit_group", 1)
+    )
+
+
 def become_command(program: Program, sandbox: Sandbox, status: int) -> bytes:
     """Become the command of a sandbox, whose root is the current one."""
     call, memory = program.call, program.memory
@@ -197,6 +221,7 @@ def become_command(program: Program, sandbox: Sandbox, status: int) -> bytes:
     words = b"cwl-udss: the working directory cannot be entered: " + directory + b"\n"
     return b"".join(
         (
+            program.say(status, IS_MADE),
             call("fcntl", status, _SET_DESCRIPTOR_FLAGS, _CLOSE_ON_EXEC),
             call("chdir", memory.constant(directory + b"\0")),
             program.processor.unless_result(0, program.say(_STANDARD_ERROR, words) + told),

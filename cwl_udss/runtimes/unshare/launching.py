@@ -7,7 +7,7 @@ import contextlib
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -56,7 +56,6 @@ def launch(
     stdout: int,
     stderr: int,
     relay: Relay | None,
-    environment: Mapping[str, str] | None = None,
     made: Made | None = None,
 ) -> RuntimeProcess:
     """Start a program as the first process of namespaces; `made` is for where that is not the last
@@ -71,6 +70,7 @@ def launch(
             own = program_file()
             stack.callback(os.close, own)
             initial = Initial(Descriptors(status=writing, program=own))
+            stack.callback(_close, initial.passed)
             # Ctrl-C at a command's terminal is the command's, and may end `unshare`, too.
             is_typed_at = relay is not None and relay.is_typed_at
             with open(own, "wb", closefd=False) as stream:
@@ -80,8 +80,8 @@ def launch(
                 stdin=stdin,
                 stdout=stdout,
                 stderr=stderr,
-                env=dict(environment or {}),
-                pass_fds=(writing, own),
+                env={},
+                pass_fds=(writing, own, *initial.passed),
                 start_new_session=needs_own_session(relay),
             )
     except OSError as error:
@@ -95,6 +95,11 @@ def launch(
     return RuntimeProcess(
         process, relay, deferral, reading, explain=initial.explain, made=made or Made()
     )
+
+
+def _close(descriptors: Sequence[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
 
 
 def enter(process: int) -> list[str]:

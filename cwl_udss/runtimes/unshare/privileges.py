@@ -25,13 +25,14 @@ _MAP = "map"
 _PURPOSE = "privileges cannot be given up"
 
 
-def take_identity(user: int, group: int) -> Iterator[Call]:
-    """Be the caller again, whom `unshare` has made root of the user namespace (the only mapping
-    that old ones make): in another within it, where nothing can be done to mounts either."""
+def take_identity(user: int, group: int, user_now: int = 0, group_now: int = 0) -> Iterator[Call]:
+    """Be a user in another namespace within the one that the mounts belong to, so that nothing can
+    be done to them. `unshare` has made the caller root there, the only mapping that old ones make.
+    """
     purpose = "the user's identity cannot be had in the sandbox"
     yield Call(name="unshare", arguments=(_NEW_USER_NAMESPACE,), purpose=purpose)
-    for name, number in (("uid_map", user), ("gid_map", group)):
-        path, line = f"/proc/self/{name}\0".encode(), f"{number} 0 1\n".encode()
+    for name, number, now in (("uid_map", user, user_now), ("gid_map", group, group_now)):
+        path, line = f"/proc/self/{name}\0".encode(), f"{number} {now} 1\n".encode()
         yield Call(
             name="openat", arguments=(AT_CWD, path, _WRITE_ONLY), purpose=purpose, result=_MAP
         )

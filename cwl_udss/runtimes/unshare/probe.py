@@ -36,6 +36,4 @@ def _try(path: str) -> Facts:
 
 
 def _advice(said: str) -> str:
-    if "Function not implemented" in said:
-        return "Linux 5.12 or newer is needed for this: use bubblewrap (bwrap)"
     return advice_on_namespaces(said, "util-linux")

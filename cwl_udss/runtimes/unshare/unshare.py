@@ -8,11 +8,12 @@ import os
 from dataclasses import dataclass
 
 from cwl_udss.errors import SandboxError
+from cwl_udss.runtimes.making import Made
 from cwl_udss.runtimes.mounts import plan_mounts
 from cwl_udss.runtimes.process import RuntimeProcess
 from cwl_udss.runtimes.seccomp import seccomp_program
 from cwl_udss.runtimes.streams import Relay, with_relay
-from cwl_udss.runtimes.unshare.assembly import Assembly, enter_root, give_back_mask
+from cwl_udss.runtimes.unshare.assembly import Assembly, enter_root
 from cwl_udss.runtimes.unshare.initial import Initial, become_command, separate_host
 from cwl_udss.runtimes.unshare.launching import Namespaces, launch
 from cwl_udss.runtimes.unshare.privileges import give_up, take_identity
@@ -37,6 +38,11 @@ class Unshare:
         """None: all that is promised is kept."""
         return ()
 
+    @property
+    def unshare(self) -> str:
+        """The program itself (see MadeByUnshare)."""
+        return self.path
+
     def start(self, sandbox: Sandbox, streams: Streams) -> RuntimeProcess:
         """Start the sandbox's command (see sandbox.Runtime)."""
         return with_relay(streams, functools.partial(self.start_with, sandbox))
@@ -52,18 +58,13 @@ class Unshare:
     ) -> RuntimeProcess:
         """Start it with streams that are no files of the host's (see Bubblewrap)."""
         check_words(sandbox.command, sandbox.environment)
-        terminal = os.ttyname(stdout) if relay is not None and os.isatty(stdout) else None
-        assembly = Assembly(
-            shared_memory_bytes=sandbox.shared_memory_bytes,
-            is_root=os.geteuid() == 0,
-            terminal=terminal,
-        )
+        assembly = Assembly.of(sandbox, relay, stdout)
         try:
             calls = list(assembly.calls(plan_mounts(sandbox)))
         except OSError as error:
             raise SandboxError("the sandbox cannot be prepared", str(error)) from error
         calls += [*enter_root(), *separate_host(network=sandbox.network)]
-        calls += [*take_identity(os.geteuid(), os.getegid()), give_back_mask()]
+        calls += take_identity(os.geteuid(), os.getegid())
 
         def program(initial: Initial, *, dies_with_parent: bool) -> bytes:
             given_up = give_up(initial.program, seccomp_program())
@@ -77,4 +78,6 @@ class Unshare:
             stdout=stdout,
             stderr=stderr,
             relay=relay,
+            # util-linux 2.38 ends with 1 if its child is killed by SIGKILL.
+            made=Made(tells_all=True),
         )

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -10,10 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from commands import Command
 from machines import without_namespaces
 
 from cwl_udss.errors import SandboxError
 from cwl_udss.runtimes.bubblewrap.bwrap import Bubblewrap
+from cwl_udss.runtimes.bubblewrap.probe import bundled_bubblewrap
 from cwl_udss.runtimes.choosing.choice import RuntimeFinder
 from cwl_udss.runtimes.probing import memory
 from cwl_udss.runtimes.probing.memory import Facts, Memory
@@ -164,3 +167,31 @@ def test_an_answer_that_is_wrong_now_is_found_out_by_using_it(
     assert len(tried) == 1
     change(script, f"#!/bin/sh\n{good}\n")
     assert finder().use(run) == 0
+
+
+def test_a_run_goes_on_with_another_bwrap(
+    run_command: Command, registry: str, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    """Of two, the first of which was remembered to work, and does nothing any more."""
+    bundled = bundled_bubblewrap().path
+    good = f'exec {bundled} "$@"'
+    script = tmp_path / "bin/bwrap"
+    script.parent.mkdir()
+    script.write_text(f"#!/bin/sh\n{good}\n")
+    script.chmod(0o755)
+    path = f"{script.parent}:{environment['PATH']}"
+    tool = {
+        "cwlVersion": "v1.2",
+        "class": "CommandLineTool",
+        "requirements": {"DockerRequirement": {"dockerPull": "busybox:1.36"}},
+        "baseCommand": ["echo", "ran"],
+        "inputs": [],
+        "stdout": "out",
+        "outputs": {"out": "stdout"},
+    }
+    (tmp_path / "tool.cwl").write_text(json.dumps(tool))
+    for content, used in ((good, str(script)), (f"{'exit 1':{len(good)}}", bundled)):
+        change(script, f"#!/bin/sh\n{content}\n")
+        done = run_command("cwltool", "--udss", "tool.cwl", PATH=path)
+        assert done.returncode == 0, done.stderr
+        assert f"({used})" in done.stderr.replace("\n", "")

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Charliecloud's ch-run as the runtime.
+
+It shows the host's /tmp, /dev, /proc, /sys and some files of /etc, binds nothing read-only, and has
+no namespace of processes (ch-run(1)). So it runs in a place where all of these are the sandbox's
+own already: put together as for `unshare`, in namespaces that this makes. ch-run then enters the
+root filesystem; what it starts there gives up all privileges, and becomes the command.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from cwl_udss.errors import SandboxError
+from cwl_udss.runtimes.machine_code.command import execute
+from cwl_udss.runtimes.machine_code.program import Call
+from cwl_udss.runtimes.making import Made
+from cwl_udss.runtimes.mounts import plan_mounts
+from cwl_udss.runtimes.process import RuntimeProcess
+from cwl_udss.runtimes.seccomp import seccomp_program
+from cwl_udss.runtimes.status import IS_MADE_FACT
+from cwl_udss.runtimes.streams import Relay, with_relay
+from cwl_udss.runtimes.unshare.assembly import PLACE, ROOT, Assembly, cover, leave_only
+from cwl_udss.runtimes.unshare.initial import Initial, become_command, make_calls, separate_host
+from cwl_udss.runtimes.unshare.launching import Namespaces, launch
+from cwl_udss.runtimes.unshare.privileges import give_up, take_identity
+from cwl_udss.runtimes.words import check_words
+from cwl_udss.sandbox import TEMPORARY_DIRECTORY, Limit, Sandbox, Streams
+
+# What it shows of the host, besides files of /etc.
+_IDENTITY = {"passwd": b"root:x:0:0::/:/bin/sh\n", "group": b"root:x:0:\n"}
+_MADE = Made(fact=IS_MADE_FACT, tells_all=True)
+_SHOWN = ("/dev", "/proc", "/sys", TEMPORARY_DIRECTORY)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChRun:
+    """A `ch-run` that can be used."""
+
+    path: str
+    version: str
+    unshare: str
+    """The program that makes namespaces around it."""
+
+    @property
+    def description(self) -> str:
+        """For the log and `cwl-udss doctor`."""
+        return f"ch-run {self.version} ({self.path})"
+
+    @property
+    def limits(self) -> tuple[Limit, ...]:
+        """None: all that is promised is kept."""
+        return ()
+
+    def start(self, sandbox: Sandbox, streams: Streams) -> RuntimeProcess:
+        """Start the sandbox's command (see sandbox.Runtime)."""
+        return with_relay(streams, functools.partial(self.start_with, sandbox))
+
+    def start_with(
+        self,
+        sandbox: Sandbox,
+        *,
+        stdin: int,
+        stdout: int,
+        stderr: int,
+        relay: Relay | None = None,
+    ) -> RuntimeProcess:
+        """Start it with streams that are no files of the host's (see Bubblewrap)."""
+        check_words(sandbox.command, sandbox.environment)
+        if PLACE.startswith(f"{TEMPORARY_DIRECTORY}/"):
+            raise SandboxError(
+                f"ch-run cannot be used by what is installed in {TEMPORARY_DIRECTORY}",
+                "install cwl-udss elsewhere",
+            )
+        sandbox = _with_temporary_directory(sandbox)
+        assembly = Assembly.of(sandbox, relay, stdout)
+        try:
+            calls = [*assembly.calls(plan_mounts(sandbox)), *_cover()]
+        except OSError as error:
+            raise SandboxError("the sandbox cannot be prepared", str(error)) from error
+        calls += separate_host(network=sandbox.network)
+
+        def program(initial: Initial, *, dies_with_parent: bool) -> bytes:
+            inner, descriptor = initial.inner_program()
+            status = initial.status
+            inner_calls = [*take_identity(os.geteuid(), os.getegid(), os.geteuid(), os.getegid())]
+            inner_calls += give_up(inner, seccomp_program())
+            code = make_calls(inner, inner_calls, status)
+            code += inner.call("close", descriptor) + become_command(inner, sandbox, status)
+            with open(descriptor, "wb", closefd=False) as stream:
+                stream.write(inner.elf(code))
+            command = execute(initial.program, self._command(descriptor), own_environment())
+            command += initial.program.say(
+                2, f"cwl-udss: {self.path} cannot be executed\n".encode()
+            )
+            command += initial.program.call("exit_group", 1)
+            return initial.content(calls, command, dies_with_parent=dies_with_parent)
+
+        return launch(
+            Namespaces(self.unshare, has_network=sandbox.network, inside=sandbox.root.mounted_by),
+            program,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            relay=relay,
+            made=_MADE,
+        )
+
+    def _command(self, descriptor: int) -> tuple[str, ...]:
+        identity = (f"--uid={os.geteuid()}", f"--gid={os.getegid()}")
+        program = f"/proc/self/fd/{descriptor}"
+        return (self.path, "--no-passwd", *identity, ROOT, "--", program)
+
+
+def own_environment() -> dict[str, str]:
+    """Return what ch-run needs itself, the library path of the site too; no command gets it."""
+    own = {"USER": "user", "HOME": "/", "PATH": os.defpath}
+    library_path = os.environ.get("LD_LIBRARY_PATH")
+    return own if library_path is None else {**own, "LD_LIBRARY_PATH": library_path}
+
+
+def _with_temporary_directory(sandbox: Sandbox) -> Sandbox:
+    """It wants one in the image."""
+    has_one = any(bind.destination == TEMPORARY_DIRECTORY for bind in sandbox.binds)
+    if has_one or TEMPORARY_DIRECTORY in sandbox.directories:
+        return sandbox
+    return replace(sandbox, directories=(*sandbox.directories, TEMPORARY_DIRECTORY))
+
+
+def _cover() -> Iterator[Call]:
+    """Put the sandbox's own in the place of what it shows."""
+    # Its files of /etc it would put over the image's, and ends where those are links that lead out
+    # of it. Its own libraries are found by that one; without a name 0.45 ends by SIGSEGV.
+    yield from leave_only("/etc", "ld.so.cache", _IDENTITY)
+    for path in _SHOWN:
+        yield cover(path)

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Programs that are made for a step, on each processor."""
+
+from __future__ import annotations
+
+import struct
+import subprocess
+from pathlib import Path
+
+import pytest
+from test_proot_filter import emulator
+
+from cwl_udss.runtimes.machine_code.command import CHILD_HAS_ENDED, ENDED, end_like, wait
+from cwl_udss.runtimes.machine_code.program import Program
+
+
+def run(program: Program, code: bytes, tmp_path: Path, machine: str) -> tuple[int, bytes]:
+    """The exit code, and what is said."""
+    path = tmp_path / "program"
+    path.write_bytes(program.elf(code))
+    path.chmod(0o755)
+    command = [*emulator(machine), path]
+    done = subprocess.run(command, stdout=subprocess.PIPE, timeout=60, check=False)
+    return done.returncode, done.stdout
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+@pytest.mark.parametrize(("exits", "code"), [(0, 0), (3, 1)])
+def test_one_child_is_waited_for_among_others(
+    tmp_path: Path, machine: str, exits: int, code: int
+) -> None:
+    program = Program(machine)
+    call, status = program.call, program.memory.add(bytes(ENDED.size))
+    number = program.memory.add(bytes(8))
+    pause = program.memory.add(struct.pack("<2q", 0, 200_000_000))  # struct timespec
+    others = call("clone", CHILD_HAS_ENDED, 0, 0, 0, 0)
+    others += program.processor.if_result(0, call("exit_group", 7))
+    awaited = call("clone", CHILD_HAS_ENDED, 0, 0, 0, 0) + program.processor.store(number)
+    pausing = call("ppoll", 0, 0, pause, 0, 0) + program.say(1, b"awaited\n")
+    awaited += program.processor.if_result(0, pausing + call("exit_group", exits))
+    waiting = program.processor.repeat_until(number, wait(program, status))
+    end = program.say(1, b"ended\n") + end_like(program, status)
+    code_of_all = others + awaited + others + waiting + end
+    assert run(program, code_of_all, tmp_path, machine) == (code, b"awaited\nended\n")
