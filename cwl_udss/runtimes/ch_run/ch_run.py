@@ -17,11 +17,10 @@ from dataclasses import dataclass, replace
 from cwl_udss.errors import SandboxError
 from cwl_udss.runtimes.machine_code.command import execute
 from cwl_udss.runtimes.machine_code.program import Call
-from cwl_udss.runtimes.making import Made
 from cwl_udss.runtimes.mounts import plan_mounts
 from cwl_udss.runtimes.process import RuntimeProcess
 from cwl_udss.runtimes.seccomp import seccomp_program
-from cwl_udss.runtimes.status import IS_MADE_FACT
+from cwl_udss.runtimes.status import IS_MADE_FACT, Made
 from cwl_udss.runtimes.streams import Relay, with_relay
 from cwl_udss.runtimes.unshare.assembly import PLACE, ROOT, Assembly, cover, leave_only
 from cwl_udss.runtimes.unshare.initial import Initial, become_command, make_calls, separate_host

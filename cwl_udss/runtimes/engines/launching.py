@@ -20,10 +20,9 @@ from cwl_udss.machine.umask import own_umask
 from cwl_udss.runtimes.accounting import adopt_orphans
 from cwl_udss.runtimes.machine_code.command import execute
 from cwl_udss.runtimes.machine_code.program import Program
-from cwl_udss.runtimes.making import Made
 from cwl_udss.runtimes.process import RuntimeProcess
 from cwl_udss.runtimes.seccomp import seccomp_program
-from cwl_udss.runtimes.status import channel
+from cwl_udss.runtimes.status import Made, channel
 from cwl_udss.runtimes.streams import Relay, needs_own_session
 from cwl_udss.runtimes.unshare.initial import Descriptors, Initial, become_command
 from cwl_udss.runtimes.unshare.privileges import restrict

@@ -9,14 +9,13 @@ from dataclasses import dataclass
 
 from cwl_udss.errors import SandboxError
 from cwl_udss.runtimes.limits import OCI_LIMITS
-from cwl_udss.runtimes.making import Made
 from cwl_udss.runtimes.mounts import plan_mounts
 from cwl_udss.runtimes.oci.bundle import configuration
 from cwl_udss.runtimes.oci.container import BUNDLE, STATE, Own, become_runtime, prepare
 from cwl_udss.runtimes.oci.first import PROGRAM, first_program
 from cwl_udss.runtimes.operations import KERNEL_SETTINGS
 from cwl_udss.runtimes.process import RuntimeProcess
-from cwl_udss.runtimes.status import IS_MADE_FACT
+from cwl_udss.runtimes.status import IS_MADE_FACT, Made
 from cwl_udss.runtimes.streams import Relay, with_relay
 from cwl_udss.runtimes.unshare.assembly import ROOT, Assembly
 from cwl_udss.runtimes.unshare.initial import Initial
