@@ -74,7 +74,8 @@ SESSION = Limit(
 
 DEVICES = Limit(
     name="dev-writable",
-    text="a tool can make files in its own /dev, which are in memory and gone with it",
+    text="a tool can make files in a /dev of its own, which are in memory and gone with it",
+    is_weakness=False,
 )
 SITE_MOUNTS = Limit(
     name="site-mounts",
