@@ -256,8 +256,10 @@ def _make_room(place: _Place, *, is_directory: bool) -> None:
 
 
 def _mount_of(bind: Bind) -> MountBind:
-    is_directory = os.path.isdir(bind.source)
-    return MountBind(bind.destination, bind.source, bind.writable, is_directory)
+    source = bind.source
+    if not os.path.isabs(source):  # runtimes look for it from other directories
+        source = os.path.join(os.getcwd(), source)
+    return MountBind(bind.destination, source, bind.writable, os.path.isdir(source))
 
 
 def _is_directory(mount: Mount) -> bool:

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,7 +21,8 @@ from cwl_udss.images.node.node import NodeImages
 from cwl_udss.images.store.image import StoredImage
 from cwl_udss.images.store.store import Store
 from cwl_udss.runtimes.choosing.table import RUNTIMES, Machine
-from cwl_udss.sandbox import Sandbox, Streams
+from cwl_udss.runtimes.process import PipedRuntime
+from cwl_udss.sandbox import RootFilesystem, Sandbox, Streams
 
 PROGRAMS = {"ch-run": "charliecloud", "crun": "crun", "runc": "runc"}
 
@@ -48,34 +51,60 @@ def squashfs(busybox_root: Path, tmp_path_factory: pytest.TempPathFactory) -> St
     )
 
 
-@pytest.mark.parametrize("name", ["bwrap", "unshare", "ch-run", "crun", "runc"])
-def test_a_step_is_where_its_image_is_mounted(
-    name: str, squashfs: StoredImage, tmp_path: Path
-) -> None:
+def found(name: str, scratch: Path) -> PipedRuntime:
     if name in PROGRAMS and shutil.which(name) is None:
         need(f"needs the Debian package {PROGRAMS[name]}")
-    runtime = RUNTIMES[name].find(Machine(None, tmp_path, os.environ))
+    return RUNTIMES[name].find(Machine(None, scratch, os.environ))
+
+
+@contextlib.contextmanager
+def images(runtime: PipedRuntime, tmp_path: Path, job: str) -> Iterator[NodeImages]:
+    """What mounts images for a batch job, whose mounts are its own."""
     with NodeImages(
         Store(tmp_path / "store"),
         lambda: runtime,
         scratch=tmp_path,
         scratch_bytes=1 << 30,
-        environment={**os.environ, "PBS_JOBID": name},  # a mount of its own
+        environment={**os.environ, "PBS_JOBID": job},
     ) as node:
-        assert "mounted by" in node.describe()
-        root = node.root(squashfs)
-        assert root.mounted_by is not None
-        sandbox = Sandbox(
-            root=root,
-            command=("sh", "-c", "id -u; echo x >/new; cat /proc/mounts"),
-            environment={"PATH": "/bin"},
-            working_directory="/",
-        )
-        with (tmp_path / "said").open("w+b") as said:
-            streams = Streams(stdout=said.fileno(), stderr=said.fileno())
-            assert runtime.start(sandbox, streams).wait().exit_code == 0
-            said.seek(0)
-            lines = said.read().decode().splitlines()
+        yield node
+
+
+def check(runtime: PipedRuntime, root: RootFilesystem, tmp_path: Path) -> None:
+    """Run a step, which is the caller's, in an image that is mounted and cannot be written to."""
+    assert root.mounted_by is not None
+    sandbox = Sandbox(
+        root=root,
+        command=("sh", "-c", "id -u; echo x >/new; cat /proc/mounts"),
+        environment={"PATH": "/bin"},
+        working_directory="/",
+    )
+    with (tmp_path / "said").open("w+b") as said:
+        streams = Streams(stdout=said.fileno(), stderr=said.fileno())
+        assert runtime.start(sandbox, streams).wait().exit_code == 0
+        said.seek(0)
+        lines = said.read().decode().splitlines()
     assert str(os.getuid()) in lines
     assert any("Read-only file system" in line for line in lines)
     assert any(line.split()[1:3] == ["/", "fuse.squashfuse_ll"] for line in lines)
+
+
+@pytest.mark.parametrize("name", ["bwrap", "unshare", "ch-run", "crun", "runc"])
+def test_a_step_is_where_its_image_is_mounted(
+    name: str, squashfs: StoredImage, tmp_path: Path
+) -> None:
+    runtime = found(name, tmp_path)
+    with images(runtime, tmp_path, name) as node:
+        assert "mounted by" in node.describe()
+        check(runtime, node.root(squashfs), tmp_path)
+
+
+@pytest.mark.parametrize(("one", "other"), [("bwrap", "unshare"), ("unshare", "bwrap")])
+def test_a_mount_that_another_runtime_has_made(
+    one: str, other: str, squashfs: StoredImage, tmp_path: Path
+) -> None:
+    maker, user = found(one, tmp_path), found(other, tmp_path)
+    with images(maker, tmp_path, one) as making, images(user, tmp_path, one) as using:
+        made = making.root(squashfs)
+        assert using.root(squashfs) == made
+        check(user, made, tmp_path)

@@ -25,7 +25,6 @@ from steps import Step
 from test_steps import wait_until
 
 from cwl_udss.errors import SandboxError
-from cwl_udss.runtimes.bubblewrap.bwrap import Bubblewrap
 from cwl_udss.runtimes.limits import FEW_INPUTS, LOOPBACK, METADATA, SHARED_MEMORY
 from cwl_udss.sandbox import Bind, Ending, Limit, Result, RootFilesystem, Streams
 
@@ -216,6 +215,15 @@ def test_inputs_whatever_their_names_are(step: Step, tmp_path: Path, name: str) 
     assert outcome.stdout == "there\nthere\n", outcome.stderr
 
 
+def test_an_input_by_a_path_from_the_current_directory(
+    step: Step, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    bind = Bind(source="input", destination="/var/lib/cwl/2/input")
+    outcome = step.run("cat /var/lib/cwl/2/input", binds=(*step.sandbox.binds, bind))
+    assert outcome.stdout == "input\n", outcome.stderr
+
+
 def test_thousands_of_inputs(step: Step, tmp_path: Path) -> None:
     binds = []
     for number in range(3000):
@@ -266,33 +274,6 @@ def test_an_image_by_a_link(step: Step, tmp_path: Path, busybox_root: Path) -> N
     (tmp_path / "link").symlink_to(busybox_root)
     outcome = step.run("cat /var/lib/cwl/1/input", root=RootFilesystem(path=tmp_path / "link"))
     assert outcome.stdout == "input\n", outcome.stderr
-
-
-def test_an_image_in_other_namespaces_is_entered_or_refused(
-    step: Step, runtime: Bubblewrap, tmp_path: Path, busybox_root: Path
-) -> None:
-    mount = tmp_path / "mount"
-    mount.mkdir()
-    binds = ("--dev-bind", "/", "/", "--bind", str(busybox_root), str(mount))
-    holder = subprocess.Popen(
-        [runtime.path, "--unshare-user", *binds, "--", "sh", "-c", "echo $$; exec sleep 60"],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert holder.stdout is not None
-    inside = int(holder.stdout.readline())
-    try:
-        outcome = step.run(
-            "id -u; cat /var/lib/cwl/1/input; echo x >/new; echo y >/out/file; cat /out/file",
-            root=RootFilesystem(path=mount, mounted_by=inside),
-        )
-    except SandboxError as error:
-        assert str(mount) in str(error)
-    else:
-        assert outcome.stdout == f"{os.getuid()}\ninput\ny\n", outcome.stderr
-    finally:
-        os.kill(inside, signal.SIGKILL)
-        holder.communicate()
 
 
 def test_variables_whose_names_no_shell_takes(step: Step) -> None:

@@ -198,6 +198,8 @@ def bubblewrap_arguments(
         *("--cap-drop", "ALL"),  # bwrap keeps all capabilities when started as uid 0
         *("--seccomp", seccomp_program()),
     ]
+    if sandbox.root.mounted_by is not None:  # where the caller may be root: see mounter.py
+        arguments += ["--uid", str(os.geteuid()), "--gid", str(os.getegid())]
     if not sandbox.network:
         arguments.append("--unshare-net")
     for operation in operations:

@@ -24,14 +24,14 @@ from cwl_udss.runtimes.status import IS_MADE_FACT, Made
 from cwl_udss.runtimes.streams import Relay, with_relay
 from cwl_udss.runtimes.unshare.assembly import PLACE, ROOT, Assembly, cover, leave_only
 from cwl_udss.runtimes.unshare.initial import Initial, become_command, make_calls, separate_host
-from cwl_udss.runtimes.unshare.launching import Namespaces, launch
+from cwl_udss.runtimes.unshare.launching import Namespaces, launch, library_path
 from cwl_udss.runtimes.unshare.privileges import give_up, take_identity
 from cwl_udss.runtimes.words import check_words
 from cwl_udss.sandbox import TEMPORARY_DIRECTORY, Limit, Sandbox, Streams
 
-# What it shows of the host, besides files of /etc.
 _IDENTITY = {"passwd": b"root:x:0:0::/:/bin/sh\n", "group": b"root:x:0:\n"}
 _MADE = Made(fact=IS_MADE_FACT, tells_all=True)
+# What it shows of the host, besides files of /etc.
 _SHOWN = ("/dev", "/proc", "/sys", TEMPORARY_DIRECTORY)
 
 
@@ -92,9 +92,8 @@ class ChRun:
             with open(descriptor, "wb", closefd=False) as stream:
                 stream.write(inner.elf(code))
             command = execute(initial.program, self._command(descriptor), own_environment())
-            command += initial.program.say(
-                2, f"cwl-udss: {self.path} cannot be executed\n".encode()
-            )
+            words = f"cwl-udss: {self.path} cannot be executed\n"
+            command += initial.program.say(2, os.fsencode(words))
             command += initial.program.call("exit_group", 1)
             return initial.content(calls, command, dies_with_parent=dies_with_parent)
 
@@ -115,10 +114,8 @@ class ChRun:
 
 
 def own_environment() -> dict[str, str]:
-    """Return what ch-run needs itself, the library path of the site too; no command gets it."""
-    own = {"USER": "user", "HOME": "/", "PATH": os.defpath}
-    library_path = os.environ.get("LD_LIBRARY_PATH")
-    return own if library_path is None else {**own, "LD_LIBRARY_PATH": library_path}
+    """Return what ch-run needs itself."""
+    return {"USER": "user", "HOME": "/", "PATH": os.defpath, **library_path()}
 
 
 def _with_temporary_directory(sandbox: Sandbox) -> Sandbox:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import functools
-import os
 from dataclasses import dataclass
 
 from cwl_udss.errors import SandboxError
@@ -19,7 +18,7 @@ from cwl_udss.runtimes.status import IS_MADE_FACT, Made
 from cwl_udss.runtimes.streams import Relay, with_relay
 from cwl_udss.runtimes.unshare.assembly import ROOT, Assembly
 from cwl_udss.runtimes.unshare.initial import Initial
-from cwl_udss.runtimes.unshare.launching import Namespaces, launch
+from cwl_udss.runtimes.unshare.launching import Namespaces, launch, library_path
 from cwl_udss.runtimes.words import check_words
 from cwl_udss.sandbox import Limit, Sandbox, Streams
 
@@ -104,7 +103,7 @@ class OciRuntime:
             with open(descriptor, "wb", closefd=False) as stream:
                 stream.write(first_program(first, sandbox))
             own = Own(status=initial.status, first=descriptor)
-            runtime = become_runtime(initial.program, self.command, _own_environment(), own)
+            runtime = become_runtime(initial.program, self.command, library_path(), own)
             return initial.content(
                 calls, runtime, dies_with_parent=dies_with_parent, says_end=False
             )
@@ -119,9 +118,3 @@ class OciRuntime:
             relay=relay,
             made=_MADE,
         )
-
-
-def _own_environment() -> dict[str, str]:
-    """What crun and runc get: where a site has their libraries. No command gets it."""
-    path = os.environ.get("LD_LIBRARY_PATH")
-    return {} if path is None else {"LD_LIBRARY_PATH": path}

@@ -102,6 +102,12 @@ def _close(descriptors: Sequence[int]) -> None:
         os.close(descriptor)
 
 
+def library_path() -> dict[str, str]:
+    """Return the variable by which a runtime finds libraries of its site; no command gets it."""
+    path = os.environ.get("LD_LIBRARY_PATH")
+    return {} if path is None else {"LD_LIBRARY_PATH": path}
+
+
 def enter(process: int) -> list[str]:
     """The beginning of a command line that enters the user and mount namespaces of a process."""
     program = shutil.which("nsenter", path=os.defpath) or "nsenter"
