@@ -74,7 +74,8 @@ SESSION = Limit(
 
 DEVICES = Limit(
     name="dev-writable",
-    text="a tool can make files in its own /dev, which are in memory and gone with it",
+    text="a tool can make files in a /dev of its own, which are in memory and gone with it",
+    is_weakness=False,
 )
 SITE_MOUNTS = Limit(
     name="site-mounts",
@@ -88,6 +89,11 @@ SCRIPTS = Limit(
 FEW_INPUTS = Limit(
     name="few-inputs",
     text="a step has some hundreds of inputs at most, as runc takes no more",
+    is_weakness=False,
+)
+CONTAINER_FILES = Limit(
+    name="container-files",
+    text="there are /run/.containerenv, /etc/hostname and /etc/mtab of podman's",
     is_weakness=False,
 )
 ROOT_USER = Limit(
@@ -106,7 +112,7 @@ OCI_LIMITS = (SESSION,)
 
 APPTAINER_LIMITS = (DEVICES, SITE_MOUNTS, HOST_NAME, SHARED_MEMORY, SCRIPTS)
 """Those of Apptainer and Singularity, however they are configured."""
-PODMAN_LIMITS = (SITE_MOUNTS, DEVICES, ROOT_USER, FEW_INPUTS)
+PODMAN_LIMITS = (SITE_MOUNTS, DEVICES, ROOT_USER, CONTAINER_FILES, FEW_INPUTS)
 """Those of podman, however it is configured."""
 
 _BY_RUNTIME = (PROOT_LIMITS, LANDLOCK_LIMITS, OCI_LIMITS, APPTAINER_LIMITS, PODMAN_LIMITS)

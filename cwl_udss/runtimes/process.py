@@ -19,7 +19,6 @@ from cwl_udss.errors import SandboxError
 from cwl_udss.machine.deferral import Deferral
 from cwl_udss.machine.waiting import told
 from cwl_udss.runtimes.accounting import Watch
-from cwl_udss.runtimes.making import OWN_GENERATIONS, Launched, Made
 from cwl_udss.runtimes.namespace import (
     WHY_NOT_ENDED,
     adopted,
@@ -29,7 +28,7 @@ from cwl_udss.runtimes.namespace import (
     signal_sessions,
     wait_for_end,
 )
-from cwl_udss.runtimes.status import Words, is_readable
+from cwl_udss.runtimes.status import OWN_GENERATIONS, Launched, Made, Words, is_readable
 from cwl_udss.runtimes.streams import Relay, left_to_the_command
 from cwl_udss.sandbox import SIGNAL_OFFSET, Ending, Result, Runtime, Sandbox, Streams, Usage
 

@@ -9,6 +9,7 @@ import re
 import select
 import socket
 import struct
+from dataclasses import dataclass
 
 from cwl_udss.runtimes.machine_code.command import ended
 from cwl_udss.sandbox import SIGNAL_OFFSET
@@ -28,6 +29,34 @@ HAS_FAILED = b'"failed": '
 """Then comes what make_calls() of processors.py leaves."""
 FAILED = struct.Struct("=Qq")
 _CREDENTIALS = struct.Struct("=3i")  # struct ucred of unix(7)
+
+OWN_GENERATIONS = 1
+"""The first process of a sandbox only waits."""
+
+
+@dataclass
+class Launched:
+    """A child of this process that another has started in its place."""
+
+    pid: int
+    returncode: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """How a sandbox is made where the first process that is told of does not do it all."""
+
+    fact: str = "child-pid"
+    """What is said when it is."""
+    generations: int = OWN_GENERATIONS
+    """How many processes, one started by the other, there are before the command."""
+    tells_all: bool = False
+    """Whether no end of the command, and no failure to execute it, is left for others to see."""
+    has_session: bool = False
+    """Whether the command has a session of its own, in which nobody types."""
+    tidies_up: bool = False
+    """Whether the runtime has something to do when all others have ended, and then ends itself: the
+    others are to be killed, and not the runtime."""
 
 
 class Words:

@@ -8,6 +8,7 @@ import contextlib
 import os
 import shutil
 import signal
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,21 +36,27 @@ def apptainer_environment(sid: Sid, directory: Path) -> dict[str, str]:
 def podman_environment() -> Iterator[dict[str, str]]:
     """Return an environment in which podman works; at the end it keeps nothing."""
     # The names of its sockets are long already: unix(7).
-    with tempfile.TemporaryDirectory(dir=SCRATCH, ignore_cleanup_errors=True) as name:
-        directory = Path(name)
+    directory = Path(tempfile.mkdtemp(dir=SCRATCH))
+    try:
         (directory / "containers.conf").write_text(_PODMAN)
         (directory / "storage.conf").write_text('[storage]\ndriver = "overlay"\n')
         (directory / "run").mkdir(mode=0o700)
-        yield {
+        environment = {
             **os.environ,
-            "HOME": name,
+            "HOME": str(directory),
             "XDG_RUNTIME_DIR": str(directory / "run"),
             "CONTAINERS_CONF": str(directory / "containers.conf"),
             "CONTAINERS_STORAGE_CONF": str(directory / "storage.conf"),
         }
+        yield environment
+        # What a podman that was killed has not removed.
+        remove = ["podman", "--log-level=error", "rm", "--all", "--force"]
+        subprocess.run(remove, env=environment, stdout=subprocess.DEVNULL, check=False)
         with contextlib.suppress(OSError, ValueError):  # what keeps its namespaces
             pause = int((directory / "run/libpod/tmp/pause.pid").read_text())
             os.kill(pause, signal.SIGKILL)
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def has_podman() -> bool:

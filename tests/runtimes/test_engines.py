@@ -120,26 +120,25 @@ def containers(podman: Podman) -> str:
 def test_podman_keeps_no_container_however_it_ends(
     small_step: Step, podman: Podman, way: str
 ) -> None:
+    before = conmons()
     started = start_sleep(replace(small_step, runtime=podman))
     assert containers(podman)
+    (conmon,) = conmons() - before
+    (first,) = conmon.children()
     if way == "kill":
         started.kill()
     elif way == "its client":
         os.kill(started.process.pid, signal.SIGKILL)
     else:
-        first(started.process.pid).kill()
+        first.kill()
     assert started.wait() == Result(exit_code=128 + signal.SIGKILL, ending=Ending.KILLED)
     wait_until(lambda: not containers(podman))
-    assert not [child for child in psutil.Process().children() if child.name() == "conmon"]
+    assert not conmons() - before
 
 
-def first(client: int) -> psutil.Process:
-    """The first process of the container that a client has started: conmon's child, and that is
-    ours."""
-    assert client
-    conmons = [child for child in psutil.Process().children() if child.name() == "conmon"]
-    (process,) = conmons[0].children()
-    return process
+def conmons() -> set[psutil.Process]:
+    """What is above containers, and has become a child of ours; those of killed runs, too."""
+    return {child for child in psutil.Process().children() if child.name() == "conmon"}
 
 
 def test_where_a_user_has_no_further_ids_a_step_is_root_who_is_the_caller(

@@ -25,6 +25,19 @@ def run(program: Program, code: bytes, tmp_path: Path, machine: str) -> tuple[in
 
 
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+@pytest.mark.parametrize(("kept", "said"), [(3, b"3\nended\n"), (4, b"ended\n")])
+def test_a_result_is_compared_with_one_before(
+    tmp_path: Path, machine: str, kept: int, said: bytes
+) -> None:
+    program = Program(machine)
+    address = program.memory.add(struct.pack("<Q", kept))
+    code = program.call("dup3", 1, 3, 0)
+    code += program.processor.if_result_is_at(address, program.say(1, b"3\n"))
+    code += program.say(1, b"ended\n") + program.call("exit_group", 0)
+    assert run(program, code, tmp_path, machine) == (0, said)
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
 @pytest.mark.parametrize(("exits", "code"), [(0, 0), (3, 1)])
 def test_one_child_is_waited_for_among_others(
     tmp_path: Path, machine: str, exits: int, code: int

@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from cwl_udss.errors import SandboxError
 from cwl_udss.machine.deferral import Deferral
 from cwl_udss.runtimes.accounting import adopt_orphans
-from cwl_udss.runtimes.making import Made
 from cwl_udss.runtimes.process import RuntimeProcess
 from cwl_udss.runtimes.seccomp import seccomp_program
+from cwl_udss.runtimes.status import Made
 from cwl_udss.runtimes.streams import Relay, needs_own_session, with_relay
 from cwl_udss.runtimes.words import check_words, encode_words, memory_file
 from cwl_udss.sandbox import Streams

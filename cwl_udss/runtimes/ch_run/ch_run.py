@@ -17,20 +17,12 @@ from dataclasses import dataclass, replace
 from cwl_udss.errors import SandboxError
 from cwl_udss.runtimes.machine_code.command import execute
 from cwl_udss.runtimes.machine_code.program import Call
-from cwl_udss.runtimes.making import Made
 from cwl_udss.runtimes.mounts import plan_mounts
 from cwl_udss.runtimes.process import RuntimeProcess
 from cwl_udss.runtimes.seccomp import seccomp_program
-from cwl_udss.runtimes.status import IS_MADE_FACT
+from cwl_udss.runtimes.status import IS_MADE_FACT, Made
 from cwl_udss.runtimes.streams import Relay, with_relay
-from cwl_udss.runtimes.unshare.assembly import (
-    PLACE,
-    ROOT,
-    Assembly,
-    cover,
-    give_back_mask,
-    leave_only,
-)
+from cwl_udss.runtimes.unshare.assembly import PLACE, ROOT, Assembly, cover, leave_only
 from cwl_udss.runtimes.unshare.initial import Initial, become_command, make_calls, separate_host
 from cwl_udss.runtimes.unshare.launching import Namespaces, launch, library_path
 from cwl_udss.runtimes.unshare.privileges import give_up, take_identity
@@ -88,7 +80,7 @@ class ChRun:
             calls = [*assembly.calls(plan_mounts(sandbox)), *_cover()]
         except OSError as error:
             raise SandboxError("the sandbox cannot be prepared", str(error)) from error
-        calls += [*separate_host(network=sandbox.network), give_back_mask()]
+        calls += separate_host(network=sandbox.network)
 
         def program(initial: Initial, *, dies_with_parent: bool) -> bytes:
             inner, descriptor = initial.inner_program()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import signal
 import subprocess
 from collections.abc import Mapping
 
@@ -20,10 +21,9 @@ from cwl_udss.machine.umask import own_umask
 from cwl_udss.runtimes.accounting import adopt_orphans
 from cwl_udss.runtimes.machine_code.command import execute
 from cwl_udss.runtimes.machine_code.program import Program
-from cwl_udss.runtimes.making import Made
 from cwl_udss.runtimes.process import RuntimeProcess
 from cwl_udss.runtimes.seccomp import seccomp_program
-from cwl_udss.runtimes.status import channel
+from cwl_udss.runtimes.status import Made, channel
 from cwl_udss.runtimes.streams import Relay, needs_own_session
 from cwl_udss.runtimes.unshare.initial import Descriptors, Initial, become_command
 from cwl_udss.runtimes.unshare.privileges import restrict
@@ -38,6 +38,7 @@ FIRST_PROGRAM = f"/proc/self/fd/{_PROGRAM}"
 """The engine's command."""
 _OUT_OF_THE_WAY = 10
 _STANDARD_ERROR = 2
+_SET_PARENT_DEATH_SIGNAL = 1  # linux/prctl.h
 
 
 def launch(
@@ -68,7 +69,10 @@ def launch(
                 for number in (os.dup(other.fileno()), program_file(), program_file())
             )
             _fill(program, content)
-            _fill(mover, _handing_on((status, program, mover), command, environment))
+            _fill(
+                mover,
+                _handing_on((status, program, mover), command, environment, dies=not is_typed_at),
+            )
             process = subprocess.Popen(
                 [f"/proc/self/fd/{mover}"],
                 stdin=stdin,
@@ -107,15 +111,21 @@ def _first_program(initial: Initial, sandbox: Sandbox, *, dies_with_parent: bool
 
 
 def _handing_on(
-    descriptors: tuple[int, int, int], command: tuple[str, ...], environment: Mapping[str, str]
+    descriptors: tuple[int, int, int],
+    command: tuple[str, ...],
+    environment: Mapping[str, str],
+    *,
+    dies: bool,
 ) -> bytes:
     """Return a program that gives the descriptors, of which the last is its own, the numbers that
-    they are to have, and becomes the engine."""
+    they are to have, and becomes the engine, which `dies` with us."""
     status, own_program, mover = descriptors
     program = Program()
     call = program.call
     message = f"cwl-udss: {command[0]} cannot be executed\n".encode(errors="surrogateescape")
     code = (
+        # One that hangs would hang for ever; else the first program ends all.
+        call("prctl", _SET_PARENT_DEATH_SIGNAL, signal.SIGTERM, 0, 0, 0) if dies else b"",
         call("dup3", status, _STATUS, 0),
         call("dup3", own_program, _PROGRAM, 0),
         *(call("close", number) for number in (status, own_program, mover)),

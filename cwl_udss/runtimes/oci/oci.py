@@ -8,16 +8,15 @@ from dataclasses import dataclass
 
 from cwl_udss.errors import SandboxError
 from cwl_udss.runtimes.limits import OCI_LIMITS
-from cwl_udss.runtimes.making import Made
 from cwl_udss.runtimes.mounts import plan_mounts
 from cwl_udss.runtimes.oci.bundle import configuration
 from cwl_udss.runtimes.oci.container import BUNDLE, STATE, Own, become_runtime, prepare
 from cwl_udss.runtimes.oci.first import PROGRAM, first_program
 from cwl_udss.runtimes.operations import KERNEL_SETTINGS
 from cwl_udss.runtimes.process import RuntimeProcess
-from cwl_udss.runtimes.status import IS_MADE_FACT
+from cwl_udss.runtimes.status import IS_MADE_FACT, Made
 from cwl_udss.runtimes.streams import Relay, with_relay
-from cwl_udss.runtimes.unshare.assembly import ROOT, Assembly, give_back_mask
+from cwl_udss.runtimes.unshare.assembly import ROOT, Assembly
 from cwl_udss.runtimes.unshare.initial import Initial
 from cwl_udss.runtimes.unshare.launching import Namespaces, launch, library_path
 from cwl_udss.runtimes.words import check_words
@@ -97,7 +96,7 @@ class OciRuntime:
             calls = list(assembly.calls(plan_mounts(sandbox)))
         except OSError as error:
             raise SandboxError("the sandbox cannot be prepared", str(error)) from error
-        calls += [*prepare(config), give_back_mask()]
+        calls += prepare(config)
 
         def program(initial: Initial, *, dies_with_parent: bool) -> bytes:
             first, descriptor = initial.inner_program()

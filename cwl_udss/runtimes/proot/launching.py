@@ -17,10 +17,10 @@ from cwl_udss.errors import SandboxError
 from cwl_udss.machine.deferral import Deferral
 from cwl_udss.machine.own_modules import module_command
 from cwl_udss.runtimes.accounting import adopt_orphans
-from cwl_udss.runtimes.making import Launched
 from cwl_udss.runtimes.process import RuntimeProcess
 from cwl_udss.runtimes.proot.launcher import NEW_SESSION, SAME_SESSION
 from cwl_udss.runtimes.proot.request import Request
+from cwl_udss.runtimes.status import Launched
 from cwl_udss.runtimes.streams import Relay, needs_own_session
 from cwl_udss.runtimes.words import memory_file
 

@@ -16,14 +16,8 @@ from dataclasses import dataclass
 from cwl_udss.errors import SandboxError
 from cwl_udss.runtimes.machine_code.command import CHILD_HAS_ENDED, ENDED, end_like, execute, wait
 from cwl_udss.runtimes.machine_code.program import MEMORY_ADDRESS, Call, Program, Variable
-from cwl_udss.runtimes.status import (
-    FAILED,
-    HAS_BEGUN,
-    HAS_ENDED,
-    HAS_FAILED,
-    IS_MADE,
-    NOT_EXECUTED,
-)
+from cwl_udss.runtimes.status import FAILED, HAS_BEGUN, HAS_ENDED, HAS_FAILED, IS_MADE, NOT_EXECUTED
+from cwl_udss.runtimes.unshare.assembly import give_back_mask
 from cwl_udss.runtimes.unshare.file_calls import AT_CWD
 from cwl_udss.runtimes.words import program_file
 from cwl_udss.sandbox import HOST_NAME, Sandbox
@@ -152,6 +146,7 @@ class Initial:
         purpose = "signals cannot be awaited"
         ended = struct.pack("=Q", 1 << (CHILD_HAS_ENDED - 1))
         own, size = self._descriptors.program, _SIGNALS_BYTES
+        yield give_back_mask()
         # Neither what it says nor its descriptors are for the command, which has the same user.
         arguments_of_dump = (_SET_DUMPABLE, 0, 0, 0, 0)
         yield Call(name="prctl", arguments=arguments_of_dump, purpose="prctl")
@@ -204,6 +199,11 @@ class Initial:
         return asked + self.program.processor.if_result(1, call("exit_group", 1))
 
 
+def _die_with_parent() -> Iterator[Call]:
+    arguments = (_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
+    yield Call(name="prctl", arguments=arguments, purpose="prctl")
+
+
 def make_calls(program: Program, calls: Sequence[Call], status: int) -> bytes:
     """Make calls; if one fails, say so and end."""
     failed = program.memory.add(HAS_FAILED + bytes(FAILED.size))
@@ -211,11 +211,6 @@ def make_calls(program: Program, calls: Sequence[Call], status: int) -> bytes:
     return program.make_calls(calls, failed + len(HAS_FAILED)) + program.processor.unless_result(
         0, told + program.call("exit_group", 1)
     )
-
-
-def _die_with_parent() -> Iterator[Call]:
-    arguments = (_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
-    yield Call(name="prctl", arguments=arguments, purpose="prctl")
 
 
 def become_command(program: Program, sandbox: Sandbox, status: int) -> bytes:

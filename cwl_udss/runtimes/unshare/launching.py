@@ -14,8 +14,8 @@ from typing import Protocol
 from cwl_udss.errors import SandboxError
 from cwl_udss.machine.deferral import Deferral
 from cwl_udss.runtimes.accounting import adopt_orphans
-from cwl_udss.runtimes.making import Made
 from cwl_udss.runtimes.process import RuntimeProcess
+from cwl_udss.runtimes.status import Made
 from cwl_udss.runtimes.streams import Relay, needs_own_session
 from cwl_udss.runtimes.unshare.initial import Descriptors, Initial
 from cwl_udss.runtimes.words import program_file

@@ -8,12 +8,12 @@ import os
 from dataclasses import dataclass
 
 from cwl_udss.errors import SandboxError
-from cwl_udss.runtimes.making import Made
 from cwl_udss.runtimes.mounts import plan_mounts
 from cwl_udss.runtimes.process import RuntimeProcess
 from cwl_udss.runtimes.seccomp import seccomp_program
+from cwl_udss.runtimes.status import Made
 from cwl_udss.runtimes.streams import Relay, with_relay
-from cwl_udss.runtimes.unshare.assembly import Assembly, enter_root, give_back_mask
+from cwl_udss.runtimes.unshare.assembly import Assembly, enter_root
 from cwl_udss.runtimes.unshare.initial import Initial, become_command, separate_host
 from cwl_udss.runtimes.unshare.launching import Namespaces, launch
 from cwl_udss.runtimes.unshare.privileges import give_up, take_identity
@@ -64,7 +64,7 @@ class Unshare:
         except OSError as error:
             raise SandboxError("the sandbox cannot be prepared", str(error)) from error
         calls += [*enter_root(), *separate_host(network=sandbox.network)]
-        calls += [*take_identity(os.geteuid(), os.getegid()), give_back_mask()]
+        calls += take_identity(os.geteuid(), os.getegid())
 
         def program(initial: Initial, *, dies_with_parent: bool) -> bytes:
             given_up = give_up(initial.program, seccomp_program())
