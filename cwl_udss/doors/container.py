@@ -86,7 +86,7 @@ def sandbox_of(
         if not any(is_within(place, [path]) and place == path for place in taken)
         and not _has_entries(f"{root.here}{path}")
     ]
-    writable = container.writable_root and can_write_root(runtime)
+    writable = container.writable_root and can_write_root(runtime, root)
     made = [_private_bind(path, temporary) for path in private]
     memory = list(container.memory)
     if not writable and not _is_there(container.working_directory, root, [*taken, *private]):
@@ -112,8 +112,11 @@ def sandbox_of(
     )
 
 
-def can_write_root(runtime: PipedRuntime) -> bool:
-    """Say whether a runtime can have a container write over its image."""
+def can_write_root(runtime: PipedRuntime, root: RootFilesystem) -> bool:
+    """Say whether a runtime can have a container write over its image. In one that is mounted by
+    FUSE nobody is an owner whom the container knows, so that nothing can be made there."""
+    if root.mounted_by is not None:
+        return False
     return isinstance(runtime, Bubblewrap) and "--tmp-overlay" in runtime.options
 
 

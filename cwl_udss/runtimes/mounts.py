@@ -54,7 +54,7 @@ def plan_mounts(sandbox: Sandbox) -> tuple[Operation, ...]:
     for mount in sorted(requested, key=lambda mount: components(plan.resolve(mount.path).path)):
         plan.add(mount)
     operations = tuple(plan.operations())
-    if sandbox.writable_root and not plan.resolve(sandbox.working_directory).mode:
+    if sandbox.writable_root and plan.lacks_directory(sandbox.working_directory):
         return (*operations, MakeDirectory(sandbox.working_directory))
     return operations
 
@@ -175,6 +175,21 @@ class _Plan:
                 f"the symbolic links of the image lead {destination} in a circle",
                 "the image cannot be used with this path",
             ) from error
+
+    def lacks_directory(self, path: str) -> bool:
+        """Say whether a working directory is to be made. Raises SandboxError if it cannot be."""
+        try:
+            place = self.resolve(path)
+        except SandboxError:  # by a link of the host, which is followed when it is entered
+            return False
+        if place.mount or place.mode:
+            return False
+        if isinstance(place.holder, MountBind) and not place.holder.writable:
+            raise SandboxError(
+                f"the working directory {path} does not exist in the container",
+                f"{place.holder.path} is read-only, so that it cannot be made",
+            )
+        return True
 
     def add(self, mount: Mount) -> None:
         """Place a mount, making room for its mount point."""

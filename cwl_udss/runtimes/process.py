@@ -36,6 +36,7 @@ _LAST_WORDS_SECONDS = 0.2
 _WORDS_SECONDS = 2.0  # for what bwrap says of itself; it takes one or two milliseconds
 # Below bwrap's own first process, which only waits: mount_trees.py, a bwrap, and its first process.
 _GENERATIONS_AROUND = OWN_GENERATIONS + 3
+_GENERATIONS_WITHOUT = 3  # of namespaces: the launcher, PRoot, and the first program
 
 
 class RuntimeProcess:
@@ -131,7 +132,8 @@ class RuntimeProcess:
         own (see namespace.command_process); None if it could not be made."""
         self._outermost.read_until("child-pid", _WORDS_SECONDS)
         first = self._outermost.facts.get("child-pid")
-        return None if first is None else (first, self._generations)
+        above = self._generations if self._has_namespaces else _GENERATIONS_WITHOUT
+        return None if first is None else (first, above)
 
     def kill(self) -> None:
         """Have the thread that waits, or is going to, kill all processes of the sandbox."""

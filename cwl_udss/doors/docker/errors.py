@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 
-from cwl_udss.errors import UdssError
+from cwl_udss.errors import AccessRefused, InvalidReference, NotFound, UdssError
 
 FAILURE = 125
 NOT_EXECUTABLE = 126
@@ -41,10 +41,21 @@ def failure_code(command: str) -> int:
     return FAILURE if command in ("run", "create", "exec", "") else OTHER_FAILURE
 
 
+def _reason(error: UdssError) -> str:
+    """What registries and daemons say, and nf-core looks for."""
+    if isinstance(error, NotFound):
+        return "manifest unknown: "
+    if isinstance(error, AccessRefused):
+        return "requested access to the resource is denied: "
+    if isinstance(error, InvalidReference):
+        return "invalid reference format: "
+    return "no such host: " if "not known" in error.problem else ""
+
+
 def error_line(program: Program, command: str, error: UdssError) -> str:
     """Return what is said of an error: as the program itself would begin it, and whose words those
     are."""
-    words = f"{error} (cwl-udss)"
+    words = f"{_reason(error)}{error} (cwl-udss)"
     if program is Program.PODMAN:
         return f"Error: {words}"
     prefix = "docker: " if command in ("run", "create") else ""

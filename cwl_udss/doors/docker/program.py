@@ -99,14 +99,19 @@ def _command(options: argparse.Namespace) -> tuple[str, list[str]]:
     if options.version:
         words = ["--version"]
     if not words:
-        raise UsageError("no command is named", f"there are {', '.join(sorted(COMMANDS))}")
+        raise UsageError("no command is named", _there_are())
     if words[0] in _GROUPS and len(words) > 1:
         full = " ".join(words[:2])
         words = [full if full in COMMANDS else words[1], *words[2:]]
     command, *rest = words
     if command not in COMMANDS:
-        raise UsageError(f"unknown command {command!r}", f"there are {', '.join(sorted(COMMANDS))}")
+        raise UsageError(f"unknown command {command!r}", _there_are())
     return command, rest
+
+
+def _there_are() -> str:
+    """What there is, without what is the same by another name."""
+    return f"there are {', '.join(sorted(name for name in COMMANDS if name.isalpha()))}"
 
 
 def _function(command: str) -> Callable[[Session, list[str]], int]:

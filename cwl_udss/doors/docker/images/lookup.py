@@ -43,6 +43,8 @@ def wanted_image(session: Session, options: argparse.Namespace) -> StoredImage:
         image = find_by_id(session.store.images(), options.image)
         if image is not None:
             return image
+        if options.image.startswith("sha256:"):
+            raise NoSuchObject(f"No such image: {options.image}")
     if options.quiet:
         logging.getLogger("cwl_udss").setLevel(logging.WARNING)
     when = pulls(options.pull)
