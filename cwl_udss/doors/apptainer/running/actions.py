@@ -131,7 +131,7 @@ def prepared(
             binds += tuple(_empty(temporary, empty))
         places = {bind.destination for bind in binds}
         files = _files(request, found.root)
-        is_writable = request.writes_root and can_write_root(runtime)
+        is_writable = request.writes_root and can_write_root(runtime, found.root)
         if request.writes_root and not is_writable:
             _logger.warning("cwl-udss cannot have the root filesystem written to on this machine")
         sandbox = Sandbox(
