@@ -96,6 +96,11 @@ CONTAINER_FILES = Limit(
     text="there are /run/.containerenv, /etc/hostname and /etc/mtab of podman's",
     is_weakness=False,
 )
+TERMINAL = Limit(
+    name="no-terminal",
+    text="a step has no terminal of yours",
+    is_weakness=False,
+)
 ROOT_USER = Limit(
     name="root-user",
     text="a tool is root in its sandbox, which is you: there are no further user ids (subuid(5))",
@@ -112,7 +117,7 @@ OCI_LIMITS = (SESSION,)
 
 APPTAINER_LIMITS = (DEVICES, SITE_MOUNTS, HOST_NAME, SHARED_MEMORY, SCRIPTS)
 """Those of Apptainer and Singularity, however they are configured."""
-PODMAN_LIMITS = (SITE_MOUNTS, DEVICES, ROOT_USER, CONTAINER_FILES, FEW_INPUTS)
+PODMAN_LIMITS = (SITE_MOUNTS, DEVICES, ROOT_USER, CONTAINER_FILES, TERMINAL, FEW_INPUTS)
 """Those of podman, however it is configured."""
 
 _BY_RUNTIME = (PROOT_LIMITS, LANDLOCK_LIMITS, OCI_LIMITS, APPTAINER_LIMITS, PODMAN_LIMITS)

@@ -34,7 +34,7 @@ from cwl_udss.runtimes.operations import (
 from cwl_udss.runtimes.podman.podman import Podman
 from cwl_udss.runtimes.podman.probe import find_podman
 from cwl_udss.runtimes.probing import trial
-from cwl_udss.sandbox import Ending, Result
+from cwl_udss.sandbox import Ending, Result, Streams
 
 Temporary = Callable[[], AbstractContextManager[Path]]
 
@@ -156,6 +156,15 @@ def test_where_a_user_has_no_further_ids_a_step_is_root_who_is_the_caller(
     outcome = replace(small_step, runtime=found).run("echo x >/out/file; echo x >/new; id -u")
     assert outcome.stdout == "0\n"
     assert (small_step.outdir / "file").stat().st_uid == os.getuid()
+
+
+def test_podman_says_that_it_hands_on_no_terminal(small_step: Step, podman: Podman) -> None:
+    master, slave = os.openpty()
+    streams = Streams(stdin=slave, stdout=slave, stderr=slave, hands_on_terminals=True)
+    with pytest.raises(SandboxError, match="no terminal"):
+        podman.start(replace(small_step.sandbox, command=("true",)), streams)
+    os.close(master)
+    os.close(slave)
 
 
 def test_podman_says_that_it_cannot_enter_a_root(

@@ -86,6 +86,11 @@ class Podman:
         relay: Relay | None = None,
     ) -> RuntimeProcess:
         """Start it with streams that are no files of the host's (see Bubblewrap)."""
+        if relay is not None and relay.hands_on_a_terminal:  # `passthrough` takes none
+            raise SandboxError(
+                "podman gives a step no terminal of yours",
+                "redirect its input and output, or choose another runtime",
+            )
         root = sandbox.root.path
         if self.keeps_identity and not can_be_entered(root) and os.listdir(root):
             raise SandboxError(
