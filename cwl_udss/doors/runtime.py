@@ -31,7 +31,7 @@ def find_runtime(settings: Settings, environment: Mapping[str, str]) -> AnyRunti
         *(_BOOT.read_text().strip(), settings.runtime, settings.bwrap, environment.get("PATH")),
         str(settings.store),
     ]
-    memory = runtime_memory(settings)
+    memory = _memory(settings)
     known = _remembered(memory, wanted)
     if known is not None:
         return known
@@ -49,8 +49,14 @@ def find_runtime(settings: Settings, environment: Mapping[str, str]) -> AnyRunti
     return runtime
 
 
-def runtime_memory(settings: Settings) -> Path:
-    """Return the file that remembers it, without which it is looked for."""
+def forget_runtime(settings: Settings) -> None:
+    """Have the runtime looked for the next time."""
+    with contextlib.suppress(OSError, StoreError):
+        _memory(settings).unlink()
+
+
+def _memory(settings: Settings) -> Path:
+    """The file that remembers it."""
     return node_directory(settings.scratch, {}) / "runtime.json"
 
 

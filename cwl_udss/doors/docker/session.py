@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from cwl_udss.doors.docker.errors import Program
+from cwl_udss.doors.runtime import find_runtime
 from cwl_udss.doors.table import Table, open_table
 from cwl_udss.images.store.store import Store
 from cwl_udss.machine.user_directories import home_directory
@@ -41,8 +42,6 @@ class Session:
 
     def runtime(self) -> AnyRuntime:
         """Return the runtime. Raises SandboxError."""
-        from cwl_udss.doors.runtime import find_runtime
-
         return find_runtime(self.settings, self.environment)
 
 
