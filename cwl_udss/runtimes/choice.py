@@ -5,13 +5,13 @@ found by trying; another only if a person has accepted by name what it does not 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from cwl_udss.errors import SandboxError, StoreError
 from cwl_udss.files.scratch import program_directory
+from cwl_udss.records import record
 from cwl_udss.runtimes.bubblewrap.bwrap import Bubblewrap
 from cwl_udss.runtimes.bubblewrap.probe import find_bubblewrap
 from cwl_udss.sandbox import Limit
@@ -23,7 +23,7 @@ AnyRuntime: TypeAlias = "Bubblewrap | Proot"
 AUTO, BWRAP, PROOT = "auto", "bwrap", "proot"
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class RuntimeFinder:
     """What is wanted of a runtime, and where it is looked for."""
 

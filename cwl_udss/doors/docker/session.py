@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -14,13 +13,14 @@ from cwl_udss.doors.runtime import find_runtime
 from cwl_udss.doors.table import Table, open_table
 from cwl_udss.images.store.store import Store
 from cwl_udss.machine.user_directories import home_directory
+from cwl_udss.records import record
 from cwl_udss.runtimes.choice import AnyRuntime
 from cwl_udss.settings.config import load_settings
 from cwl_udss.settings.opening import open_store
 from cwl_udss.settings.settings import Settings
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Session:
     """One call of a door."""
 

@@ -28,8 +28,6 @@ from cwl_udss.filesystems.leases import living, presence, presence_name
 from cwl_udss.filesystems.system_words import system_words
 from cwl_udss.images.formats.names import ImageFormat
 from cwl_udss.images.locations import file_stamp
-from cwl_udss.images.node.mount_holder import MOUNT_SECONDS, connect
-from cwl_udss.images.node.mounter import MOUNTER, find_mounter, mount_command
 from cwl_udss.images.store.image import StoredImage
 from cwl_udss.images.store.store import Store
 from cwl_udss.machine.waiting import told
@@ -113,6 +111,8 @@ class NodeImages:
     def describe(self) -> str:
         """Say how SquashFS images are going to be used on this node, for `cwl-udss doctor`. Raises
         StoreError if they cannot."""
+        from cwl_udss.images.node.mounter import MOUNTER, find_mounter
+
         mounter = find_mounter(self._environment)
         if mounter is None:
             return f"unpacked to {self.unpacked_directory} (there is no {MOUNTER} on PATH)"
@@ -148,6 +148,9 @@ class NodeImages:
 
     def _mounted(self, image: StoredImage) -> RootFilesystem | None:
         """The image mounted by a holder that other runs may have started; None if that fails."""
+        from cwl_udss.images.node.mount_holder import connect
+        from cwl_udss.images.node.mounter import find_mounter, mount_command
+
         mounter = find_mounter(self._environment)
         if mounter is None or not os.access("/dev/fuse", os.R_OK | os.W_OK):
             return None
@@ -189,6 +192,8 @@ class NodeImages:
 
     def _remove_old_mounts(self) -> None:
         """Remove the places of mounts that have ended with their jobs."""
+        from cwl_udss.images.node.mount_holder import MOUNT_SECONDS, connect
+
         for place in (self._directory / "mounts").glob("*/*"):
             with contextlib.suppress(FileNotFoundError):  # another step was first
                 is_new = time.time() - place.stat().st_mtime < 2 * MOUNT_SECONDS
