@@ -45,7 +45,8 @@ def find_runtime(settings: Settings, environment: Mapping[str, str]) -> AnyRunti
     runtime = finder.find()
     if isinstance(runtime, Bubblewrap):
         runtime = _with_overlays(runtime, settings)
-        _remember(memory, wanted, runtime)
+        if settings.store.is_dir():  # else nothing could be tried over it
+            _remember(memory, wanted, runtime)
     return runtime
 
 
