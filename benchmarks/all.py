@@ -8,7 +8,17 @@ from importlib import import_module
 
 from measure import print_findings
 
-NAMES = ("start", "steps", "scatter", "driver_time", "sandbox", "image", "second_use", "batch")
+NAMES = (
+    "start",
+    "steps",
+    "scatter",
+    "driver_time",
+    "sandbox",
+    "image",
+    "second_use",
+    "batch",
+    "doors",
+)
 
 
 def main(names: list[str]) -> None:

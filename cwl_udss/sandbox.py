@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
+
+from cwl_udss.records import record
 
 TEMPORARY_DIRECTORY = "/tmp"  # noqa: S108 - the sandbox's own, a private directory of the step
 # Where steps find their things; conversion makes mount points there. cwltool's traditional paths.
@@ -18,7 +20,7 @@ SIGNAL_OFFSET = 128
 """Of the exit codes of processes that a signal has killed, as in sh(1)."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class Bind:
     """A file or directory of the host, shown in the sandbox at an absolute path."""
 
@@ -27,7 +29,7 @@ class Bind:
     writable: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class Memory:
     """An empty directory in memory, to be written to, at an absolute path of the sandbox."""
 
@@ -36,7 +38,7 @@ class Memory:
     """The most that it takes; None is the kernel's default, half of the memory."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class RootFilesystem:
     """A root filesystem: a directory, never written to."""
 
@@ -52,7 +54,7 @@ class RootFilesystem:
         return Path(f"/proc/{self.mounted_by}/root{self.path}")
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class Sandbox:
     """One step's view of the machine.
 
@@ -84,10 +86,10 @@ class Sandbox:
     host_name: str = HOST_NAME
     writable_root: bool = False
     """Whether the command can write everywhere: into memory, over the root filesystem, and gone at
-    its end. See runtimes/choice.py for who can do that."""
+    its end. See runtimes/choosing/ for who can do that."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class Streams:
     """Where a command's standard streams come from and go to: descriptors of the caller.
 
@@ -112,7 +114,7 @@ class Ending(enum.Enum):
     """The sandbox was made, but the program could not be executed in it."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class Usage:
     """What a command has used, with all that it has started (see runtimes/accounting.py)."""
 
@@ -121,7 +123,7 @@ class Usage:
     """The most that all of its processes had resident at one time."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class Result:
     """How a command ended: its exit code (128 + n for signal n, as shells have it), and why."""
 
@@ -148,7 +150,7 @@ class SandboxProcess(Protocol):
         """Kill the command and all of its processes, from any thread, at any time."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class Limit:
     """Something that a runtime cannot enforce, or does not have."""
 

@@ -19,6 +19,7 @@ from types import FrameType
 
 from cwl_udss.doors.mounts import is_within, last_of_each
 from cwl_udss.machine.deferral import deferred
+from cwl_udss.records import record
 from cwl_udss.runtimes.bubblewrap.bwrap import Bubblewrap
 from cwl_udss.runtimes.namespace import command_process
 from cwl_udss.runtimes.process import PipedRuntime, RuntimeProcess
@@ -42,7 +43,7 @@ FORWARDED = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class Container:
     """One container, as its caller wants it."""
 

@@ -28,6 +28,11 @@ def find_runtime(settings: Settings, environment: Mapping[str, str]) -> PipedRun
     return _with_overlays(runtime, settings, Memory(settings.scratch, environment).recall)
 
 
+def forget_runtime(settings: Settings, environment: Mapping[str, str]) -> None:
+    """Have all tried again the next time."""
+    Memory(settings.scratch, environment).forget()
+
+
 def _with_overlays(runtime: Bubblewrap, settings: Settings, remember: Remember) -> Bubblewrap:
     """A bubblewrap that has a container write over its image, if there is one: the same, or else
     the one that came with cwl-udss, which is newer than most sites'."""

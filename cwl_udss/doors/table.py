@@ -19,12 +19,13 @@ import secrets
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, field, replace
 from pathlib import Path
 from typing import Any
 
 from cwl_udss.errors import UdssError
 from cwl_udss.files.scratch import node_directory
+from cwl_udss.records import record
 from cwl_udss.sandbox import SIGNAL_OFFSET
 from cwl_udss.settings.settings import Settings
 
@@ -39,7 +40,7 @@ class NameInUse(UdssError):
     """Another container has the name."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class Entry:
     """One container, as the table knows it."""
 
@@ -65,7 +66,7 @@ class Entry:
     user: tuple[int, int] | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class State:
     """How it stands with a container."""
 

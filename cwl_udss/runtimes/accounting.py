@@ -16,9 +16,9 @@ import os
 import resource
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from resource import struct_rusage
 
+from cwl_udss.records import record
 from cwl_udss.sandbox import Usage
 
 _SET_CHILD_SUBREAPER = 36  # linux/prctl.h
@@ -42,7 +42,7 @@ def adopt_orphans() -> None:
     _libc.prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class _Process:
     number: str
     seconds: float

@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from cwl_udss.records import record
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class MountTmpfs:
     """An empty directory in memory, read-only in the end if nobody is to write to it."""
 
@@ -15,7 +15,7 @@ class MountTmpfs:
     size_bytes: int | None = None
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class MountOverlay:
     """A directory over which is written into memory."""
 
@@ -23,14 +23,14 @@ class MountOverlay:
     source: str
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class MakeDirectory:
     """A directory where something is written to."""
 
     path: str
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class MountBind:
     """A file or directory of the host."""
 
@@ -40,7 +40,7 @@ class MountBind:
     is_directory: bool
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class MountFile:
     """A read-only file with these contents."""
 
@@ -48,14 +48,14 @@ class MountFile:
     content: bytes
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class MountSpecial:
     """One of the file systems that every sandbox has: the path says which."""
 
     path: str
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class MakeSymlink:
     """A symbolic link of the image, made again in an opened directory."""
 
@@ -63,7 +63,7 @@ class MakeSymlink:
     target: str
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class RemountReadOnly:
     """No more writing to the tmpfs at this path."""
 

@@ -5,21 +5,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cwl_udss.images.formats.names import Compression, ImageFormat
+from cwl_udss.images.libraries.trust import Trust
 from cwl_udss.machine.quantities import AMOUNTS
+from cwl_udss.records import record
 
 if TYPE_CHECKING:
-    from cwl_udss.images.libraries.place import LibraryPlace, Trust
+    from cwl_udss.images.libraries.place import LibraryPlace
 
 DEFAULT = "default"
 """Where the value of a setting comes from that nothing sets."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class Setting:
     """How one of them is set."""
 
@@ -114,17 +115,10 @@ def show_paths(paths: tuple[Path, ...]) -> str:
 
 def parse_trust(text: str) -> Trust:
     """Return what is trusted. Raises ValueError."""
-    from cwl_udss.images.libraries.place import Trust
-
     try:
         return Trust(text)
     except ValueError:
         raise ValueError("it must be digest or name") from None
-
-
-def trusts_names(_environment: object, _home: object) -> Trust:
-    """Return the default of what is trusted."""
-    return parse_trust("name")
 
 
 def show_trust(value: Trust) -> str:

@@ -4,17 +4,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cwl_udss.images.formats.names import Compression, ImageFormat
+from cwl_udss.records import record
 
 if TYPE_CHECKING:
-    from cwl_udss.images.libraries.place import LibraryPlace, Trust
+    from cwl_udss.images.libraries.place import LibraryPlace
+    from cwl_udss.images.libraries.trust import Trust
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class Settings:
     """What can be set; each field is an option `--udss-NAME`, a variable `CWL_UDSS_NAME` and a key
     of the configuration files."""

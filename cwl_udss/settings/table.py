@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from cwl_udss.images.formats.names import Compression
+from cwl_udss.images.libraries.trust import Trust
 from cwl_udss.machine.quantities import parse_size, show_size
 from cwl_udss.machine.user_directories import user_cache
 from cwl_udss.runtimes.choosing.table import AUTO, RUNTIMES
@@ -28,7 +29,6 @@ from cwl_udss.settings.setting import (
     show_trust,
     show_yes_or_no,
     some_of,
-    trusts_names,
 )
 
 _SETTINGS_OF_ALL_RUNS: tuple[Setting, ...] = (
@@ -55,7 +55,7 @@ _SETTINGS_OF_ALL_RUNS: tuple[Setting, ...] = (
         metavar="PROOF",
         help="use an image that somebody else has made if its `name` is right, or only where "
         "something proves its `digest` (default: name)",
-        default=trusts_names,
+        default=always(Trust.NAME),
         convert=parse_trust,
         show=show_trust,
     ),

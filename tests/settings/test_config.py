@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from cwl_udss.errors import SettingsError
 from cwl_udss.images.formats.names import Compression, ImageFormat
 from cwl_udss.images.libraries.naming import NAMINGS
-from cwl_udss.images.libraries.place import STORE, LibraryPlace, Trust
+from cwl_udss.images.libraries.place import STORE, LibraryPlace
+from cwl_udss.images.libraries.trust import Trust
 from cwl_udss.machine.quantities import counted, show_memory, show_number, show_size, show_time
 from cwl_udss.runtimes.choosing.table import RUNTIMES
 from cwl_udss.runtimes.limits import LIMITS, WEAKNESSES

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+
+from cwl_udss.records import record
 
 
 class Kind(enum.Enum):
@@ -23,7 +24,7 @@ class Fate(enum.Enum):
     REFUSED = "refused"
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Option:
     """One option, by all of its names, the long one first."""
 

@@ -5,21 +5,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from cwl_udss.doors.docker.errors import Program
+from cwl_udss.doors.runtime import find_runtime
 from cwl_udss.doors.table import Table, open_table
 from cwl_udss.images.store.store import Store
 from cwl_udss.machine.user_directories import home_directory
+from cwl_udss.records import record
 from cwl_udss.runtimes.process import PipedRuntime
 from cwl_udss.settings.config import load_settings
 from cwl_udss.settings.opening import open_store
 from cwl_udss.settings.settings import Settings
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Session:
     """One call of a door."""
 
@@ -41,8 +42,6 @@ class Session:
 
     def runtime(self) -> PipedRuntime:
         """Return the runtime. Raises SandboxError."""
-        from cwl_udss.doors.runtime import find_runtime
-
         return find_runtime(self.settings, self.environment)
 
 

@@ -4,26 +4,16 @@ cwl-udss."""
 
 from __future__ import annotations
 
-import enum
-from dataclasses import dataclass
 from pathlib import Path
 
 from cwl_udss.images.libraries.naming import NAMINGS, Naming
+from cwl_udss.records import record
 
 STORE = "store"
 """What stands for a store of cwl-udss itself."""
 
 
-class Trust(enum.Enum):
-    """What must say which image it is that a library has under a name."""
-
-    DIGEST = "digest"
-    """Something that proves a digest."""
-    NAME = "name"
-    """The name is enough."""
-
-
-@dataclass(frozen=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class LibraryPlace:
     """A directory with images."""
 

@@ -12,10 +12,10 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from cwl_udss.errors import SandboxError
 from cwl_udss.machine.deferral import Deferral
+from cwl_udss.records import record
 from cwl_udss.runtimes.accounting import adopt_orphans
 from cwl_udss.runtimes.bubblewrap.trees import Instruction, MountTree, plan_trees, tree_command
 from cwl_udss.runtimes.mounts import plan_mounts
@@ -44,7 +44,7 @@ Argument = str | bytes
 """An argument of bwrap; bytes stand for the number of a descriptor from which to read them."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class Bubblewrap:
     """A `bwrap` that can be used: what it is called and what it can do."""
 

@@ -18,6 +18,7 @@ from cwl_udss.doors.docker.errors import NOT_EXECUTABLE, NOT_FOUND, ContainerErr
 from cwl_udss.doors.docker.images.lookup import node_images, wanted_image
 from cwl_udss.doors.docker.requests.request import requested_container
 from cwl_udss.doors.docker.session import Session
+from cwl_udss.doors.runtime import forget_runtime
 from cwl_udss.doors.table import EXITED, Entry, State, running
 from cwl_udss.errors import SandboxError
 from cwl_udss.files.scratch import temporary_directory
@@ -109,6 +110,8 @@ def in_table(session: Session, options: argparse.Namespace, entry: Entry) -> Ite
             Path(options.cidfile).write_text(entry.id)
         yield
     except SandboxError:
+        # What made sandboxes when it was tried may not do so any more.
+        forget_runtime(session.settings, session.environment)
         session.table.remove(entry)
         raise
     finally:

@@ -3,15 +3,14 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import posixpath
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from cwl_udss.doors.docker.errors import ContainerError, Program, UsageError
 from cwl_udss.machine.quantities import parse_size
+from cwl_udss.records import record
 from cwl_udss.sandbox import Bind, Memory
 
 # What else -v takes: of SELinux, of propagation and of ids, none of which make a difference here.
@@ -25,7 +24,7 @@ _MEANINGLESS = frozenset(
 _READ_ONLY = {"": True, "true": True, "1": True, "false": False, "0": False}
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class Mounts:
     """What is mounted, by kind."""
 
@@ -89,6 +88,8 @@ def _volume(text: str) -> Bind | str:
 
 def _mount(text: str) -> Bind | Memory | str:
     """KEY=VALUE,KEY=VALUE…, as a line of CSV (docker's own word for it)."""
+    import csv
+
     fields = dict(_field(word) for word in next(csv.reader([text]), []))
     kind = _first(fields, "type") or "volume"
     source = _first(fields, "source", "src")
