@@ -13,12 +13,13 @@ from typing import NoReturn
 from cwl_udss.machine.standard_streams import open_standard_streams
 
 # Only the one that is called is imported: each module takes time.
-_ROOMS = {
-    "podman": "docker",
-    "docker": "docker",
-    "apptainer": "apptainer",
-    "singularity": "apptainer",
-    "udocker": "udocker",
+_PROGRAMS = {
+    "podman": "docker.program",
+    "docker": "docker.program",
+    "apptainer": "apptainer.program",
+    "singularity": "apptainer.program",
+    "udocker": "udocker.program",
+    "pyxis-importer": "pyxis",
 }
 
 
@@ -27,7 +28,7 @@ def main(name: str) -> NoReturn:
     # Whoever has started us may not have given us these (see cli.main()).
     open_standard_streams()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    program = import_module(f"cwl_udss.doors.{_ROOMS[name]}.program")
+    program = import_module(f"cwl_udss.doors.{_PROGRAMS[name]}")
     run: Callable[[str, list[str]], int] = program.run
     code = run(name, sys.argv[1:])
     try:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from cwl_udss.errors import UdssError
 
-NAMES = ("podman", "docker", "apptainer", "singularity", "udocker")
+NAMES = ("podman", "docker", "apptainer", "singularity", "udocker", "pyxis-importer")
 _MARK = "# Made by `cwl-udss shim install`."
 # What is a comment for the shell is a string for Python, as pip and zipapp do it: a first line with
 # Python's path would be cut off if that is long, and has no way to write a blank.

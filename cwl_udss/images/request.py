@@ -109,7 +109,8 @@ class RequestedImages:
         """Return the image, made if need be. Raises ImageError, StoreError or SandboxError."""
         with self._locks[request]:
             if request not in self._gotten:
-                self._gotten[request] = self._with_own_words(self._get(request), request.name)
+                image = self.get_as_it_is(request)
+                self._gotten[request] = self._with_own_words(image, request.name)
             return self._gotten[request]
 
     def _with_own_words(self, image: StoredImage, name: str) -> StoredImage:
@@ -125,7 +126,9 @@ class RequestedImages:
                 self._store.own_words.keep(image, words, work)
         return replace(image, config=with_own_words(image.config, words))
 
-    def _get(self, request: ImageRequest) -> StoredImage:
+    def get_as_it_is(self, request: ImageRequest) -> StoredImage:
+        """Return the image, without what it says of itself in files of its own. Raises as get()
+        does."""
         if request.pull:
             image = self._pulled(request.pull, request.base)
         elif request.file:

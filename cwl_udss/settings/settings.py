@@ -45,6 +45,8 @@ class Settings:
     """Weaknesses that it may have (see sandbox.Limit)."""
     bwrap: str | None
     """The `bwrap` program to use; None looks for one."""
+    door_hide: tuple[str, ...]
+    """What the commands with other programs' names show of this machine only if they are asked."""
     trace: Path | None
     """A file to write where the driver's time goes; None writes none."""
     batch: str | None

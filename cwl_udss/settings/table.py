@@ -145,6 +145,16 @@ _SETTINGS_OF_ALL_RUNS: tuple[Setting, ...] = (
         convert=str,
     ),
     Setting(
+        name="door_hide",
+        metavar="NAME[,NAME...]",
+        help="have `apptainer`, `singularity` and `udocker` show commands no `home`, `cwd`, `tmp` "
+        "or `network` of this machine that no option asks for (default: as those programs do)",
+        default=always(()),
+        convert=some_of("home", "cwd", "tmp", "network"),
+        show=join_list,
+        is_list=True,
+    ),
+    Setting(
         name="trace",
         metavar="FILE",
         help="write where the driver's time goes, for https://ui.perfetto.dev",

@@ -117,6 +117,11 @@ class Steps:
         """Return an image, made if need be. Raises ImageError, StoreError or SandboxError."""
         return self._requested.get(request)
 
+    def image_as_it_is(self, request: ImageRequest) -> StoredImage:
+        """Return an image without what it says of itself in files of its own. Raises as image()
+        does."""
+        return self._requested.get_as_it_is(request)
+
     def pulled(self) -> Mapping[str, StoredImage]:
         """Return the images that were asked for by reference until now, by other images, too."""
         return self._images.gotten()

@@ -124,6 +124,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "compression": st.sampled_from(Compression),
     "runtime": st.sampled_from(["auto", "bwrap", "proot"]),
     "accept": st.lists(st.sampled_from([limit.name for limit in WEAKNESSES])).map(tuple),
+    "door_hide": st.lists(st.sampled_from(["home", "cwd", "tmp", "network"])).map(tuple),
     "batch": st.sampled_from(["pbs", "slurm", "lsf", "local"]),
     "batch_options": st.lists(WORDS).map(tuple),
     **dict.fromkeys(("scratch_images", "batch_memory", "batch_walltime"), st.integers(0, 1 << 50)),

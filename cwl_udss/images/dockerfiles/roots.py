@@ -12,7 +12,6 @@ import json
 import logging
 import os
 import subprocess
-import sys
 import tempfile
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -23,6 +22,7 @@ from typing import Any
 from cwl_udss.errors import ImageError, SandboxError
 from cwl_udss.images.store.store import Store
 from cwl_udss.machine.deferral import deferred
+from cwl_udss.machine.own_modules import module_command
 from cwl_udss.runtimes.bubblewrap.bwrap import Argument, Bubblewrap, proc_arguments
 from cwl_udss.runtimes.bubblewrap.probe import bundled_bubblewrap
 from cwl_udss.runtimes.seccomp import seccomp_program
@@ -30,7 +30,7 @@ from cwl_udss.sandbox import HOST_NAME, Ending
 
 _logger = logging.getLogger(__name__)
 
-_HELPER = (sys.executable, "-m", "cwl_udss.images.dockerfiles.changes")
+_HELPER = module_command("cwl_udss.images.dockerfiles.changes")
 _LINES_OF_AN_ERROR = 3
 # The options of mount(2) fit into a page, and a store's paths are long.
 _MOST_LAYERS = 16

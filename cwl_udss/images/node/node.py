@@ -14,7 +14,6 @@ import json
 import logging
 import os
 import subprocess
-import sys
 import threading
 import time
 from collections import defaultdict
@@ -30,6 +29,7 @@ from cwl_udss.images.formats.names import ImageFormat
 from cwl_udss.images.locations import file_stamp
 from cwl_udss.images.store.image import StoredImage
 from cwl_udss.images.store.store import Store
+from cwl_udss.machine.own_modules import module_command
 from cwl_udss.machine.waiting import told
 from cwl_udss.runtimes.bubblewrap.bwrap import Bubblewrap
 from cwl_udss.runtimes.choice import AnyRuntime
@@ -38,7 +38,7 @@ from cwl_udss.staging import publish_directory, remove_tree, work_directory
 
 _logger = logging.getLogger(__name__)
 
-_HOLDER = (sys.executable, "-m", "cwl_udss.images.node.mount_holder")
+_HOLDER = module_command("cwl_udss.images.node.mount_holder")
 
 
 class NodeImages:

@@ -14,13 +14,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from cwl_udss.errors import SandboxError
+from cwl_udss.machine.own_modules import module_command
 from cwl_udss.runtimes.accounting import adopt_orphans
 from cwl_udss.runtimes.process import Launched
 from cwl_udss.runtimes.proot.launcher import NEW_SESSION, SAME_SESSION
 from cwl_udss.runtimes.proot.request import Request
 from cwl_udss.runtimes.words import memory_file
 
-_PROGRAM = (sys.executable, "-m", "cwl_udss.runtimes.proot.launcher")
+_PROGRAM = module_command("cwl_udss.runtimes.proot.launcher")
 _MOST_BYTES = 256
 
 
