@@ -18,6 +18,7 @@ NAMES = (
     "second_use",
     "batch",
     "doors",
+    "pipeline",
 )
 
 

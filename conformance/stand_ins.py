@@ -37,6 +37,7 @@ PACKAGES = (
 LAYER_PACKAGES = {
     "debian": PACKAGES,
     "tools": ("bwa", "samtools"),
+    "procps": ("procps",),
     "python": ("python3", "python3-minimal", "libpython3-stdlib"),
     "node": ("nodejs",),
 }
@@ -84,6 +85,12 @@ IMAGES = (
             "quay.io/biocontainers/bwa:0.7.17--hed695b0_7",
             "quay.io/biocontainers/samtools:1.16.1--h6899075_1",
         ),
+        {"Cmd": ["bash"]},
+    ),
+    Image(
+        # Nextflow looks by ps and awk, in the container, what its tasks use.
+        ("debian", "etc", "procps", "awk-name"),
+        ("quay.io/nextflow/bash:latest",),
         {"Cmd": ["bash"]},
     ),
     Image(
@@ -229,8 +236,9 @@ def _make_all(directory: Path) -> None:
     # What the packages' scripts make when they are installed; without it names are looked up by DNS
     # before /etc/hosts.
     layers["etc"] = _layer({"etc/nsswitch.conf": b"hosts: files dns\n"}, {})
-    # In Debian `python` is a package of a link.
+    # In Debian `python` is a package of a link, and `awk` a choice among several.
     layers["python-name"] = _layer({}, {"usr/local/bin/python": "/usr/bin/python3"})
+    layers["awk-name"] = _layer({}, {"usr/local/bin/awk": "/usr/bin/mawk"})
     data = directory / "registry"
     data.mkdir()
     with serve_registry(data) as address:

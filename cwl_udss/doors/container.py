@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
-from cwl_udss.doors.mounts import is_within, last_of_each
+from cwl_udss.doors.mounts import along_links, is_within, last_of_each
 from cwl_udss.machine.deferral import deferred
 from cwl_udss.records import record
 from cwl_udss.runtimes.bubblewrap.bwrap import Bubblewrap
@@ -79,7 +79,7 @@ def sandbox_of(
     container: Container, root: RootFilesystem, temporary: Path, runtime: PipedRuntime
 ) -> Sandbox:
     """Return the sandbox of a container. `temporary` is an empty directory of this node."""
-    binds = last_of_each(container.binds)
+    binds = last_of_each(along_links(container.binds))
     taken = [*(bind.destination for bind in binds), *(one.path for one in container.memory)]
     private = [
         path

@@ -29,7 +29,7 @@ from cwl_udss.doors.apptainer.running.view import Caller, View, view_of
 from cwl_udss.doors.apptainer.session import Session
 from cwl_udss.doors.apptainer.words import not_found
 from cwl_udss.doors.container import can_write_root, start
-from cwl_udss.doors.mounts import is_within
+from cwl_udss.doors.mounts import along_links, is_within
 from cwl_udss.errors import UdssError
 from cwl_udss.files.scratch import temporary_directory
 from cwl_udss.images.manifests.command import DEFAULT_PATH
@@ -123,7 +123,7 @@ def prepared(
     runtime = steps.runtime()
     with contextlib.ExitStack() as stack:
         shown, empty = _shown(request.view, found.root, runtime)
-        binds = (*shown, *request.view.binds)
+        binds = (*shown, *along_links(request.view.binds, shown))
         if empty:
             temporary = stack.enter_context(
                 temporary_directory(session.settings.scratch, session.environment)
