@@ -146,8 +146,6 @@ class NodeImages:
 
     def _mounted(self, image: StoredImage) -> RootFilesystem | None:
         """The image mounted by a holder that other runs may have started; None if that fails."""
-        from cwl_udss.images.node.mounter import find_mounter
-
         mounter = find_mounter(self._environment)
         if mounter is None or not os.access("/dev/fuse", os.R_OK | os.W_OK):
             return None
