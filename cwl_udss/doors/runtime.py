@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -28,8 +29,8 @@ def find_runtime(settings: Settings, environment: Mapping[str, str]) -> AnyRunti
     """Return the runtime that the settings want, if need be by looking for it. Raises SandboxError
     if there is none."""
     wanted = [
-        *(_BOOT.read_text().strip(), settings.runtime, settings.bwrap, environment.get("PATH")),
-        str(settings.store),
+        *(_BOOT.read_text().strip(), settings.runtime, settings.bwrap, str(settings.store)),
+        shutil.which("bwrap", path=environment.get("PATH")),
     ]
     memory = _memory(settings)
     known = _remembered(memory, wanted)
