@@ -84,8 +84,7 @@ def sandbox_of(
     private = [
         path
         for path in container.private_directories
-        if not any(is_within(place, [path]) and place == path for place in taken)
-        and not _has_entries(f"{root.here}{path}")
+        if path not in taken and not _has_entries(f"{root.here}{path}")
     ]
     writable = container.writable_root and can_write_root(runtime, root)
     made = [_private_bind(path, temporary) for path in private]
@@ -134,6 +133,7 @@ class Running:
     def wait(self) -> Result:
         """Wait for the end; signals that this process gets meanwhile are the container's."""
         first = self.first()
+        gc.freeze()  # what is there by now is no garbage, and need not be looked at for it
         gc.enable()  # which the doors' scripts have not, for what is short
         with _forwarded(lambda number: first is not None and send_signal(*first, number)):
             return self.process.wait()

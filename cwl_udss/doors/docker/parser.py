@@ -16,7 +16,7 @@ from cwl_udss.doors.docker.errors import UsageError
 from cwl_udss.doors.docker.option import Fate, Kind, Option
 
 _logger = logging.getLogger(__name__)
-_TRUE, _FALSE = ("=true", "=1", "=t", "=True", "=TRUE"), ("=false", "=0", "=f", "=False", "=FALSE")
+_TRUE, _FALSE = ("=true", "=1"), ("=false", "=0")
 
 
 class DoorParser(argparse.ArgumentParser):

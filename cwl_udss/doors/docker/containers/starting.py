@@ -14,7 +14,6 @@ from cwl_udss.doors.docker.containers.naming import all_names, parse_names
 from cwl_udss.doors.docker.containers.running import in_table, run_here
 from cwl_udss.doors.docker.errors import UsageError
 from cwl_udss.doors.docker.images.lookup import wanted_image
-from cwl_udss.doors.docker.options import START, STOP
 from cwl_udss.doors.docker.parser import DoorParser
 from cwl_udss.doors.docker.run_options import RUN
 from cwl_udss.doors.docker.session import Session
@@ -44,6 +43,8 @@ def create(session: Session, arguments: list[str]) -> int:
 
 def start(session: Session, arguments: list[str]) -> int:
     """Run containers that were created, or have ended: each anew, from its image."""
+    from cwl_udss.doors.docker.options import START
+
     options = parse_names(session, START, arguments)
     code = 0
     for name in all_names(session, options):
@@ -66,6 +67,8 @@ def start(session: Session, arguments: list[str]) -> int:
 
 def restart(session: Session, arguments: list[str]) -> int:
     """Have containers end, and run anew."""
+    from cwl_udss.doors.docker.options import STOP
+
     options = parse_names(session, STOP, arguments)
     for name in all_names(session, options):
         entry = find(session, name)
