@@ -17,6 +17,8 @@ from mortal import remaining
 from processes import WHERE, sleeping
 
 IMAGE = "quay.io/nextflow/bash"
+# Singularity shows the host's /tmp, in which another's is nobody else's.
+PLACE = f"/tmp/streamflow-{os.getuid()}"
 IMAGES = {"docker": IMAGE, "singularity": f"docker://{IMAGE}"}
 TOOL = {
     "cwlVersion": "v1.2",
@@ -37,7 +39,7 @@ def write(directory: Path, connector: str, tool: dict[str, Any], job: dict[str, 
             "one": {
                 "type": "cwl",
                 "config": {"file": "tool.cwl", "settings": "job.json"},
-                "bindings": [{"step": "/", "target": {"deployment": "box"}}],
+                "bindings": [{"step": "/", "target": {"deployment": "box", "workdir": PLACE}}],
             }
         },
         "deployments": {"box": {"type": connector, "config": {"image": IMAGES[connector]}}},
@@ -47,9 +49,12 @@ def write(directory: Path, connector: str, tool: dict[str, Any], job: dict[str, 
 
 
 @pytest.fixture
-def command() -> list[str | Path]:
-    """What is typed."""
-    return [install("streamflow") / "streamflow", "run", "streamflow.yml", "--outdir", "out"]
+def command(tmp_path: Path) -> list[str | Path]:
+    """What is typed, by a person whose streamflow/ in $TMPDIR is nobody else's."""
+    (tmp_path / "temporary").mkdir()
+    program = install("streamflow") / "streamflow"
+    variable = f"TMPDIR={tmp_path / 'temporary'}"
+    return ["env", variable, program, "run", "streamflow.yml", "--outdir", "out"]
 
 
 @pytest.mark.parametrize("connector", IMAGES)
