@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -118,14 +119,20 @@ def runc() -> OciRuntime:
 
 
 @pytest.fixture(scope="session")
-def apptainer(sid: Sid, tmp_path_factory: pytest.TempPathFactory) -> Apptainer:
+def not_as_root() -> None:
+    if os.geteuid() == 0:
+        pytest.skip("no container engine is used for root")
+
+
+@pytest.fixture(scope="session")
+def apptainer(not_as_root: None, sid: Sid, tmp_path_factory: pytest.TempPathFactory) -> Apptainer:
     environment = apptainer_environment(sid, tmp_path_factory.mktemp("programs"))
     scratch = tmp_path_factory.mktemp("scratch")
     return find_apptainer("apptainer", partial(program_directory, scratch, {}), environment)
 
 
 @pytest.fixture(scope="session")
-def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]:
+def podman(not_as_root: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]:
     if not has_podman():
         need("needs the Debian packages podman and runc")
     scratch = tmp_path_factory.mktemp("scratch")

@@ -22,6 +22,7 @@ from cwl_udss.errors import SandboxError
 from cwl_udss.files.scratch import program_directory
 from cwl_udss.runtimes.apptainer.apptainer import Apptainer, arguments
 from cwl_udss.runtimes.apptainer.probe import find_apptainer
+from cwl_udss.runtimes.choosing.table import APPTAINER, PODMAN, RUNTIMES, SINGULARITY
 from cwl_udss.runtimes.engines.view import View, Way, is_plain, is_text
 from cwl_udss.runtimes.limits import DEVICES, ROOT_USER, SITE_MOUNTS
 from cwl_udss.runtimes.operations import (
@@ -208,7 +209,7 @@ def test_a_singularity_is_found_by_its_name(sid: Sid, tmp_path: Path, temporary:
 
 
 @pytest.fixture
-def temporary(tmp_path: Path) -> Temporary:
+def temporary(not_as_root: None, tmp_path: Path) -> Temporary:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     return partial(program_directory, scratch, {})
@@ -263,6 +264,23 @@ def test_what_does_not_do_is_refused_with_what_to_do(
     with pytest.raises(SandboxError, match=message) as caught:
         find(name, temporary, environment)
     assert caught.value.advice
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_root_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "help").write_text("--preserve-fds --rootfs --shm-size --userns")
+    script = f'case "$*" in *help) cat {tmp_path}/help;; *) echo podman version 9;; esac'
+    environment = in_front(os.environ, tmp_path, "podman", script)
+    with pytest.raises(SandboxError, match=r"podman contains no step of root's"):
+        find_podman(partial(program_directory, tmp_path, {}), environment)
+
+
+@pytest.mark.parametrize("name", [APPTAINER, SINGULARITY, PODMAN])
+def test_what_each_may_not_keep_is_in_the_table_of_all(
+    name: str, request: pytest.FixtureRequest
+) -> None:
+    found = request.getfixturevalue("podman" if name == PODMAN else "apptainer")
+    assert set(found.limits) <= set(RUNTIMES[name].limits)
 
 
 @pytest.mark.parametrize("name", NAMES)

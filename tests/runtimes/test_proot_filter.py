@@ -114,8 +114,8 @@ def test_the_first_program_says_how_the_command_ends(
     assert said.startswith(IS_RUNNING)
     end = ended(said.removeprefix(IS_RUNNING))
     assert end is not None
-    assert end[0] == code
-    assert end[1] > 100
+    assert end.code == code
+    assert end.largest_kib > 100
 
 
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])

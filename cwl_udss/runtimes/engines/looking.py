@@ -40,7 +40,15 @@ class Inside:
 
 def look_inside(runtime: Runtime, path: str, advice: Callable[[str], str], scratch: Path) -> Inside:
     """Make a sandbox, and see what is in it. Raises SandboxError with what the program at `path`
-    says if that fails, and `advice` on that."""
+    says if that fails, and `advice` on that.
+
+    For root it makes none: there an engine takes no user namespace, so that a step could change
+    the kernel's settings, and devices.
+    """
+    if os.geteuid() == 0:
+        raise SandboxError(
+            f"{path} contains no step of root's", "use bwrap, or run it as an ordinary user"
+        )
     with (
         tempfile.TemporaryDirectory(dir=scratch) as root,
         tempfile.TemporaryDirectory(dir=scratch) as bound,
