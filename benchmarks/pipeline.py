@@ -29,7 +29,11 @@ process SLEEP {{
 }}
 """
 # As on a machine of so many cores; Nextflow itself looks for ended tasks ten times a second.
-CONFIGURATION = f"executor {{ cpus = {AT_ONCE}; memory = '32 GB' }}\n"
+# With a network podman starts another program, which is not installed everywhere.
+CONFIGURATION = f"""\
+executor {{ cpus = {AT_ONCE}; memory = '32 GB' }}
+podman.runOptions = '--network=none'
+"""
 
 
 def main() -> list[Finding]:
