@@ -7,6 +7,7 @@ Needs `nextflow` and podman in PATH.
 from __future__ import annotations
 
 import shutil
+import tempfile
 from pathlib import Path
 
 from measure import Finding, Run, print_findings, print_table, ratio, run, run_in_turn, setting
@@ -28,7 +29,11 @@ process SLEEP {{
 }}
 """
 # As on a machine of so many cores; Nextflow itself looks for ended tasks ten times a second.
-CONFIGURATION = f"executor {{ cpus = {AT_ONCE}; memory = '32 GB' }}\n"
+# With a network podman starts another program, which is not installed everywhere.
+CONFIGURATION = f"""\
+executor {{ cpus = {AT_ONCE}; memory = '32 GB' }}
+podman.runOptions = '--network=none'
+"""
 
 
 def main() -> list[Finding]:
@@ -36,7 +41,12 @@ def main() -> list[Finding]:
     nextflow = shutil.which("nextflow")
     if nextflow is None or shutil.which("podman") is None:
         return []
-    with setting() as here, podman(here.scratch / "podman") as real:
+    with (
+        setting() as here,
+        podman(here.scratch / "podman") as real,
+        # Containers have a /dev/shm of their own, in which nothing of the machine can be.
+        tempfile.TemporaryDirectory(dir="/var/tmp") as directory,
+    ):
         doors, reals = here.scratch / "doors", here.scratch / "reals"
         (door,) = install(doors, ["podman"])
         reals.mkdir()
@@ -44,12 +54,13 @@ def main() -> list[Finding]:
         (reals / "podman").chmod(0o755)
         for program in (door, reals / "podman"):
             run([program, "pull", "--quiet", IMAGE], here.environment)
-        (here.scratch / "main.nf").write_text(PIPELINE)
-        (here.scratch / "nextflow.config").write_text(CONFIGURATION)
+        work = Path(directory)
+        (work / "main.nf").write_text(PIPELINE)
+        (work / "nextflow.config").write_text(CONFIGURATION)
 
         def command(directory: Path, *options: str) -> list[str | Path]:
             path = f"PATH={directory}:{here.environment['PATH']}"
-            return ["env", "-C", here.scratch, path, nextflow, "run", "main.nf", *options]
+            return ["env", "-C", work, path, nextflow, "run", "main.nf", *options]
 
         contained = ("-with-podman", IMAGE)
         commands = {
