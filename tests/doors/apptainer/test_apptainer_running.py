@@ -226,6 +226,7 @@ def test_what_a_step_was_given_is_in_the_log(apptainer: Door, tmp_path: Path) ->
 
 
 def test_what_is_ignored_is_said_only_to_who_asks(apptainer: Door) -> None:
+    apptainer("exec", BUSYBOX, "true")  # pulls it, if no other test has, and says so
     assert apptainer("exec", "--pid", "--no-eval", BUSYBOX, "true").stderr == ""
     assert "--pid changes nothing" in apptainer("-d", "exec", "-p", BUSYBOX, "true").stderr
     assert "--nv" in apptainer("exec", "--nv", BUSYBOX, "true").stderr
