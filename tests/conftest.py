@@ -40,7 +40,12 @@ def registry() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def environment(registry: str) -> Iterator[dict[str, str]]:
     """An environment in which the commands find the registry, and a store that tests share."""
-    with tempfile.TemporaryDirectory(dir=SCRATCH, prefix="cwl-udss-tests-") as directory:
+    with tempfile.TemporaryDirectory(
+        # A real podman that was tried leaves what only it can remove.
+        dir=SCRATCH,
+        prefix="cwl-udss-tests-",
+        ignore_cleanup_errors=True,
+    ) as directory:
         scratch = Path(directory)
         for name in ("home", "tmp"):
             (scratch / name).mkdir()

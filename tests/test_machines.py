@@ -15,8 +15,8 @@ from commands import COMMANDS
 from machines import MACHINES, machine
 from needs import need
 
-from cwl_udss.runtimes import refusals
 from cwl_udss.runtimes.limits import METADATA, SIGNALS
+from cwl_udss.runtimes.probing import refusals
 from cwl_udss.runtimes.probing.refusals import advice_on_namespaces
 from cwl_udss.runtimes.proot.landlock import landlock_abi
 

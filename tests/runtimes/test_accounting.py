@@ -78,6 +78,8 @@ for child in children:
 
 def test_what_processes_share_counts_once(step: Step) -> None:
     """Forked readers of one table have it once."""
+    if step.name in ("apptainer", "podman"):
+        pytest.skip("this machine's whole root is no image for an engine")
     outcome = step.execute((sys.executable, "-c", READERS), root=RootFilesystem(path=Path("/")))
     assert outcome.result.usage is not None, outcome.stderr
     memory = outcome.result.usage.memory_bytes

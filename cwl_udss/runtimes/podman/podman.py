@@ -41,8 +41,14 @@ _ENTERED_BY_ALL = S_IROTH | S_IXOTH
 
 def can_be_entered(root: Path) -> bool:
     """Say whether others than its owner may enter a root: the layer on top of it is not the step's,
-    and has the same permissions (with podman 4.3 it is of the user before it)."""
-    return root.stat().st_mode & _ENTERED_BY_ALL == _ENTERED_BY_ALL
+    and has the same permissions (with podman 4.3 it is of the user before it). Raises SandboxError
+    if there is none."""
+    try:
+        return root.stat().st_mode & _ENTERED_BY_ALL == _ENTERED_BY_ALL
+    except OSError as error:
+        raise SandboxError(
+            f"the root filesystem {root} is not there", str(error.strerror)
+        ) from error
 
 
 _WAY = Way(
