@@ -61,6 +61,13 @@ class Request:
         )
 
 
+class _Filter(ctypes.Structure):
+    """struct sock_fprog of linux/filter.h. To be made before files cannot be read any more: Python
+    3.14 and later import a module for that."""
+
+    _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p))
+
+
 def become(request: Request, writing: int) -> None:
     """Give up all rights that the step does not have, and become PRoot, or the first program. Never
     returns."""
@@ -96,13 +103,7 @@ def _drop_capabilities() -> None:
 
 def restrict_calls(program: bytes) -> None:
     """Have a filter of system calls decide for this process, for good. Raises OSError."""
-
-    class Program(ctypes.Structure):
-        """struct sock_fprog of linux/filter.h."""
-
-        _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p))
-
-    wanted = Program(len(program) // INSTRUCTION_BYTES, program)
+    wanted = _Filter(len(program) // INSTRUCTION_BYTES, program)
     if _libc.prctl(_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.byref(wanted), 0, 0) != 0:
         number = ctypes.get_errno()
         raise OSError(number, f"seccomp: {os.strerror(number)}")
