@@ -93,3 +93,11 @@ def test_versions_are_where_they_are_looked_for(docker: Door, podman: Door) -> N
     assert docker("--version").stdout.startswith("Docker version ")
     assert podman("info", "--format", "{{.host.arch}}").returncode == 0
     assert docker("info").returncode == 0
+
+
+def test_what_is_there_twice_has_one_id(docker: Door, tmp_path: Path, pulled: str) -> None:
+    archive = tmp_path / "a.tar"
+    assert docker("save", "-o", str(archive), IMAGE).returncode == 0
+    assert docker("load", "-i", str(archive)).returncode == 0
+    done = docker("run", "--rm", f"sha256:{pulled}", "echo", "1")
+    assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr

@@ -120,14 +120,15 @@ def find_image(session: Session, text: str) -> StoredImage:
 
 def find_by_id(images: Sequence[StoredImage], text: str) -> StoredImage | None:
     """Return the image of which this is the id, or its beginning; None if there is none, or are
-    several."""
+    several. What was pulled, and was loaded from an archive, too, is there twice, with one id."""
     match = _ID.fullmatch(text)
     if match is None:
         return None
     found = {
-        image.digest: image
+        id: image
         for image in images
-        if any(id.startswith(match[1]) for id in (*ids_of(image), image.digest[7:]))
+        for id in (*ids_of(image), image.digest[7:])
+        if id.startswith(match[1])
     }
     return next(iter(found.values())) if len(found) == 1 else None
 
