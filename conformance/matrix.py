@@ -133,7 +133,8 @@ def verdict(said: str) -> Cell:
 
 def _said(command: list[str], environment: Mapping[str, str]) -> str:
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    return done.stdout or done.stderr
+    # Where things are installed is this machine's affair.
+    return re.sub(rf"{re.escape(sys.prefix)}/\S*/", "", done.stdout or done.stderr)
 
 
 def page(found: Results) -> str:
