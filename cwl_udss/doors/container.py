@@ -22,7 +22,8 @@ from cwl_udss.machine.deferral import deferred
 from cwl_udss.records import record
 from cwl_udss.runtimes.bubblewrap.bwrap import Bubblewrap
 from cwl_udss.runtimes.namespace import command_process
-from cwl_udss.runtimes.process import PipedRuntime, RuntimeProcess
+from cwl_udss.runtimes.process import RuntimeProcess
+from cwl_udss.runtimes.starting import PipedRuntime
 from cwl_udss.sandbox import (
     HOST_NAME,
     Bind,

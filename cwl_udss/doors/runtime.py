@@ -12,7 +12,7 @@ from pathlib import Path
 from cwl_udss.errors import SandboxError
 from cwl_udss.runtimes.bubblewrap.bwrap import Bubblewrap
 from cwl_udss.runtimes.probing.memory import Facts, Memory, Remember
-from cwl_udss.runtimes.process import PipedRuntime
+from cwl_udss.runtimes.starting import PipedRuntime
 from cwl_udss.settings.settings import Settings
 from cwl_udss.steps.shared import runtime_finder
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import shutil
 import signal
 import time
 from resource import struct_rusage
@@ -59,6 +60,13 @@ def _read_words(path: str) -> list[str]:
             return stream.read().split()
     except OSError:  # it has ended
         return []
+
+
+def entering(process: int) -> tuple[str, ...]:
+    """Return the beginning of a command line that enters the user and mount namespaces of a
+    process."""
+    program = shutil.which("nsenter", path=os.defpath) or "nsenter"
+    return (program, "--user", "--mount", "--preserve-credentials", f"--target={process}", "--")
 
 
 def wait_for_end(process_id: int | None) -> None:

@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Protocol
 
 from cwl_udss.errors import SandboxError
 from cwl_udss.machine.deferral import Deferral
@@ -30,7 +29,7 @@ from cwl_udss.runtimes.namespace import (
 )
 from cwl_udss.runtimes.status import OWN_GENERATIONS, Launched, Made, Words, is_readable
 from cwl_udss.runtimes.streams import Relay, left_to_the_command
-from cwl_udss.sandbox import SIGNAL_OFFSET, Ending, Result, Runtime, Sandbox, Streams, Usage
+from cwl_udss.sandbox import SIGNAL_OFFSET, Ending, Result, Usage
 
 _LAST_WORDS_SECONDS = 0.2
 _WORDS_SECONDS = 2.0  # for what bwrap says of itself; it takes one or two milliseconds
@@ -278,22 +277,3 @@ class RuntimeProcess:
         if self._made.tells_all and not self._words.was_not_executed:  # who tells was killed
             return Result(exit_code=SIGNAL_OFFSET + signal.SIGKILL, ending=Ending.KILLED)
         return Result(exit_code=127, ending=Ending.NOT_STARTED)
-
-
-class PipedRuntime(Runtime, Protocol):
-    """A runtime whose commands can also talk with who starts them; all of runtimes/ can."""
-
-    def start(self, sandbox: Sandbox, streams: Streams) -> RuntimeProcess:
-        """Start the sandbox's command (see sandbox.Runtime)."""
-
-    def start_with(
-        self,
-        sandbox: Sandbox,
-        *,
-        stdin: int,
-        stdout: int,
-        stderr: int,
-        relay: Relay | None = None,
-    ) -> RuntimeProcess:
-        """Start the sandbox's command with streams that are no files of the host's: pipes, as
-        subprocess.Popen takes them."""

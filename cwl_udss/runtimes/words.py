@@ -65,10 +65,15 @@ def encode_words(words: Iterable[str]) -> bytes:
 def memory_file(content: bytes) -> int:
     """Return a descriptor from which to read a content, to be closed by the caller."""
     descriptor = _memory_file(_CLOSE_ON_EXEC)
-    with open(descriptor, "wb", closefd=False) as stream:
-        stream.write(content)
+    fill(descriptor, content)
     os.lseek(descriptor, 0, os.SEEK_SET)
     return descriptor
+
+
+def fill(descriptor: int, content: bytes) -> None:
+    """Write a content to a descriptor, which stays open."""
+    with open(descriptor, "wb", closefd=False) as stream:
+        stream.write(content)
 
 
 def program_file() -> int:

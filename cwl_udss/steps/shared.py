@@ -18,7 +18,7 @@ from cwl_udss.images.store.store import Store
 from cwl_udss.report.trace import traced
 from cwl_udss.runtimes.choosing.choice import RuntimeFinder, describe_choice
 from cwl_udss.runtimes.choosing.table import LANDLOCK
-from cwl_udss.runtimes.process import PipedRuntime
+from cwl_udss.runtimes.starting import PipedRuntime
 from cwl_udss.sandbox import Result, RootFilesystem, Runtime, Sandbox, SandboxProcess, Streams
 from cwl_udss.settings.opening import open_store
 from cwl_udss.settings.settings import Settings

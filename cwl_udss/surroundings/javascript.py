@@ -26,7 +26,9 @@ from cwl_utils.sandboxjs import NodeJSEngine
 
 from cwl_udss.errors import SandboxError, UdssError
 from cwl_udss.machine.waiting import told
-from cwl_udss.runtimes.process import PipedRuntime, RuntimeProcess
+from cwl_udss.runtimes.process import RuntimeProcess
+from cwl_udss.runtimes.starting import PipedRuntime
+from cwl_udss.runtimes.streams import Pipes
 from cwl_udss.sandbox import Bind, RootFilesystem, Sandbox
 
 # What a dynamically linked program needs to start.
@@ -104,9 +106,7 @@ class SandboxedNode(NodeJSEngine):
             starting = self._starter.submit(
                 self._runtime().start_with,
                 _sandbox(empty, program, arguments),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
+                Pipes(stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE),
             )
             try:
                 started = starting.result()

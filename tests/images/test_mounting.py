@@ -21,7 +21,7 @@ from cwl_udss.images.node.node import NodeImages
 from cwl_udss.images.store.image import StoredImage
 from cwl_udss.images.store.store import Store
 from cwl_udss.runtimes.choosing.table import RUNTIMES, Machine
-from cwl_udss.runtimes.process import PipedRuntime
+from cwl_udss.runtimes.starting import PipedRuntime
 from cwl_udss.sandbox import RootFilesystem, Sandbox, Streams
 
 PROGRAMS = {"ch-run": "charliecloud", "crun": "crun", "runc": "runc"}

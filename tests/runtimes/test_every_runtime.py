@@ -26,6 +26,7 @@ from test_steps import wait_until
 
 from cwl_udss.errors import SandboxError
 from cwl_udss.runtimes.limits import FEW_INPUTS, LOOPBACK, METADATA, SHARED_MEMORY
+from cwl_udss.runtimes.streams import Pipes
 from cwl_udss.sandbox import Bind, Ending, Limit, Result, RootFilesystem, Streams
 
 KILLS = 20
@@ -312,9 +313,7 @@ def test_who_only_has_the_process_sees_whether_the_command_has_failed(
     """As the engine for JavaScript does, which is handed on as a subprocess.Popen."""
     started = step.runtime.start_with(
         replace(step.sandbox, command=("sh", "-c", f"echo x; {script}")),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        Pipes(stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE),
     )
     assert isinstance(started.process, subprocess.Popen)
     output, _ = started.process.communicate(timeout=60)

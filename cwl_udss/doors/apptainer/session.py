@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cwl_udss.doors.runtime import find_runtime
 from cwl_udss.images.pull import When
-from cwl_udss.runtimes.process import PipedRuntime
+from cwl_udss.runtimes.starting import PipedRuntime
 from cwl_udss.settings.settings import Settings
 from cwl_udss.steps.shared import Steps
 

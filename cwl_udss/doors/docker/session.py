@@ -14,7 +14,7 @@ from cwl_udss.doors.table import Table, open_table
 from cwl_udss.images.store.store import Store
 from cwl_udss.machine.user_directories import home_directory
 from cwl_udss.records import record
-from cwl_udss.runtimes.process import PipedRuntime
+from cwl_udss.runtimes.starting import PipedRuntime
 from cwl_udss.settings.config import load_settings
 from cwl_udss.settings.opening import open_store
 from cwl_udss.settings.settings import Settings

@@ -26,6 +26,7 @@ from cwl_udss.machine.own_modules import module_command
 from cwl_udss.runtimes.bubblewrap.bwrap import Argument, Bubblewrap, proc_arguments
 from cwl_udss.runtimes.bubblewrap.probe import bundled_bubblewrap
 from cwl_udss.runtimes.seccomp import seccomp_program
+from cwl_udss.runtimes.streams import Pipes
 from cwl_udss.sandbox import HOST_NAME, Ending
 
 _logger = logging.getLogger(__name__)
@@ -189,9 +190,7 @@ class BuildRoots:
             result = self._runtime.launch(
                 arguments,
                 (*_HELPER, json.dumps(request)),
-                stdin=subprocess.DEVNULL,
-                stdout=output.fileno(),
-                stderr=messages.fileno(),
+                Pipes(stdin=subprocess.DEVNULL, stdout=output.fileno(), stderr=messages.fileno()),
             ).wait()
             output.seek(0)
             messages.seek(0)
@@ -216,9 +215,7 @@ class BuildRoots:
         process = self._runtime.launch(
             arguments,
             command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            Pipes(stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT),
         )
         last: deque[str] = deque(maxlen=_LINES_OF_AN_ERROR)
         assert isinstance(process.process, subprocess.Popen)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import functools
 import io
 import os
 from collections.abc import Mapping
@@ -21,8 +20,9 @@ from cwl_udss.runtimes.engines.launching import FIRST_PROGRAM, launch
 from cwl_udss.runtimes.engines.view import View, Way, is_text, make_view
 from cwl_udss.runtimes.operations import MountBind
 from cwl_udss.runtimes.process import RuntimeProcess
-from cwl_udss.runtimes.streams import Relay, with_relay
-from cwl_udss.sandbox import Limit, Sandbox, Streams
+from cwl_udss.runtimes.starting import PipedRuntime
+from cwl_udss.runtimes.streams import Pipes
+from cwl_udss.sandbox import Limit, Sandbox
 
 _VARIABLES = ("APPTAINER", "SINGULARITY", "SIFUSER")
 # Its configuration may show these in every container. No `dev`: there would be none at all.
@@ -32,7 +32,7 @@ _SCRIPTS = "/.singularity.d/env"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Apptainer:
+class Apptainer(PipedRuntime):
     """An `apptainer` or a `singularity` that can be used."""
 
     path: str
@@ -49,20 +49,8 @@ class Apptainer:
         """For the log and `cwl-udss doctor`."""
         return f"{self.version} ({self.path})"
 
-    def start(self, sandbox: Sandbox, streams: Streams) -> RuntimeProcess:
-        """Start the sandbox's command (see sandbox.Runtime)."""
-        return with_relay(streams, functools.partial(self.start_with, sandbox))
-
-    def start_with(
-        self,
-        sandbox: Sandbox,
-        *,
-        stdin: int,
-        stdout: int,
-        stderr: int,
-        relay: Relay | None = None,
-    ) -> RuntimeProcess:
-        """Start it with streams that are no files of the host's (see Bubblewrap)."""
+    def start_with(self, sandbox: Sandbox, pipes: Pipes) -> RuntimeProcess:
+        """Start the sandbox's command (see PipedRuntime)."""
         with contextlib.ExitStack() as stack:
             view = make_view(sandbox, self.place, stack, Way(can_be_told=is_text))
             if os.path.isdir(f"{sandbox.root.path}{_SCRIPTS}"):
@@ -71,11 +59,8 @@ class Apptainer:
                 (self.path, *arguments(view, network=sandbox.network)),
                 own_environment(self.environment),
                 sandbox,
-                stdin=stdin,
-                stdout=stdout,
-                stderr=stderr,
-                relay=relay,
-                afterwards=stack,
+                pipes,
+                stack,
             )
 
 

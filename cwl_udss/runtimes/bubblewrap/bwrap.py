@@ -6,19 +6,16 @@ Measured facts behind the choices here are in docs/sandbox.md.
 
 from __future__ import annotations
 
-import functools
 import itertools
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 
 from cwl_udss.errors import SandboxError
-from cwl_udss.machine.deferral import Deferral
 from cwl_udss.records import record
-from cwl_udss.runtimes.accounting import adopt_orphans
 from cwl_udss.runtimes.bubblewrap.trees import Instruction, MountTree, plan_trees, tree_command
 from cwl_udss.runtimes.mounts import plan_mounts
+from cwl_udss.runtimes.namespace import entering
 from cwl_udss.runtimes.operations import (
     KERNEL_SETTINGS,
     MakeDirectory,
@@ -33,9 +30,10 @@ from cwl_udss.runtimes.operations import (
 )
 from cwl_udss.runtimes.process import RuntimeProcess
 from cwl_udss.runtimes.seccomp import seccomp_program
-from cwl_udss.runtimes.streams import Relay, needs_own_session, with_relay
+from cwl_udss.runtimes.starting import PipedRuntime, starting
+from cwl_udss.runtimes.streams import Pipes
 from cwl_udss.runtimes.words import check_words, encode_words, memory_file
-from cwl_udss.sandbox import Limit, Sandbox, Streams
+from cwl_udss.sandbox import Limit, Sandbox
 
 # MAX_ARGS in bubblewrap.c is 9000, for its options and the command together.
 _MOST_ARGUMENTS = 8990
@@ -45,7 +43,7 @@ Argument = str | bytes
 
 
 @record(frozen=True, kw_only=True)
-class Bubblewrap:
+class Bubblewrap(PipedRuntime):
     """A `bwrap` that can be used: what it is called and what it can do."""
 
     path: str
@@ -62,21 +60,8 @@ class Bubblewrap:
         """None: all that is promised is kept."""
         return ()
 
-    def start(self, sandbox: Sandbox, streams: Streams) -> RuntimeProcess:
-        """Start the sandbox's command (see sandbox.Runtime)."""
-        return with_relay(streams, functools.partial(self.start_with, sandbox))
-
-    def start_with(
-        self,
-        sandbox: Sandbox,
-        *,
-        stdin: int,
-        stdout: int,
-        stderr: int,
-        relay: Relay | None = None,
-    ) -> RuntimeProcess:
-        """Start it with streams that are no files of the host's, as subprocess.Popen takes them:
-        pipes that the caller, or else the relay, reads and writes."""
+    def start_with(self, sandbox: Sandbox, pipes: Pipes) -> RuntimeProcess:
+        """Start the sandbox's command (see PipedRuntime)."""
         check_words(sandbox.command, sandbox.environment)
         try:
             operations = plan_mounts(sandbox)
@@ -87,10 +72,7 @@ class Bubblewrap:
         return self.launch(
             arguments,
             sandbox.command,
-            stdin=stdin,
-            stdout=stdout,
-            stderr=stderr,
-            relay=relay,
+            pipes,
             inside=sandbox.root.mounted_by,
             instructions=plan.instructions,
         )
@@ -99,11 +81,8 @@ class Bubblewrap:
         self,
         arguments: list[Argument],
         command: tuple[str, ...],
+        pipes: Pipes,
         *,
-        stdin: int,
-        stdout: int,
-        stderr: int,
-        relay: Relay | None = None,
         inside: int | None = None,
         instructions: tuple[Instruction, ...] = (),
     ) -> RuntimeProcess:
@@ -111,49 +90,41 @@ class Bubblewrap:
         following the instructions for trees. Raises SandboxError if that cannot be done."""
         kept: list[int] = []
         passed: list[int] = []
-        adopt_orphans()
-        deferral = Deferral()  # until somebody waits
-        if relay is not None and relay.is_typed_at:
+        if pipes.is_typed_at:
             # Ctrl-C is the command's, and ends bwrap, too (see RuntimeProcess).
             arguments = [word for word in arguments if word != "--die-with-parent"]
         try:
-            numbered = list(_with_descriptors(arguments, passed))
-            _check_number(len(numbered) + len(command))
-            # By descriptor: the environment may hold secrets, and ps(1) shows command lines.
-            passed.append(memory_file(encode_words(numbered)))
-            status = _pipe(kept, passed)
-            options = ("--args", str(passed[-2]), "--json-status-fd", status)
-            beginning = _enter(inside)
-            if instructions:
-                passed.append(memory_file(encode_words(itertools.chain(*instructions))))
-                number = str(passed[-1])
-                # To be read from, too, so that there is a reader whoever dies: a bwrap that cannot
-                # write this ends, and leaves a child that waits for it for ever.
-                around = _pipe(kept, passed, os.O_RDWR)
-                beginning += tree_command(self.path, number, status, around)
-            process = subprocess.Popen(
-                [*beginning, self.path, *options, "--", *command],
-                stdin=stdin,
-                stdout=stdout,
-                stderr=stderr,
-                # Nothing of the caller's, and nothing of the step's either: LD_PRELOAD in a
-                # step's environment would load a library into bwrap itself. The program that
-                # makes trees may need the caller's, and hands nothing on.
-                env=None if instructions else {},
-                pass_fds=passed,
-                start_new_session=needs_own_session(relay),
-            )
-        except (OSError, ValueError) as error:  # ValueError: a NUL character in the command
-            _close(kept)
-            deferral.end()
-            raise SandboxError(f"{self.path} cannot be started", str(error)) from error
-        except BaseException:
-            _close(kept)
-            deferral.end()
-            raise
+            with starting(self.path, kept) as deferral:
+                numbered = list(_with_descriptors(arguments, passed))
+                _check_number(len(numbered) + len(command))
+                # By descriptor: the environment may hold secrets, and ps(1) shows command lines.
+                passed.append(memory_file(encode_words(numbered)))
+                status = _pipe(kept, passed)
+                options = ("--args", str(passed[-2]), "--json-status-fd", status)
+                beginning = () if inside is None else entering(inside)
+                if instructions:
+                    passed.append(memory_file(encode_words(itertools.chain(*instructions))))
+                    number = str(passed[-1])
+                    # To be read from, too, so that there is a reader whoever dies: a bwrap that
+                    # cannot write this ends, and leaves a child that waits for it for ever.
+                    around = _pipe(kept, passed, os.O_RDWR)
+                    beginning += tree_command(self.path, number, status, around)
+                process = subprocess.Popen(
+                    [*beginning, self.path, *options, "--", *command],
+                    stdin=pipes.stdin,
+                    stdout=pipes.stdout,
+                    stderr=pipes.stderr,
+                    # Nothing of the caller's, and nothing of the step's either: LD_PRELOAD in a
+                    # step's environment would load a library into bwrap itself. The program that
+                    # makes trees may need the caller's, and hands nothing on.
+                    env=None if instructions else {},
+                    pass_fds=passed,
+                    start_new_session=pipes.needs_own_session(),
+                )
         finally:
-            _close(passed)
-        return RuntimeProcess(process, relay, deferral, *kept)
+            for descriptor in passed:
+                os.close(descriptor)
+        return RuntimeProcess(process, pipes.relay, deferral, *kept)
 
 
 def _pipe(kept: list[int], passed: list[int], flags: int = os.O_WRONLY) -> str:
@@ -165,25 +136,12 @@ def _pipe(kept: list[int], passed: list[int], flags: int = os.O_WRONLY) -> str:
     return str(passed[-1])
 
 
-def _close(descriptors: list[int]) -> None:
-    for descriptor in descriptors:
-        os.close(descriptor)
-
-
 def _check_number(arguments: int) -> None:
     if arguments > _MOST_ARGUMENTS:
         raise SandboxError(
             f"bubblewrap takes {_MOST_ARGUMENTS} arguments, and the step is {arguments}",
             "give it directories instead of single files, or its command line in a file",
         )
-
-
-def _enter(process: int | None) -> tuple[str, ...]:
-    """The beginning of a command line that enters the user and mount namespaces of a process."""
-    if process is None:
-        return ()
-    program = shutil.which("nsenter", path=os.defpath) or "nsenter"
-    return (program, "--user", "--mount", "--preserve-credentials", f"--target={process}", "--")
 
 
 def bubblewrap_arguments(

@@ -9,13 +9,11 @@ import subprocess
 import sys
 from collections.abc import Mapping
 
-from cwl_udss.errors import SandboxError
-from cwl_udss.machine.deferral import Deferral
-from cwl_udss.runtimes.accounting import adopt_orphans
 from cwl_udss.runtimes.process import RuntimeProcess
 from cwl_udss.runtimes.seccomp import seccomp_program
+from cwl_udss.runtimes.starting import starting
 from cwl_udss.runtimes.status import Made
-from cwl_udss.runtimes.streams import Relay, needs_own_session, with_relay
+from cwl_udss.runtimes.streams import Pipes, with_relay
 from cwl_udss.runtimes.words import check_words, encode_words, memory_file
 from cwl_udss.sandbox import Streams
 
@@ -37,26 +35,21 @@ def enter(
     return with_relay(streams, functools.partial(_start, encode_words(words)))
 
 
-def _start(words: bytes, *, stdin: int, stdout: int, stderr: int, relay: Relay) -> RuntimeProcess:
-    adopt_orphans()
-    deferral = Deferral()  # until somebody waits
+def _start(words: bytes, pipes: Pipes) -> RuntimeProcess:
     reading, writing = os.pipe()
     passed = [memory_file(words), memory_file(seccomp_program()), writing]
     try:
-        process = subprocess.Popen(
-            [sys.executable, "-I", "-S", _PROGRAM, *map(str, passed)],
-            stdin=stdin,
-            stdout=stdout,
-            stderr=stderr,
-            env={},
-            pass_fds=passed,
-            start_new_session=needs_own_session(relay),
-        )
-    except OSError as error:
-        os.close(reading)
-        deferral.end()
-        raise SandboxError("nothing can be started in the container", str(error)) from error
+        with starting(sys.executable, [reading]) as deferral:
+            process = subprocess.Popen(
+                [sys.executable, "-I", "-S", _PROGRAM, *map(str, passed)],
+                stdin=pipes.stdin,
+                stdout=pipes.stdout,
+                stderr=pipes.stderr,
+                env={},
+                pass_fds=passed,
+                start_new_session=pipes.needs_own_session(),
+            )
     finally:
         for descriptor in passed:
             os.close(descriptor)
-    return RuntimeProcess(process, relay, deferral, reading, made=Made(generations=0))
+    return RuntimeProcess(process, pipes.relay, deferral, reading, made=Made(generations=0))

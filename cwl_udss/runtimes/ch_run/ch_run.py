@@ -9,7 +9,6 @@ root filesystem; what it starts there gives up all privileges, and becomes the c
 
 from __future__ import annotations
 
-import functools
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -17,17 +16,17 @@ from dataclasses import dataclass, replace
 from cwl_udss.errors import SandboxError
 from cwl_udss.runtimes.machine_code.command import execute
 from cwl_udss.runtimes.machine_code.program import Call
-from cwl_udss.runtimes.mounts import plan_mounts
 from cwl_udss.runtimes.process import RuntimeProcess
 from cwl_udss.runtimes.seccomp import seccomp_program
+from cwl_udss.runtimes.starting import PipedRuntime
 from cwl_udss.runtimes.status import IS_MADE_FACT, Made
-from cwl_udss.runtimes.streams import Relay, with_relay
+from cwl_udss.runtimes.streams import Pipes
 from cwl_udss.runtimes.unshare.assembly import PLACE, ROOT, Assembly, cover, leave_only
 from cwl_udss.runtimes.unshare.initial import Initial, become_command, make_calls, separate_host
 from cwl_udss.runtimes.unshare.launching import Namespaces, launch, library_path
 from cwl_udss.runtimes.unshare.privileges import give_up, take_identity
-from cwl_udss.runtimes.words import check_words
-from cwl_udss.sandbox import TEMPORARY_DIRECTORY, Limit, Sandbox, Streams
+from cwl_udss.runtimes.words import fill
+from cwl_udss.sandbox import TEMPORARY_DIRECTORY, Limit, Sandbox
 
 _IDENTITY = {"passwd": b"root:x:0:0::/:/bin/sh\n", "group": b"root:x:0:\n"}
 _MADE = Made(fact=IS_MADE_FACT, tells_all=True)
@@ -36,7 +35,7 @@ _SHOWN = ("/dev", "/proc", "/sys", TEMPORARY_DIRECTORY)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ChRun:
+class ChRun(PipedRuntime):
     """A `ch-run` that can be used."""
 
     path: str
@@ -54,33 +53,16 @@ class ChRun:
         """None: all that is promised is kept."""
         return ()
 
-    def start(self, sandbox: Sandbox, streams: Streams) -> RuntimeProcess:
-        """Start the sandbox's command (see sandbox.Runtime)."""
-        return with_relay(streams, functools.partial(self.start_with, sandbox))
-
-    def start_with(
-        self,
-        sandbox: Sandbox,
-        *,
-        stdin: int,
-        stdout: int,
-        stderr: int,
-        relay: Relay | None = None,
-    ) -> RuntimeProcess:
-        """Start it with streams that are no files of the host's (see Bubblewrap)."""
-        check_words(sandbox.command, sandbox.environment)
+    def start_with(self, sandbox: Sandbox, pipes: Pipes) -> RuntimeProcess:
+        """Start the sandbox's command (see PipedRuntime)."""
         if PLACE.startswith(f"{TEMPORARY_DIRECTORY}/"):
             raise SandboxError(
                 f"ch-run cannot be used by what is installed in {TEMPORARY_DIRECTORY}",
                 "install cwl-udss elsewhere",
             )
         sandbox = _with_temporary_directory(sandbox)
-        assembly = Assembly.of(sandbox, relay, stdout)
-        try:
-            calls = [*assembly.calls(plan_mounts(sandbox)), *_cover()]
-        except OSError as error:
-            raise SandboxError("the sandbox cannot be prepared", str(error)) from error
-        calls += separate_host(network=sandbox.network)
+        assembly = Assembly.of(sandbox, pipes)
+        calls = [*assembly.calls(sandbox), *_cover(), *separate_host(network=sandbox.network)]
 
         def program(initial: Initial, *, dies_with_parent: bool) -> bytes:
             inner, descriptor = initial.inner_program()
@@ -89,8 +71,7 @@ class ChRun:
             inner_calls += give_up(inner, seccomp_program())
             code = make_calls(inner, inner_calls, status)
             code += inner.call("close", descriptor) + become_command(inner, sandbox, status)
-            with open(descriptor, "wb", closefd=False) as stream:
-                stream.write(inner.elf(code))
+            fill(descriptor, inner.elf(code))
             command = execute(initial.program, self._command(descriptor), own_environment())
             words = f"cwl-udss: {self.path} cannot be executed\n"
             command += initial.program.say(2, os.fsencode(words))
@@ -100,10 +81,7 @@ class ChRun:
         return launch(
             Namespaces(self.unshare, has_network=sandbox.network, inside=sandbox.root.mounted_by),
             program,
-            stdin=stdin,
-            stdout=stdout,
-            stderr=stderr,
-            relay=relay,
+            pipes,
             made=_MADE,
         )
 

@@ -15,7 +15,7 @@ from cwl_udss.runtimes.bubblewrap.bwrap import Bubblewrap
 from cwl_udss.runtimes.bubblewrap.probe import find_bubblewrap
 from cwl_udss.runtimes.choosing.table import AUTO, BWRAP, PROOT, RUNTIMES, Machine
 from cwl_udss.runtimes.probing.memory import Memory, Remember, try_always
-from cwl_udss.runtimes.process import PipedRuntime
+from cwl_udss.runtimes.starting import PipedRuntime
 from cwl_udss.sandbox import Limit, Runtime
 
 _AnyRuntime = TypeVar("_AnyRuntime", bound=Runtime)

@@ -24,7 +24,7 @@ from cwl_udss.runtimes.probing.memory import Remember, try_always
 from cwl_udss.sandbox import Limit
 
 if TYPE_CHECKING:
-    from cwl_udss.runtimes.process import PipedRuntime
+    from cwl_udss.runtimes.starting import PipedRuntime
 
 
 @dataclass(frozen=True)

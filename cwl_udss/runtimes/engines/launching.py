@@ -15,19 +15,17 @@ import signal
 import subprocess
 from collections.abc import Mapping
 
-from cwl_udss.errors import SandboxError
-from cwl_udss.machine.deferral import Deferral
 from cwl_udss.machine.umask import own_umask
-from cwl_udss.runtimes.accounting import adopt_orphans
 from cwl_udss.runtimes.machine_code.command import execute
 from cwl_udss.runtimes.machine_code.program import Program
 from cwl_udss.runtimes.process import RuntimeProcess
 from cwl_udss.runtimes.seccomp import seccomp_program
+from cwl_udss.runtimes.starting import starting
 from cwl_udss.runtimes.status import Made, channel
-from cwl_udss.runtimes.streams import Relay, needs_own_session
+from cwl_udss.runtimes.streams import Pipes
 from cwl_udss.runtimes.unshare.initial import Descriptors, Initial, become_command
 from cwl_udss.runtimes.unshare.privileges import restrict
-from cwl_udss.runtimes.words import program_file
+from cwl_udss.runtimes.words import fill, program_file
 from cwl_udss.sandbox import Sandbox
 
 # Those that an engine hands on: with `podman run --preserve-fds` they are the first that there are.
@@ -45,55 +43,37 @@ def launch(
     command: tuple[str, ...],
     environment: Mapping[str, str],
     sandbox: Sandbox,
-    *,
-    stdin: int,
-    stdout: int,
-    stderr: int,
-    relay: Relay | None,
+    pipes: Pipes,
     afterwards: contextlib.ExitStack,
 ) -> RuntimeProcess:
     """Start an engine by its command line, which has FIRST_PROGRAM as its command. `afterwards` is
     closed when all have ended. Raises SandboxError."""
-    adopt_orphans()
-    deferral = Deferral()  # until somebody waits
     words, other = channel()
-    try:
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(other)
-            # Ctrl-C at a command's terminal is the command's, and may end the engine, too.
-            is_typed_at = relay is not None and relay.is_typed_at
-            initial = Initial(Descriptors(status=_STATUS, program=_PROGRAM))
-            content = _first_program(initial, sandbox, dies_with_parent=not is_typed_at)
-            status, program, mover = (
-                _moved(stack, number)
-                for number in (os.dup(other.fileno()), program_file(), program_file())
-            )
-            _fill(program, content)
-            _fill(
-                mover,
-                _handing_on((status, program, mover), command, environment, dies=not is_typed_at),
-            )
-            process = subprocess.Popen(
-                [f"/proc/self/fd/{mover}"],
-                stdin=stdin,
-                stdout=stdout,
-                stderr=stderr,
-                env={},
-                pass_fds=(status, program, mover),
-                cwd="/",
-                start_new_session=needs_own_session(relay),
-            )
-    except OSError as error:
-        os.close(words.descriptor)
-        deferral.end()
-        raise SandboxError(f"{command[0]} cannot be started", str(error)) from error
-    except BaseException:
-        os.close(words.descriptor)
-        deferral.end()
-        raise
+    with starting(command[0], [words.descriptor]) as deferral, contextlib.ExitStack() as stack:
+        stack.enter_context(other)
+        # Ctrl-C at a command's terminal is the command's, and may end the engine, too.
+        dies = not pipes.is_typed_at
+        initial = Initial(Descriptors(status=_STATUS, program=_PROGRAM))
+        content = _first_program(initial, sandbox, dies_with_parent=dies)
+        status, program, mover = (
+            _moved(stack, number)
+            for number in (os.dup(other.fileno()), program_file(), program_file())
+        )
+        fill(program, content)
+        fill(mover, _handing_on((status, program, mover), command, environment, dies=dies))
+        process = subprocess.Popen(
+            [f"/proc/self/fd/{mover}"],
+            stdin=pipes.stdin,
+            stdout=pipes.stdout,
+            stderr=pipes.stderr,
+            env={},
+            pass_fds=(status, program, mover),
+            cwd="/",
+            start_new_session=pipes.needs_own_session(),
+        )
     return RuntimeProcess(
         process,
-        relay,
+        pipes.relay,
         deferral,
         words,
         afterwards=afterwards.pop_all(),
@@ -144,8 +124,3 @@ def _moved(stack: contextlib.ExitStack, descriptor: int) -> int:
         os.close(descriptor)
     stack.callback(os.close, moved)
     return moved
-
-
-def _fill(descriptor: int, content: bytes) -> None:
-    with open(descriptor, "wb", closefd=False) as stream:
-        stream.write(content)

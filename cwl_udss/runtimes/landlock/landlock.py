@@ -8,7 +8,6 @@ Nothing is put in another place: what a step is given it has at the paths of thi
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import posixpath
 import tempfile
@@ -19,22 +18,23 @@ from cwl_udss.errors import SandboxError
 from cwl_udss.runtimes.limits import LANDLOCK_LIMITS
 from cwl_udss.runtimes.process import RuntimeProcess
 from cwl_udss.runtimes.proot.filter import proot_filter
-from cwl_udss.runtimes.proot.first import first_program
+from cwl_udss.runtimes.proot.first import write_first_program
 from cwl_udss.runtimes.proot.landlock import CAN_FORBID_TRUNCATING, Rule, limits_of
-from cwl_udss.runtimes.proot.launching import Given, Launchers
+from cwl_udss.runtimes.proot.launching import Launchers
 from cwl_udss.runtimes.proot.metadata import Metadata
-from cwl_udss.runtimes.proot.request import FIRST_DESCRIPTOR, Request
+from cwl_udss.runtimes.proot.request import Request
 from cwl_udss.runtimes.proot.view import check_rules, machine_rules
-from cwl_udss.runtimes.streams import Relay, with_relay
+from cwl_udss.runtimes.starting import PipedRuntime
+from cwl_udss.runtimes.streams import Pipes
 from cwl_udss.runtimes.words import check_words
-from cwl_udss.sandbox import Limit, Sandbox, Streams
+from cwl_udss.sandbox import Limit, Sandbox
 from cwl_udss.staging import remove_tree
 
 _ADVICE = "another runtime can: `cwl-udss doctor` tries each"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Landlock:
+class Landlock(PipedRuntime):
     """The kernel's, as far as it knows of it."""
 
     abi: int
@@ -52,20 +52,8 @@ class Landlock:
         """What this runtime cannot enforce, or does not have."""
         return limits_of(LANDLOCK_LIMITS, self.abi)
 
-    def start(self, sandbox: Sandbox, streams: Streams) -> RuntimeProcess:
-        """Start the sandbox's command (see sandbox.Runtime)."""
-        return with_relay(streams, functools.partial(self.start_with, sandbox))
-
-    def start_with(
-        self,
-        sandbox: Sandbox,
-        *,
-        stdin: int,
-        stdout: int,
-        stderr: int,
-        relay: Relay | None = None,
-    ) -> RuntimeProcess:
-        """Start it with streams that are no files of the host's (see PipedRuntime)."""
+    def start_with(self, sandbox: Sandbox, pipes: Pipes) -> RuntimeProcess:
+        """Start the sandbox's command (see PipedRuntime)."""
         check_words(sandbox.command, sandbox.environment)
         _check_places(sandbox)
         with contextlib.ExitStack() as stack:
@@ -73,20 +61,11 @@ class Landlock:
                 place = Path(tempfile.mkdtemp(dir=self.place))
                 stack.callback(remove_tree, place)
                 first = place / "first"
-                first.write_bytes(
-                    first_program(
-                        sandbox.command,
-                        sandbox.environment,
-                        sandbox.working_directory,
-                        FIRST_DESCRIPTOR,
-                    )
-                )
-                first.chmod(0o500)
+                write_first_program(first, sandbox)
             except OSError as error:
                 raise SandboxError("the sandbox cannot be prepared", str(error)) from error
             stack.callback(Metadata(b for b in sandbox.binds if not _is_system(b.source)).compare)
-            given = Given(stdin=stdin, stdout=stdout, stderr=stderr, relay=relay)
-            return self.launchers.process(self._request(first, sandbox), given, stack)
+            return self.launchers.process(self._request(first, sandbox), pipes, stack)
 
     def _request(self, first: Path, sandbox: Sandbox) -> Request:
         binds = tuple(Rule(os.path.realpath(b.source), b.writable) for b in sandbox.binds)

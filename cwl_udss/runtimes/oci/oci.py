@@ -3,24 +3,22 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 
-from cwl_udss.errors import SandboxError
 from cwl_udss.runtimes.limits import OCI_LIMITS
-from cwl_udss.runtimes.mounts import plan_mounts
 from cwl_udss.runtimes.oci.bundle import configuration
 from cwl_udss.runtimes.oci.container import BUNDLE, STATE, Own, become_runtime, prepare
 from cwl_udss.runtimes.oci.first import PROGRAM, first_program
 from cwl_udss.runtimes.operations import KERNEL_SETTINGS
 from cwl_udss.runtimes.process import RuntimeProcess
+from cwl_udss.runtimes.starting import PipedRuntime
 from cwl_udss.runtimes.status import IS_MADE_FACT, Made
-from cwl_udss.runtimes.streams import Relay, with_relay
+from cwl_udss.runtimes.streams import Pipes
 from cwl_udss.runtimes.unshare.assembly import ROOT, Assembly
 from cwl_udss.runtimes.unshare.initial import Initial
 from cwl_udss.runtimes.unshare.launching import Namespaces, launch, library_path
-from cwl_udss.runtimes.words import check_words
-from cwl_udss.sandbox import Limit, Sandbox, Streams
+from cwl_udss.runtimes.words import fill
+from cwl_udss.sandbox import Limit, Sandbox
 
 _NAME = "step"  # in a state directory of its own
 # That makes the namespaces around, and the one in the container: before the command.
@@ -42,7 +40,7 @@ RUNC = Program(name="runc")
 
 
 @dataclass(frozen=True, kw_only=True)
-class OciRuntime:
+class OciRuntime(PipedRuntime):
     """A crun or runc that can be used."""
 
     program: Program
@@ -70,38 +68,21 @@ class OciRuntime:
             *("--no-new-keyring", "--preserve-fds", "2", "--bundle", BUNDLE, _NAME),
         )
 
-    def start(self, sandbox: Sandbox, streams: Streams) -> RuntimeProcess:
-        """Start the sandbox's command (see sandbox.Runtime)."""
-        return with_relay(streams, functools.partial(self.start_with, sandbox))
-
-    def start_with(
-        self,
-        sandbox: Sandbox,
-        *,
-        stdin: int,
-        stdout: int,
-        stderr: int,
-        relay: Relay | None = None,
-    ) -> RuntimeProcess:
-        """Start it with streams that are no files of the host's (see Bubblewrap)."""
-        check_words(sandbox.command, sandbox.environment)
-        assembly = Assembly.of(sandbox, relay, stdout)
+    def start_with(self, sandbox: Sandbox, pipes: Pipes) -> RuntimeProcess:
+        """Start the sandbox's command (see PipedRuntime)."""
+        assembly = Assembly.of(sandbox, pipes)
         config = configuration(
             root=ROOT,
             program=f"/proc/self/fd/{PROGRAM}",
             network=sandbox.network,
             read_only=KERNEL_SETTINGS if assembly.is_root else (),
         )
-        try:
-            calls = list(assembly.calls(plan_mounts(sandbox)))
-        except OSError as error:
-            raise SandboxError("the sandbox cannot be prepared", str(error)) from error
+        calls = assembly.calls(sandbox)
         calls += prepare(config)
 
         def program(initial: Initial, *, dies_with_parent: bool) -> bytes:
             first, descriptor = initial.inner_program()
-            with open(descriptor, "wb", closefd=False) as stream:
-                stream.write(first_program(first, sandbox))
+            fill(descriptor, first_program(first, sandbox))
             own = Own(status=initial.status, first=descriptor)
             runtime = become_runtime(initial.program, self.command, library_path(), own)
             return initial.content(
@@ -112,9 +93,6 @@ class OciRuntime:
             # Its own are the container's.
             Namespaces(self.unshare, has_network=True, inside=sandbox.root.mounted_by),
             program,
-            stdin=stdin,
-            stdout=stdout,
-            stderr=stderr,
-            relay=relay,
+            pipes,
             made=_MADE,
         )

@@ -8,7 +8,6 @@ so it is given one on top of which there is a layer in memory of its own (`:O`).
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import secrets
 from collections.abc import Mapping
@@ -22,8 +21,9 @@ from cwl_udss.runtimes.engines.view import View, Way, is_plain, make_view
 from cwl_udss.runtimes.limits import FEW_INPUTS
 from cwl_udss.runtimes.operations import MountBind
 from cwl_udss.runtimes.process import RuntimeProcess
-from cwl_udss.runtimes.streams import Relay, with_relay
-from cwl_udss.sandbox import HOST_NAME, Limit, Sandbox, Streams
+from cwl_udss.runtimes.starting import PipedRuntime
+from cwl_udss.runtimes.streams import Pipes
+from cwl_udss.sandbox import HOST_NAME, Limit, Sandbox
 
 _OPTIONS = (
     *("--rm", "--cap-drop=all", "--security-opt=no-new-privileges"),
@@ -59,7 +59,7 @@ _WAY = Way(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Podman:
+class Podman(PipedRuntime):
     """A `podman` that can be used."""
 
     path: str
@@ -78,21 +78,9 @@ class Podman:
         """For the log and `cwl-udss doctor`."""
         return f"{self.version} ({self.path})"
 
-    def start(self, sandbox: Sandbox, streams: Streams) -> RuntimeProcess:
-        """Start the sandbox's command (see sandbox.Runtime)."""
-        return with_relay(streams, functools.partial(self.start_with, sandbox))
-
-    def start_with(
-        self,
-        sandbox: Sandbox,
-        *,
-        stdin: int,
-        stdout: int,
-        stderr: int,
-        relay: Relay | None = None,
-    ) -> RuntimeProcess:
-        """Start it with streams that are no files of the host's (see Bubblewrap)."""
-        if relay is not None and relay.hands_on_a_terminal:  # `passthrough` takes none
+    def start_with(self, sandbox: Sandbox, pipes: Pipes) -> RuntimeProcess:
+        """Start the sandbox's command (see PipedRuntime)."""
+        if pipes.hands_on_a_terminal:  # `passthrough` takes none
             raise SandboxError(
                 "podman gives a step no terminal of yours",
                 "redirect its input and output, or choose another runtime",
@@ -112,11 +100,8 @@ class Podman:
                 (self.path, *self.arguments(view, sandbox)),
                 self.environment,
                 sandbox,
-                stdin=stdin,
-                stdout=stdout,
-                stderr=stderr,
-                relay=relay,
-                afterwards=stack,
+                pipes,
+                stack,
             )
 
     def arguments(self, view: View, sandbox: Sandbox) -> tuple[str, ...]:

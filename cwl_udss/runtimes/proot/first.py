@@ -12,9 +12,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 
 from cwl_udss.runtimes.machine_code.command import CHILD_HAS_ENDED, ENDED, execute, wait
 from cwl_udss.runtimes.machine_code.program import Program
+from cwl_udss.runtimes.proot.request import FIRST_DESCRIPTOR
+from cwl_udss.sandbox import Sandbox
 
 IS_RUNNING, NO_DIRECTORY, NOT_EXECUTED = b"r", b"d", b"x"
 """What it says: that it runs; that the working directory, the command cannot be used. Then what
@@ -62,3 +65,14 @@ def first_program(
         call("exit_group", 0),
     )
     return program.elf(b"".join(code))
+
+
+def write_first_program(path: Path, sandbox: Sandbox) -> None:
+    """Write the program that starts a sandbox's command to a file, which can be executed. Raises
+    OSError, and SandboxError as first_program() does."""
+    path.write_bytes(
+        first_program(
+            sandbox.command, sandbox.environment, sandbox.working_directory, FIRST_DESCRIPTOR
+        )
+    )
+    path.chmod(0o500)

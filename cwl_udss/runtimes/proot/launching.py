@@ -14,14 +14,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from cwl_udss.errors import SandboxError
-from cwl_udss.machine.deferral import Deferral
 from cwl_udss.machine.own_modules import module_command
-from cwl_udss.runtimes.accounting import adopt_orphans
 from cwl_udss.runtimes.process import RuntimeProcess
 from cwl_udss.runtimes.proot.launcher import NEW_SESSION, SAME_SESSION
 from cwl_udss.runtimes.proot.request import Request
+from cwl_udss.runtimes.starting import starting
 from cwl_udss.runtimes.status import Launched
-from cwl_udss.runtimes.streams import Relay, needs_own_session
+from cwl_udss.runtimes.streams import Pipes
 from cwl_udss.runtimes.words import memory_file
 
 _PROGRAM = module_command("cwl_udss.runtimes.proot.launcher")
@@ -36,16 +35,6 @@ class Descriptors:
     stdin: int
     stdout: int
     stderr: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Given:
-    """The standard streams of a step, as subprocess.Popen takes them, and who copies them."""
-
-    stdin: int
-    stdout: int
-    stderr: int
-    relay: Relay | None
 
 
 class Launchers:
@@ -65,7 +54,6 @@ class Launchers:
         self, request: Request, descriptors: Descriptors, *, has_new_session: bool
     ) -> Launched:
         """Start a step, which becomes a child of this process. Raises SandboxError."""
-        adopt_orphans()
         kind = NEW_SESSION if has_new_session else SAME_SESSION
         streams = (descriptors.stdin, descriptors.stdout, descriptors.stderr)
         with self._lock, _as_file(request) as description:
@@ -76,26 +64,22 @@ class Launchers:
             raise SandboxError(f"a step cannot be started: {reason}", "see `ulimit -a`")
         return Launched(int(answer))
 
-    def process(self, request: Request, given: Given, held: contextlib.ExitStack) -> RuntimeProcess:
+    def process(self, request: Request, pipes: Pipes, held: contextlib.ExitStack) -> RuntimeProcess:
         """Start a step, by a program of its own if nothing copies its streams. What is `held` is
         taken over, and closed when all of it has ended. Raises SandboxError."""
         reading, writing = os.pipe()
         descriptors = Descriptors(
-            status=writing, stdin=given.stdin, stdout=given.stdout, stderr=given.stderr
+            status=writing, stdin=pipes.stdin, stdout=pipes.stdout, stderr=pipes.stderr
         )
-        start = start_alone if given.relay is None else self.start
-        deferral = Deferral()  # until somebody waits
+        start = start_alone if pipes.relay is None else self.start
         try:
-            process = start(request, descriptors, has_new_session=needs_own_session(given.relay))
-        except BaseException:
-            os.close(reading)
-            deferral.end()
-            raise
+            with starting(sys.executable, [reading]) as deferral:
+                process = start(request, descriptors, has_new_session=pipes.needs_own_session())
         finally:
             os.close(writing)
         return RuntimeProcess(
             process,
-            given.relay,
+            pipes.relay,
             deferral,
             reading,
             has_namespaces=False,
@@ -140,20 +124,16 @@ class Launchers:
 def start_alone(
     request: Request, descriptors: Descriptors, *, has_new_session: bool
 ) -> subprocess.Popen[bytes]:
-    """Start a step by a program of its own, with streams as subprocess.Popen takes them. Raises
-    SandboxError."""
+    """Start a step by a program of its own, with streams as subprocess.Popen takes them."""
     with _as_file(request) as description:
-        try:
-            return subprocess.Popen(
-                [*_PROGRAM, str(description), str(descriptors.status)],
-                stdin=descriptors.stdin,
-                stdout=descriptors.stdout,
-                stderr=descriptors.stderr,
-                pass_fds=(description, descriptors.status),
-                start_new_session=has_new_session,
-            )
-        except OSError as error:
-            raise SandboxError(f"{sys.executable} cannot be started", str(error)) from error
+        return subprocess.Popen(
+            [*_PROGRAM, str(description), str(descriptors.status)],
+            stdin=descriptors.stdin,
+            stdout=descriptors.stdout,
+            stderr=descriptors.stderr,
+            pass_fds=(description, descriptors.status),
+            start_new_session=has_new_session,
+        )
 
 
 @contextlib.contextmanager

@@ -8,7 +8,6 @@ processes, PRoot among them, have given up before it began: see landlock.py and 
 from __future__ import annotations
 
 import contextlib
-import functools
 import itertools
 import os
 import random
@@ -21,15 +20,16 @@ from cwl_udss.runtimes.limits import PROOT_LIMITS, SLOW
 from cwl_udss.runtimes.mounts import plan_mounts
 from cwl_udss.runtimes.process import RuntimeProcess
 from cwl_udss.runtimes.proot.filter import proot_filter
-from cwl_udss.runtimes.proot.first import first_program
+from cwl_udss.runtimes.proot.first import write_first_program
 from cwl_udss.runtimes.proot.landlock import CAN_FORBID_TRUNCATING, Rule, limits_of
-from cwl_udss.runtimes.proot.launching import Given, Launchers
+from cwl_udss.runtimes.proot.launching import Launchers
 from cwl_udss.runtimes.proot.metadata import Metadata
-from cwl_udss.runtimes.proot.request import FIRST_DESCRIPTOR, Request
+from cwl_udss.runtimes.proot.request import Request
 from cwl_udss.runtimes.proot.view import FIRST_PROGRAM, View, make_view
-from cwl_udss.runtimes.streams import Relay, with_relay
+from cwl_udss.runtimes.starting import PipedRuntime
+from cwl_udss.runtimes.streams import Pipes
 from cwl_udss.runtimes.words import check_words
-from cwl_udss.sandbox import Limit, Sandbox, Streams
+from cwl_udss.sandbox import Limit, Sandbox
 from cwl_udss.staging import remove_tree
 
 # What PRoot itself needs to start.
@@ -49,7 +49,7 @@ class Cpus:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Proot:
+class Proot(PipedRuntime):
     """A PRoot that can be used."""
 
     path: str
@@ -76,20 +76,8 @@ class Proot:
         limits = limits_of(PROOT_LIMITS, self.abi)
         return tuple(limit for limit in limits if limit != SLOW or not self.is_accelerated)
 
-    def start(self, sandbox: Sandbox, streams: Streams) -> RuntimeProcess:
-        """Start the sandbox's command (see sandbox.Runtime)."""
-        return with_relay(streams, functools.partial(self.start_with, sandbox))
-
-    def start_with(
-        self,
-        sandbox: Sandbox,
-        *,
-        stdin: int,
-        stdout: int,
-        stderr: int,
-        relay: Relay | None = None,
-    ) -> RuntimeProcess:
-        """Start it with streams that are no files of the host's (see Bubblewrap)."""
+    def start_with(self, sandbox: Sandbox, pipes: Pipes) -> RuntimeProcess:
+        """Start the sandbox's command (see PipedRuntime)."""
         check_words(sandbox.command, sandbox.environment)
         if sandbox.root.mounted_by is not None:
             raise SandboxError(f"PRoot cannot enter the mount at {sandbox.root.path}")
@@ -101,12 +89,11 @@ class Proot:
                 place = Path(tempfile.mkdtemp(dir=self.place))
                 stack.callback(remove_tree, place)
                 view = make_view(operations, place)
-                _write_first_program(view, sandbox)
+                write_first_program(view.devices / os.path.basename(FIRST_PROGRAM), sandbox)
             except OSError as error:
                 raise SandboxError("the sandbox cannot be prepared", str(error)) from error
             stack.callback(Metadata(sandbox.binds).compare)
-            given = Given(stdin=stdin, stdout=stdout, stderr=stderr, relay=relay)
-            return self.launchers.process(self.request(view, sandbox), given, stack)
+            return self.launchers.process(self.request(view, sandbox), pipes, stack)
 
     def request(self, view: View, sandbox: Sandbox) -> Request:
         """Return what is to be started for a view."""
@@ -127,13 +114,3 @@ class Proot:
             ),
             cpu=self.cpus.next() if sandbox.cores == 1 else None,
         )
-
-
-def _write_first_program(view: View, sandbox: Sandbox) -> None:
-    """Put a step's first program where the view has it."""
-    content = first_program(
-        sandbox.command, sandbox.environment, sandbox.working_directory, FIRST_DESCRIPTOR
-    )
-    path = view.devices / os.path.basename(FIRST_PROGRAM)
-    path.write_bytes(content)
-    path.chmod(0o500)

@@ -7,12 +7,15 @@ and no step is given it. Flags are set for all that a bind brings along (see att
 
 from __future__ import annotations
 
+import itertools
 import os
 import posixpath
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from cwl_udss.errors import SandboxError
 from cwl_udss.runtimes.machine_code.program import Call, Variable
+from cwl_udss.runtimes.mounts import plan_mounts
 from cwl_udss.runtimes.operations import (
     KERNEL_SETTINGS,
     MakeSymlink,
@@ -23,7 +26,7 @@ from cwl_udss.runtimes.operations import (
     Operation,
     RemountReadOnly,
 )
-from cwl_udss.runtimes.streams import Relay
+from cwl_udss.runtimes.streams import Pipes
 from cwl_udss.runtimes.unshare.attributes import (
     NO_DEVICES,
     NO_PROGRAMS,
@@ -39,6 +42,7 @@ from cwl_udss.runtimes.unshare.file_calls import (
     symlink,
     write_file,
 )
+from cwl_udss.runtimes.words import check_words
 from cwl_udss.sandbox import Sandbox
 
 PLACE = os.path.dirname(os.path.realpath(__file__))
@@ -78,22 +82,26 @@ class Assembly:
     """A process in whose mount namespace it is put together (see RootFilesystem)."""
 
     @classmethod
-    def of(cls, sandbox: Sandbox, relay: Relay | None, stdout: int) -> Assembly:
+    def of(cls, sandbox: Sandbox, pipes: Pipes) -> Assembly:
         """Return that of a sandbox, for this caller."""
-        has_terminal = relay is not None and os.isatty(stdout)
+        has_terminal = pipes.relay is not None and os.isatty(pipes.stdout)
         return cls(
             shared_memory_bytes=sandbox.shared_memory_bytes,
             is_root=os.geteuid() == 0,
-            terminal=os.ttyname(stdout) if has_terminal else None,
+            terminal=os.ttyname(pipes.stdout) if has_terminal else None,
             inside=sandbox.root.mounted_by,
         )
 
-    def calls(self, operations: Iterable[Operation]) -> Iterator[Call]:
-        """Yield the calls; after them the root filesystem is the current directory."""
-        yield from _begin()
-        builder = _Builder(self)
-        for operation in operations:
-            yield from builder.add(operation)
+    def calls(self, sandbox: Sandbox) -> list[Call]:
+        """Return the calls; after them the root filesystem is the current directory. Raises
+        SandboxError if the sandbox is impossible."""
+        check_words(sandbox.command, sandbox.environment)
+        try:
+            operations = plan_mounts(sandbox)
+            added = map(_Builder(self).add, operations)
+            return [*_begin(), *itertools.chain.from_iterable(added)]
+        except OSError as error:
+            raise SandboxError("the sandbox cannot be prepared", str(error)) from error
 
 
 def enter_root() -> Iterator[Call]:

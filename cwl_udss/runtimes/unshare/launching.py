@@ -5,20 +5,18 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from cwl_udss.errors import SandboxError
-from cwl_udss.machine.deferral import Deferral
-from cwl_udss.runtimes.accounting import adopt_orphans
+from cwl_udss.runtimes.namespace import entering
 from cwl_udss.runtimes.process import RuntimeProcess
+from cwl_udss.runtimes.starting import starting
 from cwl_udss.runtimes.status import Made
-from cwl_udss.runtimes.streams import Relay, needs_own_session
+from cwl_udss.runtimes.streams import Pipes
 from cwl_udss.runtimes.unshare.initial import Descriptors, Initial
-from cwl_udss.runtimes.words import program_file
+from cwl_udss.runtimes.words import fill, program_file
 
 
 @dataclass(frozen=True)
@@ -34,7 +32,7 @@ class Namespaces:
 
     def command(self, program: str) -> list[str]:
         """Return the command line by which a program is their first process."""
-        words = [] if self.inside is None else enter(self.inside)
+        words = [] if self.inside is None else [*entering(self.inside)]
         # No cgroup namespace: programs (the JVM) find their limits by /proc/self/cgroup in /sys.
         words += [self.unshare, "-r", "-m", "-p", "-i", "-u", *([] if self.has_network else ["-n"])]
         # What the host mounts and unmounts later holds in the sandbox's binds, too.
@@ -51,49 +49,33 @@ class MakeProgram(Protocol):
 def launch(
     namespaces: Namespaces,
     make_program: MakeProgram,
+    pipes: Pipes,
     *,
-    stdin: int,
-    stdout: int,
-    stderr: int,
-    relay: Relay | None,
     made: Made | None = None,
 ) -> RuntimeProcess:
     """Start a program as the first process of namespaces; `made` is for where that is not the last
     that is done. Raises SandboxError."""
-    adopt_orphans()
-    deferral = Deferral()  # until somebody waits
     reading, writing = os.pipe()
-    try:
-        with contextlib.ExitStack() as stack:
-            stack.callback(os.close, writing)
-            # To be filled when its number is known, which is part of it.
-            own = program_file()
-            stack.callback(os.close, own)
-            initial = Initial(Descriptors(status=writing, program=own))
-            stack.callback(_close, initial.passed)
-            # Ctrl-C at a command's terminal is the command's, and may end `unshare`, too.
-            is_typed_at = relay is not None and relay.is_typed_at
-            with open(own, "wb", closefd=False) as stream:
-                stream.write(make_program(initial, dies_with_parent=not is_typed_at))
-            process = subprocess.Popen(
-                namespaces.command(f"/proc/self/fd/{own}"),
-                stdin=stdin,
-                stdout=stdout,
-                stderr=stderr,
-                env={},
-                pass_fds=(writing, own, *initial.passed),
-                start_new_session=needs_own_session(relay),
-            )
-    except OSError as error:
-        os.close(reading)
-        deferral.end()
-        raise SandboxError(f"{namespaces.unshare} cannot be started", str(error)) from error
-    except BaseException:
-        os.close(reading)
-        deferral.end()
-        raise
+    with starting(namespaces.unshare, [reading]) as deferral, contextlib.ExitStack() as stack:
+        stack.callback(os.close, writing)
+        # To be filled when its number is known, which is part of it.
+        own = program_file()
+        stack.callback(os.close, own)
+        initial = Initial(Descriptors(status=writing, program=own))
+        stack.callback(_close, initial.passed)
+        # Ctrl-C at a command's terminal is the command's, and may end `unshare`, too.
+        fill(own, make_program(initial, dies_with_parent=not pipes.is_typed_at))
+        process = subprocess.Popen(
+            namespaces.command(f"/proc/self/fd/{own}"),
+            stdin=pipes.stdin,
+            stdout=pipes.stdout,
+            stderr=pipes.stderr,
+            env={},
+            pass_fds=(writing, own, *initial.passed),
+            start_new_session=pipes.needs_own_session(),
+        )
     return RuntimeProcess(
-        process, relay, deferral, reading, explain=initial.explain, made=made or Made()
+        process, pipes.relay, deferral, reading, explain=initial.explain, made=made or Made()
     )
 
 
@@ -106,9 +88,3 @@ def library_path() -> dict[str, str]:
     """Return the variable by which a runtime finds libraries of its site; no command gets it."""
     path = os.environ.get("LD_LIBRARY_PATH")
     return {} if path is None else {"LD_LIBRARY_PATH": path}
-
-
-def enter(process: int) -> list[str]:
-    """The beginning of a command line that enters the user and mount namespaces of a process."""
-    program = shutil.which("nsenter", path=os.defpath) or "nsenter"
-    return [program, "--user", "--mount", "--preserve-credentials", f"--target={process}", "--"]

@@ -3,26 +3,23 @@
 
 from __future__ import annotations
 
-import functools
 import os
 from dataclasses import dataclass
 
-from cwl_udss.errors import SandboxError
-from cwl_udss.runtimes.mounts import plan_mounts
 from cwl_udss.runtimes.process import RuntimeProcess
 from cwl_udss.runtimes.seccomp import seccomp_program
+from cwl_udss.runtimes.starting import PipedRuntime
 from cwl_udss.runtimes.status import Made
-from cwl_udss.runtimes.streams import Relay, with_relay
+from cwl_udss.runtimes.streams import Pipes
 from cwl_udss.runtimes.unshare.assembly import Assembly, enter_root
 from cwl_udss.runtimes.unshare.initial import Initial, become_command, separate_host
 from cwl_udss.runtimes.unshare.launching import Namespaces, launch
 from cwl_udss.runtimes.unshare.privileges import give_up, take_identity
-from cwl_udss.runtimes.words import check_words
-from cwl_udss.sandbox import Limit, Sandbox, Streams
+from cwl_udss.sandbox import Limit, Sandbox
 
 
 @dataclass(frozen=True, kw_only=True)
-class Unshare:
+class Unshare(PipedRuntime):
     """An `unshare` that can be used."""
 
     path: str
@@ -43,26 +40,10 @@ class Unshare:
         """The program itself (see MadeByUnshare)."""
         return self.path
 
-    def start(self, sandbox: Sandbox, streams: Streams) -> RuntimeProcess:
-        """Start the sandbox's command (see sandbox.Runtime)."""
-        return with_relay(streams, functools.partial(self.start_with, sandbox))
-
-    def start_with(
-        self,
-        sandbox: Sandbox,
-        *,
-        stdin: int,
-        stdout: int,
-        stderr: int,
-        relay: Relay | None = None,
-    ) -> RuntimeProcess:
-        """Start it with streams that are no files of the host's (see Bubblewrap)."""
-        check_words(sandbox.command, sandbox.environment)
-        assembly = Assembly.of(sandbox, relay, stdout)
-        try:
-            calls = list(assembly.calls(plan_mounts(sandbox)))
-        except OSError as error:
-            raise SandboxError("the sandbox cannot be prepared", str(error)) from error
+    def start_with(self, sandbox: Sandbox, pipes: Pipes) -> RuntimeProcess:
+        """Start the sandbox's command (see PipedRuntime)."""
+        assembly = Assembly.of(sandbox, pipes)
+        calls = assembly.calls(sandbox)
         calls += [*enter_root(), *separate_host(network=sandbox.network)]
         calls += take_identity(os.geteuid(), os.getegid())
 
@@ -74,10 +55,7 @@ class Unshare:
         return launch(
             Namespaces(self.path, has_network=sandbox.network, inside=sandbox.root.mounted_by),
             program,
-            stdin=stdin,
-            stdout=stdout,
-            stderr=stderr,
-            relay=relay,
+            pipes,
             # util-linux 2.38 ends with 1 if its child is killed by SIGKILL.
             made=Made(tells_all=True),
         )

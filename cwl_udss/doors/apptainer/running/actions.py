@@ -34,7 +34,7 @@ from cwl_udss.errors import UdssError
 from cwl_udss.files.scratch import temporary_directory
 from cwl_udss.images.manifests.command import DEFAULT_PATH
 from cwl_udss.runtimes.bubblewrap.bwrap import Bubblewrap
-from cwl_udss.runtimes.process import PipedRuntime
+from cwl_udss.runtimes.starting import PipedRuntime
 from cwl_udss.sandbox import Bind, Ending, Result, RootFilesystem, Sandbox, Streams
 from cwl_udss.steps.shared import Steps
 from cwl_udss.surroundings.identity import identity_files
