@@ -31,7 +31,7 @@ class PipedRuntime(Runtime, Protocol):
 
 
 @contextlib.contextmanager
-def starting(program: str, kept: Sequence[int] = ()) -> Iterator[Deferral]:
+def starting(program: str, kept: Sequence[int]) -> Iterator[Deferral]:
     """Start a process in this block, by this program. The signals at which it would be left to
     nobody are deferred from here on, until somebody waits for it; and its orphans become ours.
 

@@ -14,15 +14,14 @@ import io
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
+from cwl_udss.runtimes.engines.engine import Engine
 from cwl_udss.runtimes.engines.launching import FIRST_PROGRAM, launch
 from cwl_udss.runtimes.engines.view import View, Way, is_text, make_view
 from cwl_udss.runtimes.operations import MountBind
 from cwl_udss.runtimes.process import RuntimeProcess
-from cwl_udss.runtimes.starting import PipedRuntime
 from cwl_udss.runtimes.streams import Pipes
-from cwl_udss.sandbox import Limit, Sandbox
+from cwl_udss.sandbox import Sandbox
 
 _VARIABLES = ("APPTAINER", "SINGULARITY", "SIFUSER")
 # Its configuration may show these in every container. No `dev`: there would be none at all.
@@ -32,22 +31,8 @@ _SCRIPTS = "/.singularity.d/env"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Apptainer(PipedRuntime):
+class Apptainer(Engine):
     """An `apptainer` or a `singularity` that can be used."""
-
-    path: str
-    version: str
-    place: Path
-    """A directory of this node: each step has one there."""
-    environment: Mapping[str, str]
-    """The caller's."""
-    limits: tuple[Limit, ...] = ()
-    """What it cannot enforce, or does not have, on this machine."""
-
-    @property
-    def description(self) -> str:
-        """For the log and `cwl-udss doctor`."""
-        return f"{self.version} ({self.path})"
 
     def start_with(self, sandbox: Sandbox, pipes: Pipes) -> RuntimeProcess:
         """Start the sandbox's command (see PipedRuntime)."""

@@ -4,21 +4,18 @@ looking what is in it."""
 
 from __future__ import annotations
 
-import atexit
-import contextlib
-import shutil
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from pathlib import Path
 
 from cwl_udss.errors import SandboxError
 from cwl_udss.runtimes.apptainer.apptainer import Apptainer, own_environment
+from cwl_udss.runtimes.engines.engine import find_engine
 from cwl_udss.runtimes.engines.looking import look_inside
 from cwl_udss.runtimes.limits import APPTAINER_LIMITS, SITE_MOUNTS
 from cwl_udss.runtimes.probing.memory import Facts, Remember, try_always
 from cwl_udss.runtimes.probing.refusals import advice_on_namespaces
-from cwl_udss.runtimes.probing.trial import ask
+from cwl_udss.runtimes.probing.trial import ask, check_options, program_on_path
 
 _REQUIRED_OPTIONS = (
     *(
@@ -46,18 +43,13 @@ def find_apptainer(
     `temporary` makes an empty directory of this node, which stays until this process ends. Raises
     SandboxError with the reason if it does not.
     """
-    path = shutil.which(name, path=environment.get("PATH"))
-    if path is None:
-        raise SandboxError(
-            f"there is no {name} on this machine", "install it, or load the site's module"
-        )
-    with contextlib.ExitStack() as stack:
-        place = stack.enter_context(temporary())
-        apptainer = Apptainer(path=path, version="", place=place, environment=environment)
-        facts = remember(path, lambda: _try(apptainer))
-        atexit.register(stack.pop_all().close)
-    limits = tuple(limit for limit in APPTAINER_LIMITS if limit.name in facts["limits"])
-    return replace(apptainer, version=facts["version"], limits=limits)
+    advice = "install it, or load the site's module"
+    path = program_on_path(name, environment.get("PATH"), advice)
+
+    def make(place: Path) -> Apptainer:
+        return Apptainer(path=path, place=place, environment=environment)
+
+    return find_engine(make, _try, APPTAINER_LIMITS, temporary, remember)
 
 
 def _try(apptainer: Apptainer) -> Facts:
@@ -66,9 +58,7 @@ def _try(apptainer: Apptainer) -> Facts:
     if not any(name in version for name in ("apptainer", "singularity")):
         raise SandboxError(f"{path} says nothing of Apptainer or Singularity", "mend PATH")
     help_text = ask(path, "exec --help", "Apptainer or Singularity", environment)
-    missing = [option.strip() for option in _REQUIRED_OPTIONS if option not in help_text]
-    if missing:
-        raise SandboxError(f"{path} ({version}) is too old: it has no {missing[0]}", "update it")
+    check_options(f"{path} ({version})", help_text, _REQUIRED_OPTIONS)
     inside = look_inside(apptainer, path, _advice, apptainer.place)
     if inside.shared:
         raise SandboxError(

@@ -12,13 +12,12 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from cwl_udss.errors import SandboxError
 from cwl_udss.runtimes.machine_code.program import Call, Program, Variable
-from cwl_udss.runtimes.probing.trial import PROBE_SECONDS, no_answer
+from cwl_udss.runtimes.probing.trial import first_line, not_made, run_trial
 from cwl_udss.runtimes.unshare.file_calls import AT_CWD
-from cwl_udss.sandbox import Bind, Ending, RootFilesystem, Runtime, Sandbox, Streams
+from cwl_udss.sandbox import Bind, RootFilesystem, Runtime, Sandbox
 
 _PROGRAM, _BOUND = "look", "/bound"
 _NAMESPACES = ("pid", "net", "ipc", "mnt")
@@ -64,19 +63,10 @@ def look_inside(runtime: Runtime, path: str, advice: Callable[[str], str], scrat
             binds=(Bind(source=bound, destination=_BOUND, writable=True),),
             files={"/etc/passwd": b"", "/etc/group": b"", "/etc/resolv.conf": b""},
         )
-        streams = Streams(stdout=output.fileno(), stderr=messages.fileno())
-        try:
-            result = runtime.start(sandbox, streams).wait(PROBE_SECONDS)
-        except SandboxError as error:
-            said = _first_line(messages) or error.problem
-            raise SandboxError(
-                f"no sandbox can be made with {path} ({said})", advice(said)
-            ) from error
-        if result.ending is Ending.TIME_LIMIT:
-            raise no_answer(path)
+        result = run_trial(runtime, sandbox, path, advice, output=output, messages=messages)
         if result.exit_code != 0:
-            said = _first_line(messages) or f"it ends with exit code {result.exit_code}"
-            raise SandboxError(f"no sandbox can be made with {path} ({said})", advice(said))
+            said = first_line(messages) or f"it ends with exit code {result.exit_code}"
+            raise not_made(path, said, advice(said))
         output.seek(0)
         inside, is_bound = _read(output.read())
     if not is_bound:
@@ -137,9 +127,3 @@ def _read(said: bytes) -> tuple[Inside, bool]:
         if not _OWN_MOUNTS.fullmatch(point) and not _KERNEL_MOUNTS.match(point)
     ]
     return Inside(tuple(others), tuple(shared)), _BOUND in points
-
-
-def _first_line(messages: IO[bytes]) -> str:
-    messages.seek(0)
-    lines = messages.read().decode(errors="replace").strip().splitlines()
-    return lines[0] if lines else ""

@@ -9,21 +9,15 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from cwl_udss.errors import SandboxError
 from cwl_udss.runtimes.landlock.landlock import Landlock
 from cwl_udss.runtimes.probing.trial import try_runtime
-from cwl_udss.runtimes.proot.landlock import landlock_abi
+from cwl_udss.runtimes.proot.landlock import required_landlock
 
 
 def find_landlock(temporary: Callable[[], AbstractContextManager[Path]]) -> Landlock:
     """Return the kernel's Landlock, if a command starts within it. `temporary` is as of
     find_proot(). Raises SandboxError."""
-    abi = landlock_abi()
-    if not abi:
-        raise SandboxError(
-            "this kernel has no Landlock",
-            "Linux 5.13 and newer have it: ask that `landlock` is in the kernel's lsm=",
-        )
+    abi = required_landlock()
     with contextlib.ExitStack() as stack:
         landlock = Landlock(abi=abi, place=stack.enter_context(temporary()))
         stack.callback(landlock.launchers.close)

@@ -4,13 +4,12 @@
 from __future__ import annotations
 
 import re
-import shutil
 
 from cwl_udss.errors import SandboxError
 from cwl_udss.runtimes.oci.oci import CRUN, RUNC, OciRuntime, Program
 from cwl_udss.runtimes.probing.memory import Facts, Remember, try_always
 from cwl_udss.runtimes.probing.refusals import advice_on_namespaces
-from cwl_udss.runtimes.probing.trial import ask, try_runtime
+from cwl_udss.runtimes.probing.trial import ask, program_on_path, try_runtime
 from cwl_udss.runtimes.unshare.probe import find_program
 
 
@@ -27,11 +26,7 @@ def find_runc(search_path: str | None = None, remember: Remember = try_always) -
 
 
 def _find(program: Program, search_path: str | None, remember: Remember) -> OciRuntime:
-    path = shutil.which(program.name, path=search_path)
-    if path is None:
-        raise SandboxError(
-            f"there is no {program.name} on this machine", f"install the package {program.name}"
-        )
+    path = program_on_path(program.name, search_path)
     unshare = find_program(search_path)
     facts = remember(path, lambda: _try(program, path, unshare))
     return OciRuntime(program=program, path=path, version=facts["version"], unshare=unshare)

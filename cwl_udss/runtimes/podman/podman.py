@@ -10,20 +10,19 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from stat import S_IROTH, S_IXOTH
 
 from cwl_udss.errors import SandboxError
+from cwl_udss.runtimes.engines.engine import Engine
 from cwl_udss.runtimes.engines.launching import FIRST_PROGRAM, HANDED_ON, launch
 from cwl_udss.runtimes.engines.view import View, Way, is_plain, make_view
 from cwl_udss.runtimes.limits import FEW_INPUTS
 from cwl_udss.runtimes.operations import MountBind
 from cwl_udss.runtimes.process import RuntimeProcess
-from cwl_udss.runtimes.starting import PipedRuntime
 from cwl_udss.runtimes.streams import Pipes
-from cwl_udss.sandbox import HOST_NAME, Limit, Sandbox
+from cwl_udss.sandbox import HOST_NAME, Sandbox
 
 _OPTIONS = (
     *("--rm", "--cap-drop=all", "--security-opt=no-new-privileges"),
@@ -59,24 +58,11 @@ _WAY = Way(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Podman(PipedRuntime):
+class Podman(Engine):
     """A `podman` that can be used."""
 
-    path: str
-    version: str
-    place: Path
-    """A directory of this node: each step has one there."""
-    environment: Mapping[str, str]
-    """The caller's."""
     keeps_identity: bool = True
     """Whether the step is who the caller is: for that it needs more user ids than that one."""
-    limits: tuple[Limit, ...] = ()
-    """What it cannot enforce, or does not have, on this machine."""
-
-    @property
-    def description(self) -> str:
-        """For the log and `cwl-udss doctor`."""
-        return f"{self.version} ({self.path})"
 
     def start_with(self, sandbox: Sandbox, pipes: Pipes) -> RuntimeProcess:
         """Start the sandbox's command (see PipedRuntime)."""

@@ -3,21 +3,19 @@
 
 from __future__ import annotations
 
-import atexit
-import contextlib
-import shutil
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
 from cwl_udss.errors import SandboxError
+from cwl_udss.runtimes.engines.engine import find_engine
 from cwl_udss.runtimes.engines.looking import look_inside
 from cwl_udss.runtimes.limits import DEVICES, FEW_INPUTS, PODMAN_LIMITS, ROOT_USER, SITE_MOUNTS
 from cwl_udss.runtimes.podman.podman import Podman
 from cwl_udss.runtimes.probing.memory import Facts, Remember, try_always
 from cwl_udss.runtimes.probing.refusals import advice_on_namespaces
-from cwl_udss.runtimes.probing.trial import ask
+from cwl_udss.runtimes.probing.trial import ask, check_options, program_on_path
 
 _WHICH_RUNTIME = "--log-level=error info --format {{.Host.OCIRuntime.Name}}"
 _REQUIRED_OPTIONS = ("--preserve-fds", "--rootfs", "--shm-size", "--userns")
@@ -33,21 +31,13 @@ def find_podman(
     `temporary` makes an empty directory of this node, which stays until this process ends. Raises
     SandboxError with the reason if it does not.
     """
-    path = shutil.which("podman", path=environment.get("PATH"))
-    if path is None:
-        raise SandboxError("there is no podman on this machine", "install the package podman")
-    with contextlib.ExitStack() as stack:
-        place = stack.enter_context(temporary())
-        podman = Podman(path=path, version="", place=place, environment=environment)
-        facts = remember(path, lambda: _try(podman))
-        atexit.register(stack.pop_all().close)
-    limits = tuple(limit for limit in PODMAN_LIMITS if limit.name in facts["limits"])
-    return replace(
-        podman,
-        version=facts["version"],
-        limits=limits,
-        keeps_identity=ROOT_USER not in limits,
-    )
+    path = program_on_path("podman", environment.get("PATH"))
+
+    def make(place: Path) -> Podman:
+        return Podman(path=path, place=place, environment=environment)
+
+    podman = find_engine(make, _try, PODMAN_LIMITS, temporary, remember)
+    return replace(podman, keeps_identity=ROOT_USER not in podman.limits)
 
 
 def _try(podman: Podman) -> Facts:
@@ -56,9 +46,7 @@ def _try(podman: Podman) -> Facts:
     if "podman" not in version:
         raise SandboxError(f"{path} says nothing of podman", "mend PATH")
     help_text = ask(path, "run --help", "podman", environment)
-    missing = [option for option in _REQUIRED_OPTIONS if option not in help_text]
-    if missing:
-        raise SandboxError(f"{path} ({version}) is too old: it has no {missing[0]}", "update it")
+    check_options(f"{path} ({version})", help_text, _REQUIRED_OPTIONS)
     limits = set(PODMAN_LIMITS)
     try:
         inside = look_inside(podman, path, _advice, podman.place)

@@ -15,6 +15,7 @@ import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from cwl_udss.errors import SandboxError
 from cwl_udss.runtimes.limits import MOVES, SIGNALS
 from cwl_udss.sandbox import Limit
 
@@ -51,6 +52,17 @@ class Rule:
 def landlock_abi() -> int:
     """Return what this kernel's Landlock can do; 0 if there is none, or it was not enabled."""
     return max(0, int(_libc.syscall(_CREATE_RULESET, None, 0, _GET_VERSION)))
+
+
+def required_landlock(why: str = "") -> int:
+    """Return the same. Raises SandboxError if there is none; `why` is said before that."""
+    abi = landlock_abi()
+    if not abi:
+        raise SandboxError(
+            f"{why}this kernel has no Landlock",
+            "Linux 5.13 and newer have it: ask that `landlock` is in the kernel's lsm=",
+        )
+    return abi
 
 
 def forbid_new_privileges() -> None:

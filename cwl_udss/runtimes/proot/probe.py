@@ -7,7 +7,6 @@ import atexit
 import contextlib
 import functools
 import re
-import shutil
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -15,8 +14,8 @@ from pathlib import Path
 
 from cwl_udss.errors import SandboxError
 from cwl_udss.runtimes.probing.memory import Facts, Remember, try_always
-from cwl_udss.runtimes.probing.trial import ask, try_runtime
-from cwl_udss.runtimes.proot.landlock import landlock_abi
+from cwl_udss.runtimes.probing.trial import ask, program_on_path, try_runtime
+from cwl_udss.runtimes.proot.landlock import required_landlock
 from cwl_udss.runtimes.proot.proot import Proot
 
 _VERSION = re.compile(r"\bv?(\d+\.\d+[\w.-]*)")
@@ -37,15 +36,8 @@ def find_proot(
     `temporary` makes an empty directory of this node, in which programs can be executed; it stays
     until this process ends. Raises SandboxError with the reason if it does not.
     """
-    path = shutil.which("proot", path=search_path)
-    if path is None:
-        raise SandboxError("there is no proot on this machine", "install the package proot")
-    abi = landlock_abi()
-    if not abi:
-        raise SandboxError(
-            f"{path} alone keeps nobody out, and this kernel has no Landlock",
-            "Linux 5.13 and newer have it: ask that `landlock` is in the kernel's lsm=",
-        )
+    path = program_on_path("proot", search_path)
+    abi = required_landlock(f"{path} alone keeps nobody out, and ")
     with contextlib.ExitStack() as stack:
 
         @functools.cache

@@ -3,12 +3,10 @@
 
 from __future__ import annotations
 
-import shutil
-
 from cwl_udss.errors import SandboxError
 from cwl_udss.runtimes.probing.memory import Facts, Remember, try_always
 from cwl_udss.runtimes.probing.refusals import advice_on_namespaces
-from cwl_udss.runtimes.probing.trial import ask, try_runtime
+from cwl_udss.runtimes.probing.trial import ask, program_on_path, try_runtime
 from cwl_udss.runtimes.unshare.unshare import Unshare
 
 
@@ -21,10 +19,7 @@ def find_unshare(search_path: str | None = None, remember: Remember = try_always
 
 def find_program(search_path: str | None = None) -> str:
     """Return the `unshare` on PATH. Raises SandboxError if there is none."""
-    path = shutil.which("unshare", path=search_path)
-    if path is None:
-        raise SandboxError("there is no unshare on this machine", "install the package util-linux")
-    return path
+    return program_on_path("unshare", search_path, "install the package util-linux")
 
 
 def _try(path: str) -> Facts:
