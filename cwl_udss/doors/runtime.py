@@ -11,7 +11,7 @@ from pathlib import Path
 
 from cwl_udss.errors import SandboxError
 from cwl_udss.runtimes.bubblewrap.bwrap import Bubblewrap
-from cwl_udss.runtimes.probing.memory import Facts, Memory, Remember
+from cwl_udss.runtimes.probing.attempts import Facts, Remember
 from cwl_udss.runtimes.starting import PipedRuntime
 from cwl_udss.settings.settings import Settings
 from cwl_udss.steps.shared import runtime_finder
@@ -22,15 +22,16 @@ _OVERLAY = "--tmp-overlay"
 def find_runtime(settings: Settings, environment: Mapping[str, str]) -> PipedRuntime:
     """Return the runtime that the settings want; what was tried on this node before is not tried
     again. Raises SandboxError if there is none."""
-    runtime = runtime_finder(settings, environment).find()
+    finder = runtime_finder(settings, environment)
+    runtime = finder.find()
     if not isinstance(runtime, Bubblewrap):
         return runtime
-    return _with_overlays(runtime, settings, Memory(settings.scratch, environment).recall)
+    return _with_overlays(runtime, settings, finder.memory.recall)
 
 
 def forget_runtime(settings: Settings, environment: Mapping[str, str]) -> None:
     """Have all tried again the next time."""
-    Memory(settings.scratch, environment).forget()
+    runtime_finder(settings, environment).forget()
 
 
 def _with_overlays(runtime: Bubblewrap, settings: Settings, remember: Remember) -> Bubblewrap:

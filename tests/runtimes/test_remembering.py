@@ -19,7 +19,8 @@ from cwl_udss.runtimes.bubblewrap.bwrap import Bubblewrap
 from cwl_udss.runtimes.bubblewrap.probe import bundled_bubblewrap
 from cwl_udss.runtimes.choosing.choice import RuntimeFinder
 from cwl_udss.runtimes.probing import memory
-from cwl_udss.runtimes.probing.memory import Facts, Memory
+from cwl_udss.runtimes.probing.attempts import Facts
+from cwl_udss.runtimes.probing.memory import Memory
 from cwl_udss.sandbox import RootFilesystem, Runtime, Sandbox, Streams
 
 PRINT = "from cwl_udss.runtimes.probing.memory import circumstances; print(circumstances())"

@@ -13,7 +13,7 @@ from cwl_udss.runtimes.apptainer.apptainer import Apptainer, own_environment
 from cwl_udss.runtimes.engines.engine import find_engine
 from cwl_udss.runtimes.engines.looking import look_inside
 from cwl_udss.runtimes.limits import APPTAINER_LIMITS, SITE_MOUNTS
-from cwl_udss.runtimes.probing.memory import Facts, Remember, try_always
+from cwl_udss.runtimes.probing.attempts import Facts, Remember, try_always
 from cwl_udss.runtimes.probing.refusals import advice_on_namespaces
 from cwl_udss.runtimes.probing.trial import ask, check_options, program_on_path
 

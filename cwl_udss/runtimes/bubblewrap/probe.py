@@ -12,7 +12,7 @@ from pathlib import Path
 from cwl_udss.errors import SandboxError
 from cwl_udss.machine.deferral import deferred
 from cwl_udss.runtimes.bubblewrap.bwrap import Bubblewrap
-from cwl_udss.runtimes.probing.memory import Facts, Remember, try_always
+from cwl_udss.runtimes.probing.attempts import Facts, Remember, try_always
 from cwl_udss.runtimes.probing.refusals import advice_on_namespaces
 
 # Distributions backport options, so they are looked for in `bwrap --help` and no version is

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 
 from cwl_udss.runtimes.ch_run.ch_run import ChRun, own_environment
-from cwl_udss.runtimes.probing.memory import Facts, Remember, try_always
+from cwl_udss.runtimes.probing.attempts import Facts, Remember, try_always
 from cwl_udss.runtimes.probing.refusals import advice_on_namespaces
 from cwl_udss.runtimes.probing.trial import ask, check_options, program_on_path, try_runtime
 from cwl_udss.runtimes.unshare.probe import find_program

@@ -14,7 +14,8 @@ from cwl_udss.errors import SandboxError, StoreError
 from cwl_udss.runtimes.bubblewrap.bwrap import Bubblewrap
 from cwl_udss.runtimes.bubblewrap.probe import find_bubblewrap
 from cwl_udss.runtimes.choosing.table import AUTO, BWRAP, PROOT, RUNTIMES, Machine
-from cwl_udss.runtimes.probing.memory import Memory, Remember, try_always
+from cwl_udss.runtimes.probing.attempts import Remember, try_always
+from cwl_udss.runtimes.probing.memory import Memory
 from cwl_udss.runtimes.starting import PipedRuntime
 from cwl_udss.sandbox import Limit, Runtime
 
@@ -43,11 +44,11 @@ class RuntimeFinder:
         """Return the runtime; what was tried on this node before is not tried again. Raises
         SandboxError with what there is to do if there is none."""
         try:
-            return self._find(self._memory.recall)
+            return self._find(self.memory.recall)
         except SandboxError:
             if not self.forget():
                 raise
-            return self._find(self._memory.recall)
+            return self._find(self.memory.recall)
 
     def use(self, work: Callable[[PipedRuntime], _Result]) -> _Result:
         """Have the runtime do something; again, if it fails and was not tried by this process.
@@ -61,10 +62,11 @@ class RuntimeFinder:
 
     def forget(self) -> bool:
         """Have all tried again. Returns whether something had not been tried by this process."""
-        return self._memory.forget()
+        return self.memory.forget()
 
     @cached_property
-    def _memory(self) -> Memory:
+    def memory(self) -> Memory:
+        """What is remembered of this node."""
         return Memory(self.scratch, self.environment)
 
     def _find(self, remember: Remember) -> PipedRuntime:

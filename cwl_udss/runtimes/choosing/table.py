@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from cwl_udss.files.scratch import program_directory
 from cwl_udss.runtimes.limits import (
     APPTAINER_LIMITS,
     LANDLOCK_LIMITS,
@@ -20,7 +19,7 @@ from cwl_udss.runtimes.limits import (
     PODMAN_LIMITS,
     PROOT_LIMITS,
 )
-from cwl_udss.runtimes.probing.memory import Remember, try_always
+from cwl_udss.runtimes.probing.attempts import Remember, try_always
 from cwl_udss.sandbox import Limit
 
 if TYPE_CHECKING:
@@ -46,6 +45,8 @@ class Machine:
     def temporary(self) -> AbstractContextManager[Path]:
         """Make an empty directory of this node, in which programs can be executed. Raises
         StoreError."""
+        from cwl_udss.files.scratch import program_directory
+
         return program_directory(self.scratch, self.environment)
 
 

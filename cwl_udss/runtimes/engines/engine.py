@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from cwl_udss.runtimes.probing.memory import Facts, Remember
+from cwl_udss.runtimes.probing.attempts import Facts, Remember
 from cwl_udss.runtimes.starting import PipedRuntime
 from cwl_udss.sandbox import Limit
 

@@ -7,7 +7,7 @@ import re
 
 from cwl_udss.errors import SandboxError
 from cwl_udss.runtimes.oci.oci import CRUN, RUNC, OciRuntime, Program
-from cwl_udss.runtimes.probing.memory import Facts, Remember, try_always
+from cwl_udss.runtimes.probing.attempts import Facts, Remember, try_always
 from cwl_udss.runtimes.probing.refusals import advice_on_namespaces
 from cwl_udss.runtimes.probing.trial import ask, program_on_path, try_runtime
 from cwl_udss.runtimes.unshare.probe import find_program

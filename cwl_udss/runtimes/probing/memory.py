@@ -19,25 +19,12 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
 
 import cwl_udss
 from cwl_udss.errors import SandboxError, StoreError
 from cwl_udss.files.scratch import node_directory
+from cwl_udss.runtimes.probing.attempts import Facts
 from cwl_udss.runtimes.probing.refusals import is_within_landlock
-
-Facts: TypeAlias = "dict[str, Any]"
-"""As JSON has them."""
-
-
-class Remember(Protocol):
-    """What may know what came of trying."""
-
-    def __call__(self, program: str, attempt: Callable[[], Facts], what: str = "") -> Facts:
-        """Return what trying a program (by path) gives, or raise the SandboxError that it raised;
-        it may have been tried by an earlier command. `what` is what is tried, if that is not the
-        usual."""
-
 
 REFUSAL_SECONDS = 600.0
 """How long a failure counts: an administrator may have changed something meanwhile."""
@@ -51,11 +38,6 @@ _CIRCUMSTANCES = (
 )
 _NAMESPACES = ("cgroup", "mnt", "net", "pid", "user")
 _CONFINEMENT = ("NoNewPrivs", "Seccomp", "Seccomp_filters", "CapEff", "CapBnd", "Groups")
-
-
-def try_always(program: str, attempt: Callable[[], Facts], what: str = "") -> Facts:
-    """Remember nothing."""
-    return attempt()
 
 
 @dataclass

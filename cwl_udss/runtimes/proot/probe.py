@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from cwl_udss.errors import SandboxError
-from cwl_udss.runtimes.probing.memory import Facts, Remember, try_always
+from cwl_udss.runtimes.probing.attempts import Facts, Remember, try_always
 from cwl_udss.runtimes.probing.trial import ask, program_on_path, try_runtime
 from cwl_udss.runtimes.proot.landlock import required_landlock
 from cwl_udss.runtimes.proot.proot import Proot

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from cwl_udss.errors import SandboxError
-from cwl_udss.runtimes.probing.memory import Facts, Remember, try_always
+from cwl_udss.runtimes.probing.attempts import Facts, Remember, try_always
 from cwl_udss.runtimes.probing.refusals import advice_on_namespaces
 from cwl_udss.runtimes.probing.trial import ask, program_on_path, try_runtime
 from cwl_udss.runtimes.unshare.unshare import Unshare
