@@ -6,10 +6,9 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable
-from importlib import import_module
 from typing import NoReturn
 
+from cwl_udss.doors.late import function_at
 from cwl_udss.machine.standard_streams import open_standard_streams
 
 # Only the one that is called is imported: each module takes time.
@@ -28,9 +27,7 @@ def main(name: str) -> NoReturn:
     # Whoever has started us may not have given us these (see cli.main()).
     open_standard_streams()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    program = import_module(f"cwl_udss.doors.{_PROGRAMS[name]}")
-    run: Callable[[str, list[str]], int] = program.run
-    code = run(name, sys.argv[1:])
+    code = function_at(f"cwl_udss.doors.{_PROGRAMS[name]}.run")(name, sys.argv[1:])
     try:
         sys.stdout.flush()
     except OSError:  # who read it has left

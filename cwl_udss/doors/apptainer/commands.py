@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,6 +26,7 @@ from cwl_udss.doors.apptainer.command_line.option import Option
 from cwl_udss.doors.apptainer.command_line.parser import Given, UsageError, parse
 from cwl_udss.doors.apptainer.session import Session
 from cwl_udss.doors.apptainer.words import Formatter, marked, said_by_registries
+from cwl_udss.doors.late import function_at
 from cwl_udss.errors import UdssError
 from cwl_udss.settings.config import load_settings
 
@@ -119,22 +121,6 @@ def _log(given: Given) -> None:
         logging.getLogger("cwl_udss.steps.shared").setLevel(logging.WARNING)
 
 
-def _exec(given: Given, session: Session) -> int:
-    return _act("exec", given, session)
-
-
-def _run_image(given: Given, session: Session) -> int:
-    return _act("run", given, session)
-
-
-def _shell(given: Given, session: Session) -> int:
-    return _act("shell", given, session)
-
-
-def _test(given: Given, session: Session) -> int:
-    return _act("test", given, session)
-
-
 def _act(name: str, given: Given, session: Session) -> int:
     from cwl_udss.doors.apptainer.running.actions import request_of, run
     from cwl_udss.doors.apptainer.running.scripts import Action
@@ -147,52 +133,19 @@ def _act(name: str, given: Given, session: Session) -> int:
     return run(request, session)
 
 
-def _instance_start(given: Given, session: Session) -> int:
-    from cwl_udss.doors.apptainer.running.instances import start
-
-    return start(given, session)
-
-
-def _instance_list(given: Given, session: Session) -> int:
-    from cwl_udss.doors.apptainer.running.instances import list_instances
-
-    return list_instances(given, session)
-
-
-def _instance_stop(given: Given, session: Session) -> int:
-    from cwl_udss.doors.apptainer.running.instances import stop
-
-    return stop(given, session)
-
-
-def _pull(given: Given, session: Session) -> int:
-    from cwl_udss.doors.apptainer.files.image_files import pull
-
-    return pull(given, session)
-
-
-def _build(given: Given, session: Session) -> int:
-    from cwl_udss.doors.apptainer.files.image_files import build
-
-    return build(given, session)
-
-
 def _inspect(given: Given, session: Session) -> int:
     from cwl_udss.doors.apptainer.files.inspection import inspect
 
     return inspect(given)
 
 
-def _cache_list(given: Given, session: Session) -> int:
-    from cwl_udss.doors.apptainer.files.cache import list_cache
+def _at(place: str) -> _Run:
+    """What is at a place, whose module is imported when it is called."""
 
-    return list_cache(given, session)
+    def run(given: Given, session: Session) -> int:
+        return function_at(f"cwl_udss.doors.apptainer.{place}")(given, session)
 
-
-def _cache_clean(given: Given, session: Session) -> int:
-    from cwl_udss.doors.apptainer.files.cache import clean_cache
-
-    return clean_cache(given, session)
+    return run
 
 
 def _version(given: Given, session: Session) -> int:
@@ -217,21 +170,38 @@ def _build_configuration(given: Given, session: Session) -> int:
 
 
 COMMANDS: Mapping[str, Command] = {
-    "exec": Command(ACTION, _exec, "[options...] <container> <command>", 2, stops=True),
-    "run": Command(ACTION, _run_image, "[options...] <container> [args...]", 1, stops=True),
-    "shell": Command(SHELL, _shell, "[options...] <container>", 1, stops=True),
-    "test": Command(ACTION, _test, "[options...] <container> [args...]", 1, stops=True),
-    "pull": Command(PULL, _pull, "[options...] [output file] <URI>", 1, 2),
-    "build": Command(BUILD, _build, "[options...] <image path> <source>", 2, 2),
+    "exec": Command(
+        ACTION, partial(_act, "exec"), "[options...] <container> <command>", 2, stops=True
+    ),
+    "run": Command(
+        ACTION, partial(_act, "run"), "[options...] <container> [args...]", 1, stops=True
+    ),
+    "shell": Command(SHELL, partial(_act, "shell"), "[options...] <container>", 1, stops=True),
+    "test": Command(
+        ACTION, partial(_act, "test"), "[options...] <container> [args...]", 1, stops=True
+    ),
+    "pull": Command(PULL, _at("files.image_files.pull"), "[options...] [output file] <URI>", 1, 2),
+    "build": Command(
+        BUILD, _at("files.image_files.build"), "[options...] <image path> <source>", 2, 2
+    ),
     "inspect": Command(INSPECT, _inspect, "[options...] <image path>", 1, 1),
     "instance start": Command(
-        *(INSTANCE_START, _instance_start, "[options...] <container> <name> [args...]", 2),
+        *(
+            INSTANCE_START,
+            _at("running.instances.start"),
+            "[options...] <container> <name> [args...]",
+            2,
+        ),
         stops=True,
     ),
-    "instance list": Command(INSTANCE_LIST, _instance_list, "[options...] [name]", 0, 1),
-    "instance stop": Command(INSTANCE_STOP, _instance_stop, "[options...] [name]", 0, 1),
-    "cache list": Command(CACHE_LIST, _cache_list, "[options...]", 0, 0),
-    "cache clean": Command(CACHE_CLEAN, _cache_clean, "[options...]", 0, 0),
+    "instance list": Command(
+        INSTANCE_LIST, _at("running.instances.list_instances"), "[options...] [name]", 0, 1
+    ),
+    "instance stop": Command(
+        INSTANCE_STOP, _at("running.instances.stop"), "[options...] [name]", 0, 1
+    ),
+    "cache list": Command(CACHE_LIST, _at("files.cache.list_cache"), "[options...]", 0, 0),
+    "cache clean": Command(CACHE_CLEAN, _at("files.cache.clean_cache"), "[options...]", 0, 0),
     "buildcfg": Command((), _build_configuration, "[parameter]", 0, 1),
     "version": Command((), _version, "", 0, 0),
 }

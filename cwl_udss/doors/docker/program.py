@@ -6,18 +6,17 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Callable
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 from cwl_udss.doors.docker.errors import Program, UsageError, error_line, failure_code
 from cwl_udss.doors.docker.parser import DoorParser
 from cwl_udss.doors.docker.run_options import GLOBAL
+from cwl_udss.doors.late import function_at
 from cwl_udss.errors import UdssError
 from cwl_udss.filesystems.system_words import system_words
 
 if TYPE_CHECKING:
-    from cwl_udss.doors.docker.session import Session
+    pass
 
 # Modules and functions, as each is only imported when it is called.
 COMMANDS = {
@@ -75,7 +74,8 @@ def run(name: str, arguments: list[str]) -> int:
         logging.getLogger("cwl_udss").setLevel(_level(options))
         from cwl_udss.doors.docker.session import open_session
 
-        return _function(command)(open_session(program, command), rest)
+        call = function_at(f"cwl_udss.doors.docker.{COMMANDS[command]}")
+        return call(open_session(program, command), rest)
     except UdssError as error:
         print(error_line(program, command, error), file=sys.stderr)
         return failure_code(command)
@@ -112,14 +112,6 @@ def _command(options: argparse.Namespace) -> tuple[str, list[str]]:
 def _there_are() -> str:
     """What there is, without what is the same by another name."""
     return f"there are {', '.join(sorted(name for name in COMMANDS if name.isalpha()))}"
-
-
-def _function(command: str) -> Callable[[Session, list[str]], int]:
-    module, _, name = COMMANDS[command].rpartition(".")
-    found: Callable[[Session, list[str]], int] = getattr(
-        import_module(f"cwl_udss.doors.docker.{module}"), name
-    )
-    return found
 
 
 def _level(options: argparse.Namespace) -> int:

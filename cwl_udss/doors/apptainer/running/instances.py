@@ -3,14 +3,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import fnmatch
 import json
 import logging
 import os
 import re
 import signal
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,6 +27,7 @@ from cwl_udss.doors.apptainer.session import Session
 from cwl_udss.doors.apptainer.words import not_found
 from cwl_udss.doors.container import Running, send_signal
 from cwl_udss.doors.container import start as start_container
+from cwl_udss.doors.detached import Beginning, leave_caller, start_detached
 from cwl_udss.doors.table import Entry, NameInUse, State, Table, new_id, running
 from cwl_udss.errors import UdssError
 from cwl_udss.files.scratch import node_directory
@@ -42,7 +41,6 @@ _logger = logging.getLogger(__name__)
 
 SCHEME = "instance://"
 _NAME = re.compile(r"[a-zA-Z0-9._-]+")
-_STARTED = b"\0"
 _SCRIPTS = "scripts"
 _PATIENCE_SECONDS = 10.0
 _KILL_SECONDS = 10.0
@@ -62,32 +60,20 @@ def start(given: Given, session: Session) -> int:
     if not _NAME.fullmatch(name):
         raise UdssError(f"{name} is not a valid instance name")
     request = request_of(Action.START, given, session, (image, *words))
-    reading, writing = os.pipe()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    if not os.fork():
-        os.close(reading)
-        os._exit(_keep(request, name, session, writing))
-    os.close(writing)
-    with open(reading, "rb") as stream:
-        said = stream.read()
-    if said != _STARTED:
-        raise UdssError(os.fsdecode(said) or "while executing starter: it has ended")
+    problem = start_detached(lambda beginning: _keep(request, name, session, beginning))
+    if problem is not None:
+        raise UdssError(problem or "while executing starter: it has ended")
     if given.value("pid-file"):
         Path(given.value("pid-file")).write_text(f"{_find(name, session).state.first}\n")
     _logger.info("instance started successfully")
     return 0
 
 
-def _keep(request: Request, name: str, session: Session, started: int) -> int:
+def _keep(request: Request, name: str, session: Session, beginning: Beginning) -> int:
     """Be the process that an instance ends with. What fails is told to who has started it."""
-    os.setsid()
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    output, messages = _logs(name, session)
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    logs = [os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND) for path in (output, messages)]
-    for number, descriptor in enumerate((nowhere, *logs)):
-        os.dup2(descriptor, number)
+    leave_caller()
+    for number, path in enumerate(_logs(name, session), start=1):
+        os.dup2(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND), number)
     # Its shell waits for a line that never comes.
     stdin, _kept_open = os.pipe()
     try:
@@ -114,8 +100,7 @@ def _keep(request: Request, name: str, session: Session, started: int) -> int:
                     streams = Streams(stdin=stdin, stdout=1, stderr=2)
                     kept = start_container(sandboxes[0], steps.runtime(), streams)
                     table.set_state(entry.id, running(kept.first()))
-                    os.write(started, _STARTED)
-                    os.close(started)
+                    beginning.has_come()
                     return kept.wait().exit_code
                 finally:
                     table.remove(entry)
@@ -125,8 +110,7 @@ def _keep(request: Request, name: str, session: Session, started: int) -> int:
         problem = str(error)
     except OSError as error:
         problem = system_words(error)
-    with contextlib.suppress(OSError):  # it has been told of the beginning
-        os.write(started, problem.encode(errors="surrogateescape"))
+    beginning.has_failed(problem)
     return 1
 
 

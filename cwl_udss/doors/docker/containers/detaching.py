@@ -4,11 +4,10 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
-import signal
 import sys
 
+from cwl_udss.doors.detached import Beginning, leave_caller, start_detached
 from cwl_udss.doors.docker.containers.running import run_here
 from cwl_udss.doors.docker.errors import error_line, failure_code
 from cwl_udss.doors.docker.session import Session
@@ -18,7 +17,6 @@ from cwl_udss.filesystems.system_words import system_words
 from cwl_udss.sandbox import Streams
 
 OUTPUT, MESSAGES = "stdout.log", "stderr.log"
-_STARTED = b"\0"
 
 
 def run_detached(
@@ -26,48 +24,31 @@ def run_detached(
 ) -> int:
     """Start a container and leave it running; print its id, or what else is to be shown. Returns
     the exit code."""
-    reading, writing = os.pipe()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    if not os.fork():
-        os.close(reading)
-        os._exit(_be_monitor(session, options, entry, writing))
-    os.close(writing)
-    with open(reading, "rb") as stream:
-        said = stream.read()
-    if said == _STARTED:
+    problem = start_detached(lambda beginning: _be_monitor(session, options, entry, beginning))
+    if problem is None:
         print(shown or entry.id)
         return 0
-    sys.stderr.write(os.fsdecode(said.removeprefix(_STARTED)))
+    sys.stderr.write(problem)
     return failure_code(session.command)
 
 
-def _be_monitor(session: Session, options: argparse.Namespace, entry: Entry, started: int) -> int:
+def _be_monitor(
+    session: Session, options: argparse.Namespace, entry: Entry, beginning: Beginning
+) -> int:
     """Run the container, with nothing left of who has started this but a pipe until it runs."""
-    os.setsid()
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    for number in (0, 1, 2):
-        os.dup2(nowhere, number)
+    leave_caller()
     place = session.table.log_directory(entry.id)
     logs = [os.open(place / name, os.O_CREAT | os.O_WRONLY | os.O_APPEND) for name in _LOGS]
     # Who asked for an input to be kept open has a shell wait for commands that never come.
     reading, _writing = os.pipe() if options.interactive else (None, None)
     streams = Streams(stdin=reading, stdout=logs[0], stderr=logs[1])
-
-    def tell() -> None:
-        os.write(started, _STARTED)
-        os.close(started)
-
     try:
-        return run_here(session, options, entry, streams, tell)
+        return run_here(session, options, entry, streams, beginning.has_come)
     except UdssError as error:
         problem = error
     except OSError as error:
         problem = UdssError(system_words(error))
-    with contextlib.suppress(OSError):
-        line = error_line(session.program, session.command, problem)
-        os.write(started, f"{line}\n".encode(errors="surrogateescape"))
+    beginning.has_failed(f"{error_line(session.program, session.command, problem)}\n")
     return failure_code(session.command)
 
 
