@@ -208,6 +208,8 @@ def push(layout: Path, name: str) -> None:
             *("skopeo", "copy", "--quiet", "--dest-tls-verify=false"),
             *(f"oci:{layout}:latest", f"docker://{name}"),
         ],
+        # There are no credentials to find; where root has run podman, skopeo may not even look.
+        env=os.environ | {"XDG_RUNTIME_DIR": str(layout)},
         check=True,
     )
 
