@@ -18,6 +18,8 @@ NAMES = (
     "second_use",
     "batch",
     "report",
+    "doors",
+    "pipeline",
 )
 
 

@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 
 import image
+import oci
 from measure import Finding, Setting, in_turn, print_findings, print_rows, setting
 from peers import podman
 from stand_ins import push
@@ -27,7 +28,7 @@ from cwl_udss.images.pull import Images
 from cwl_udss.images.store.store import Store
 from cwl_udss.runtimes.bubblewrap.bwrap import Bubblewrap
 from cwl_udss.runtimes.bubblewrap.probe import find_bubblewrap
-from cwl_udss.runtimes.choice import AnyRuntime
+from cwl_udss.runtimes.choosing.table import CH_RUN, RUNTIMES, UNSHARE, Machine
 from cwl_udss.runtimes.proot.probe import find_proot
 from cwl_udss.sandbox import (
     INPUT_DIRECTORY,
@@ -35,6 +36,7 @@ from cwl_udss.sandbox import (
     TEMPORARY_DIRECTORY,
     Bind,
     RootFilesystem,
+    Runtime,
     Sandbox,
     Streams,
 )
@@ -74,7 +76,8 @@ def main() -> list[Finding]:
         push(image.layout(), f"{here.registry}/{image.NAME}")
         roots = {name: root(here, name) for name in (SMALL, image.NAME)}
         peers = other_starts(here, podman_command, roots[SMALL])
-        ours = {**starts(here, runtime, roots), **proot_starts(here, roots[SMALL])}
+        others = unshare_starts(here, roots[SMALL]) | oci_starts(here, roots[SMALL])
+        ours = {**starts(here, runtime, roots), **proot_starts(here, roots[SMALL]), **others}
         started = measured({**ours, **peers}, STARTS, peers)
         loaded = measured(large_starts(here, runtime, roots[SMALL]), LARGE_STARTS)
         worked = measured(work(here, runtime, roots[SMALL]), INSIDE)
@@ -91,6 +94,15 @@ def main() -> list[Finding]:
             Finding("start by PRoot, Landlock and seccomp: ms", 1000 * statistics.median(times), 8)
             for name, times in started.items()
             if name == PROOT
+        ),
+        *(
+            Finding(
+                f"start by {name}: ms more than {name} alone",
+                difference(started, f"sandbox by {name}", f"{name} alone"),
+                5,
+            )
+            for name in (UNSHARE, CH_RUN, *oci.oci_runtimes())
+            if f"{name} alone" in started
         ),
         *(
             Finding(f"{inputs:,} input files: {more}", difference(loaded, name), bar)
@@ -139,12 +151,43 @@ def proot_starts(here: Setting, small: Path) -> dict[str, Callable[[], None]]:
     return {"proot alone": partial(run, alone), PROOT: partial(enter, proot, true)}
 
 
+def unshare_starts(here: Setting, small: Path) -> dict[str, Callable[[], None]]:
+    """The same by unshare, and by ch-run in its namespaces: alone and as runtimes."""
+    true = replace(sandbox(here, small), command=("true",))
+    namespaces = ("unshare", "-r", "-m", "-p", "-i", "-u", "-n", "-f", "--mount-proc")
+    alone = {
+        UNSHARE: [*namespaces, "-R", str(small), "true"],
+        CH_RUN: [*namespaces, "ch-run", "--no-passwd", str(small), "--", "true"],
+    }
+    contestants: dict[str, Callable[[], None]] = {}
+    for name, command in alone.items():
+        try:
+            runtime = RUNTIMES[name].find(Machine(None, None, here.environment))
+        except SandboxError:
+            continue
+        environment = {"PATH": os.defpath, "USER": "user"}
+        contestants[f"{name} alone"] = partial(run, command, environment=environment)
+        contestants[f"sandbox by {name}"] = partial(enter, runtime, true)
+    return contestants
+
+
+def oci_starts(here: Setting, small: Path) -> dict[str, Callable[[], None]]:
+    """The same by crun and runc, alone and as runtimes; nothing of those that are not there."""
+    true = replace(sandbox(here, small), command=("true",))
+    binds = {bind.destination: bind.source for bind in true.binds}
+    contestants: dict[str, Callable[[], None]] = {}
+    for name, runtime in oci.oci_runtimes().items():
+        alone = oci.alone(runtime, small, binds, here.scratch)
+        contestants[f"{name} alone"] = partial(run, alone)
+        contestants[f"sandbox by {name}"] = partial(enter, runtime, true)
+    return contestants
+
+
 def other_starts(
     here: Setting, podman_command: list[str], small: Path
 ) -> dict[str, Callable[[], None]]:
     """The same by other runtimes."""
     commands = {
-        "ch-run": ["ch-run", str(small), "--", "true"],
         "podman run": [
             *(*podman_command, "run", "--rm", "--network=none", "--read-only"),
             *("--rootfs", str(small), "true"),
@@ -269,7 +312,7 @@ def run(
         raise RuntimeError(f"{command[0]} failed: {done.stderr[-1000:].decode()}")
 
 
-def enter(runtime: AnyRuntime, given: Sandbox, stdout: Path = NOWHERE) -> None:
+def enter(runtime: Runtime, given: Sandbox, stdout: Path = NOWHERE) -> None:
     """Run a sandbox's command."""
     with stdout.open("wb") as stream, NOWHERE.open("wb") as nowhere:
         streams = Streams(stdout=stream.fileno(), stderr=nowhere.fileno())
@@ -292,9 +335,9 @@ def measured(
     return in_turn(timed, repetitions, peers=peers)
 
 
-def difference(times: Times, name: str) -> float:
-    """Return how many milliseconds more than bwrap alone it takes, pair by pair."""
-    pairs = zip(times[name], times[YARDSTICK], strict=True)
+def difference(times: Times, name: str, yardstick: str = YARDSTICK) -> float:
+    """Return how many milliseconds more than bwrap alone, or another, it takes, pair by pair."""
+    pairs = zip(times[name], times[yardstick], strict=True)
     return 1000 * statistics.median(one - other for one, other in pairs)
 
 

@@ -37,6 +37,7 @@ PACKAGES = (
 LAYER_PACKAGES = {
     "debian": PACKAGES,
     "tools": ("bwa", "samtools"),
+    "procps": ("procps",),
     "python": ("python3", "python3-minimal", "libpython3-stdlib"),
     "node": ("nodejs",),
 }
@@ -87,6 +88,12 @@ IMAGES = (
         {"Cmd": ["bash"]},
     ),
     Image(
+        # Nextflow looks by ps and awk, in the container, what its tasks use.
+        ("debian", "etc", "procps", "awk-name"),
+        ("quay.io/nextflow/bash:latest",),
+        {"Cmd": ["bash"]},
+    ),
+    Image(
         ("debian", "etc", "python", "python-name"),
         (
             "docker.io/library/python:3-slim",
@@ -113,7 +120,11 @@ IMAGES = (
     ),
     Image(
         ("busybox",),
-        ("docker.io/library/busybox:1.36", "docker.io/library/alpine:latest"),
+        (
+            "docker.io/library/busybox:1.36",
+            "docker.io/library/busybox:latest",
+            "docker.io/library/alpine:latest",
+        ),
         {"Cmd": ["sh"]},
     ),
 )
@@ -197,6 +208,8 @@ def push(layout: Path, name: str) -> None:
             *("skopeo", "copy", "--quiet", "--dest-tls-verify=false"),
             *(f"oci:{layout}:latest", f"docker://{name}"),
         ],
+        # There are no credentials to find; where root has run podman, skopeo may not even look.
+        env=os.environ | {"XDG_RUNTIME_DIR": str(layout)},
         check=True,
     )
 
@@ -225,8 +238,9 @@ def _make_all(directory: Path) -> None:
     # What the packages' scripts make when they are installed; without it names are looked up by DNS
     # before /etc/hosts.
     layers["etc"] = _layer({"etc/nsswitch.conf": b"hosts: files dns\n"}, {})
-    # In Debian `python` is a package of a link.
+    # In Debian `python` is a package of a link, and `awk` a choice among several.
     layers["python-name"] = _layer({}, {"usr/local/bin/python": "/usr/bin/python3"})
+    layers["awk-name"] = _layer({}, {"usr/local/bin/awk": "/usr/bin/mawk"})
     data = directory / "registry"
     data.mkdir()
     with serve_registry(data) as address:

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from cwl_udss.commands.images_arguments import add_images
-from cwl_udss.commands.report import add_report, add_status, print_status, write_report
+from cwl_udss.commands.runs.arguments import add_runs
+from cwl_udss.commands.shim import add_shim
 from cwl_udss.engine.startup.pure import prefer_python_modules
 from cwl_udss.engine.startup.start import given_options, quick_imports
 from cwl_udss.errors import UdssError
@@ -121,9 +122,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_run(commands)
     add_images(commands).set_defaults(command=_images)
+    add_shim(commands)
     _add_step(commands)
-    add_status(commands).set_defaults(command=_status)
-    add_report(commands).set_defaults(command=_report)
+    add_runs(commands)
     _add_clean(commands)
     _add_doctor(commands)
     return parser
@@ -214,6 +215,13 @@ def _add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "verdict (a minute; needs the image debian:stable-slim, in the store or from its registry)",
     )
     parser.add_argument(
+        "--runtime",
+        metavar="NAME",
+        action="append",
+        help="only try this runtime (again and again, or `all`); with --containment, run the tests "
+        "in each, whatever it does not keep",
+    )
+    parser.add_argument(
         "--batch",
         metavar="SYSTEM",
         dest="udss_batch",
@@ -245,18 +253,10 @@ def _step(options: argparse.Namespace, settings: Settings) -> int:
     return max(run_by_hand(directory, os.environ) for directory in directories)
 
 
-def _status(options: argparse.Namespace, settings: Settings) -> int:
-    return print_status(options.run, settings.runs)
-
-
-def _report(options: argparse.Namespace, settings: Settings) -> int:
-    return write_report(options.run, settings.runs, options.output)
-
-
 def _clean(options: argparse.Namespace, settings: Settings) -> int:
     from cwl_udss.files.scratch import clean
     from cwl_udss.filesystems.leases import LEASE_SECONDS
-    from cwl_udss.steps.shared import open_store
+    from cwl_udss.settings.opening import open_store
 
     in_store = open_store(settings).clean(LEASE_SECONDS)
     for path in (*in_store, *clean(settings.scratch, os.environ)):
@@ -276,9 +276,13 @@ def _doctor(options: argparse.Namespace, settings: Settings) -> int:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         return print_node_examination(settings, os.environ)
     if options.containment:
-        from cwl_udss.commands.containment import print_verdict
+        from cwl_udss.commands.containment import print_verdicts
 
-        return print_verdict(settings, os.environ, home_directory())
+        return print_verdicts(settings, os.environ, home_directory(), options.runtime)
+    if options.runtime:
+        from cwl_udss.commands.doctor import print_runtimes
+
+        return print_runtimes(settings, os.environ, options.runtime)
     from cwl_udss.commands.doctor import print_examination
 
     return print_examination(settings, os.environ, home_directory())

@@ -51,6 +51,14 @@ class RegistryError(ImageError):
     """A registry is down, refuses, or answers with something that is no answer."""
 
 
+class NotFound(RegistryError):
+    """The registry has no such image."""
+
+
+class AccessRefused(RegistryError):
+    """The registry does not let this user have it."""
+
+
 class InvalidImage(ImageError):
     """What came is not what was asked for: wrong digest, truncated, malformed or hostile."""
 

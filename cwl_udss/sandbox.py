@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
+
+from cwl_udss.records import record
 
 TEMPORARY_DIRECTORY = "/tmp"  # noqa: S108 - the sandbox's own, a private directory of the step
 # Where steps find their things; conversion makes mount points there. cwltool's traditional paths.
@@ -18,7 +20,7 @@ SIGNAL_OFFSET = 128
 """Of the exit codes of processes that a signal has killed, as in sh(1)."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class Bind:
     """A file or directory of the host, shown in the sandbox at an absolute path."""
 
@@ -27,7 +29,16 @@ class Bind:
     writable: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(frozen=True, kw_only=True)
+class Memory:
+    """An empty directory in memory, to be written to, at an absolute path of the sandbox."""
+
+    path: str
+    size_bytes: int | None = None
+    """The most that it takes; None is the kernel's default, half of the memory."""
+
+
+@record(frozen=True, kw_only=True)
 class RootFilesystem:
     """A root filesystem: a directory, never written to."""
 
@@ -43,7 +54,7 @@ class RootFilesystem:
         return Path(f"/proc/{self.mounted_by}/root{self.path}")
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class Sandbox:
     """One step's view of the machine.
 
@@ -67,9 +78,18 @@ class Sandbox:
     """Limit of `/dev/shm`; None is the kernel's default, half of the memory."""
     cores: int | None = None
     """How many were asked for. No limit, but where a runtime is faster on one, it takes one."""
+    memory: tuple[Memory, ...] = ()
+    devices: tuple[str, ...] = ()
+    """Devices of the host, besides the usual ones, as `/dev/fuse`."""
+    user: tuple[int, int] | None = None
+    """The ids that the caller's own have inside; None is the same."""
+    host_name: str = HOST_NAME
+    writable_root: bool = False
+    """Whether the command can write everywhere: into memory, over the root filesystem, and gone at
+    its end. See runtimes/choosing/ for who can do that."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class Streams:
     """Where a command's standard streams come from and go to: descriptors of the caller.
 
@@ -106,9 +126,9 @@ class MemorySource(enum.Enum):
     """The kernel's own word for that one; no look has shown more for all."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class Usage:
-    """What a command has used, with all that it has started (see runtimes/accounting.py). None is
+    """What a command has used, with all that it has started (see runtimes/accounting/). None is
     what could not be found out."""
 
     user_seconds: float
@@ -141,7 +161,7 @@ def read_usage(facts: Mapping[str, Any] | None) -> Usage | None:
     return Usage(**{**facts, "memory_source": None if source is None else MemorySource(source)})
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class Result:
     """How a command ended: its exit code (128 + n for signal n, as shells have it), and why."""
 
@@ -170,7 +190,7 @@ class SandboxProcess(Protocol):
         """Kill the command and all of its processes, from any thread, at any time."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class Limit:
     """Something that a runtime cannot enforce, or does not have."""
 
@@ -194,3 +214,13 @@ class Runtime(Protocol):
 
     def start(self, sandbox: Sandbox, streams: Streams) -> SandboxProcess:
         """Start the sandbox's command. Raises SandboxError if the sandbox is impossible."""
+
+
+@runtime_checkable
+class MadeByUnshare(Protocol):
+    """A runtime whose sandboxes are in namespaces that util-linux's unshare makes, within those of
+    a mount too (see RootFilesystem)."""
+
+    @property
+    def unshare(self) -> str:
+        """The program."""

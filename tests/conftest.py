@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -15,6 +16,8 @@ import pytest
 from commands import COMMANDS, Command
 from needs import SCRATCH, need
 from stand_ins import MissingPackage, cache_directory, mirrors, serve_registry, stand_in_registry
+
+from cwl_udss.staging import remove_tree
 
 pytest_plugins = ["foreign.fixtures"]
 
@@ -37,11 +40,21 @@ def registry() -> Iterator[str]:
         yield address
 
 
+@contextlib.contextmanager
+def _scratch_directory() -> Iterator[Path]:
+    """A directory in memory, removed whatever the modes in it are."""
+    scratch = Path(tempfile.mkdtemp(dir=SCRATCH, prefix="cwl-udss-tests-"))
+    yield scratch
+    try:
+        remove_tree(scratch)
+    except OSError:  # a real podman that was tried leaves what only it can remove
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
 @pytest.fixture(scope="session")
 def environment(registry: str) -> Iterator[dict[str, str]]:
     """An environment in which the commands find the registry, and a store that tests share."""
-    with tempfile.TemporaryDirectory(dir=SCRATCH, prefix="cwl-udss-tests-") as directory:
-        scratch = Path(directory)
+    with _scratch_directory() as scratch:
         for name in ("home", "tmp"):
             (scratch / name).mkdir()
         configuration = scratch / "registries.conf"
@@ -57,8 +70,6 @@ def environment(registry: str) -> Iterator[dict[str, str]]:
             "CWL_UDSS_STORE": str(scratch / "store"),
             "CWL_UDSS_TESTS_CACHE": str(cache_directory()),
         }
-        # Images have directories that only their owner may change; removing them is our affair.
-        shutil.rmtree(scratch / "store", ignore_errors=True)
 
 
 @pytest.fixture
@@ -89,6 +100,7 @@ def busybox_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if program is None:
         need("needs the Debian package busybox-static")
     root = tmp_path_factory.mktemp("busybox")
+    root.chmod(0o755)  # as in all images
     for directory in ("bin", "etc", "var/lib/cwl", "tmp", "proc", "sys", "dev"):
         (root / directory).mkdir(parents=True)
     shutil.copy(str(program), root / "bin/busybox")

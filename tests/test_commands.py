@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 from commands import COMMANDS, Command
 from mortal import remaining
+from needs import need
 
 from cwl_udss.commands.doctor import describe
 from cwl_udss.commands.findings import Finding
@@ -207,11 +209,14 @@ def test_a_signal_ends_a_run_and_leaves_nothing(
     assert not list((tmp_path / "scratch").glob("*/runs/*"))
 
 
+@pytest.mark.parametrize("runtime", ["bwrap", "crun", "runc"])
 @pytest.mark.parametrize(("typed", "code"), [(b"\x03", 7), (b"\x1c", 8)])
 def test_what_is_typed_is_for_the_command(
-    environment: dict[str, str], tmp_path: Path, typed: bytes, code: int
+    environment: dict[str, str], tmp_path: Path, runtime: str, typed: bytes, code: int
 ) -> None:
     """Ctrl-C and Ctrl-\\: it does with them what it will, and goes on."""
+    if runtime != "bwrap" and shutil.which(runtime) is None:
+        need(f"needs the Debian package of {runtime}")
     script = (
         "trap 'echo interrupted; code=7' INT; trap 'echo quit; code=8' QUIT; echo begun; "
         "read line; sleep 0.2; echo read $line; exit $code"
@@ -222,6 +227,7 @@ def test_what_is_typed_is_for_the_command(
             signal.signal(number, signal.SIG_DFL)
         os.chdir(tmp_path)
         command = str(COMMANDS / "cwl-udss")
+        environment["CWL_UDSS_RUNTIME"] = runtime
         os.execve(command, [command, "run", DEBIAN, "--", "bash", "-c", script], environment)
     said = until(ours, b"begun")
     os.write(ours, typed)

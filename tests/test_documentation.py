@@ -3,14 +3,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
+import matrix
 import pytest
 
 from cwl_udss.images.libraries.naming import NAMINGS
 from cwl_udss.images.manifests.manifest import this_platform
-from cwl_udss.runtimes.proot.limits import limits_of
 from cwl_udss.settings.table import SETTINGS
 
 ROOT = Path(__file__).parent.parent
@@ -45,12 +46,12 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 def test_the_limits_of_runtimes_are_those_of_the_code() -> None:
+    """`conformance/matrix.py --page` writes them."""
     page = (ROOT / "docs/sandbox.md").read_text()
-    table = page.partition("<!-- limits -->\n")[2].partition("<!-- end of limits -->")[0]
-    rows = [("bwrap", "none", "", "")]
-    rows += [
-        ("proot", f"`{limit.name}`", "yes" if limit.is_weakness else "no", limit.text)
-        for limit in limits_of(1)
-    ]
-    head = "| runtime | limit | must be accepted | |\n| --- | --- | --- | --- |\n"
-    assert table == head + "".join(f"| {' | '.join(row)} |\n" for row in rows)
+    assert matrix.limits_table() in page
+    assert page == matrix.with_limits(page)
+
+
+def test_the_matrix_of_machines_is_what_was_found() -> None:
+    """`conformance/matrix.py --page` writes it."""
+    assert matrix.PAGE.read_text() == matrix.page(json.loads(matrix.RESULTS.read_text()))

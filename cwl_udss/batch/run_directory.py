@@ -37,6 +37,7 @@ from cwl_udss.filesystems.leases import (
     presence,
     presence_name,
 )
+from cwl_udss.machine.umask import own_umask
 from cwl_udss.staging import publish_file, remove_tree
 from cwl_udss.steps.beginning import begin
 from cwl_udss.steps.spec import (
@@ -279,10 +280,3 @@ def exports(environment: Mapping[str, str]) -> list[str]:
         for name in _PASSED_ON
         if environment.get(name)
     ]
-
-
-def own_umask() -> int:
-    """This process's own (proc_pid_status(5)): umask(2) cannot be read without setting it."""
-    with open("/proc/self/status", encoding="ascii", errors="replace") as lines:
-        masks = [line.split()[1] for line in lines if line.startswith("Umask:")]
-    return int(masks[0], 8)

@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
@@ -25,14 +25,19 @@ from ruamel.yaml import YAML
 
 import cwl_udss
 from cwl_udss.commands.limited_tests import limit_of
+from cwl_udss.commands.runtimes import ALL, parse_names
 from cwl_udss.containment_suite.surroundings import problems, surroundings
+from cwl_udss.errors import SandboxError
 from cwl_udss.files.scratch import temporary_directory
 from cwl_udss.images.pull import Images
 from cwl_udss.machine.resources import available_resources
-from cwl_udss.runtimes.choice import AnyRuntime, describe_choice
+from cwl_udss.runtimes.choosing.choice import describe_choice, weaknesses
+from cwl_udss.runtimes.choosing.table import RUNTIMES
+from cwl_udss.sandbox import Runtime
+from cwl_udss.settings.opening import open_store
 from cwl_udss.settings.setting import join_list
 from cwl_udss.settings.settings import Settings
-from cwl_udss.steps.shared import open_store, runtime_finder
+from cwl_udss.steps.shared import runtime_finder
 
 IMAGE = "docker.io/library/debian:stable-slim"
 _TESTS = "containment_tests.yaml"
@@ -49,11 +54,32 @@ class Outcome:
     problem: str = ""
 
 
-def print_verdict(settings: Settings, environment: Mapping[str, str], home: Path) -> int:
-    """Run all tests and print what they show. Returns the exit code: 0 if all have passed.
+def print_verdicts(
+    settings: Settings, environment: Mapping[str, str], home: Path, names: Sequence[str] | None
+) -> int:
+    """Run all tests in each of the runtimes that are named, or else in the one that a run has, and
+    print what they show. Returns the exit code: 0 if all have passed.
 
     Raises UdssError if they cannot be run.
     """
+    if not names:
+        return _print_verdict(settings, environment, home)
+    codes = []
+    for name in parse_names(names):
+        kind = RUNTIMES[name]
+        accept = tuple(limit.name for limit in weaknesses(kind.limits))
+        try:
+            if not kind.is_automatic:
+                raise SandboxError("it shows no image, and the tests are of tools in images")
+            chosen = replace(settings, runtime=name, accept=accept)
+            codes.append(_print_verdict(chosen, environment, home))
+        except SandboxError as error:
+            print(f"{name}: {error}")
+            codes.append(0 if ALL in names else 1)
+    return max(codes)
+
+
+def _print_verdict(settings: Settings, environment: Mapping[str, str], home: Path) -> int:
     runtime = runtime_finder(settings, environment).find()
     Images(open_store(settings), environment, home).get(IMAGE)
     start = time.monotonic()
@@ -71,11 +97,11 @@ def print_verdict(settings: Settings, environment: Mapping[str, str], home: Path
     return 1 if failures else 0
 
 
-def _is_failure(outcome: Outcome, runtime: AnyRuntime) -> bool:
+def _is_failure(outcome: Outcome, runtime: Runtime) -> bool:
     return bool(outcome.problem) and not limit_of(outcome.name, runtime.limits)
 
 
-def _lines(outcomes: Sequence[Outcome], runtime: AnyRuntime) -> Iterator[str]:
+def _lines(outcomes: Sequence[Outcome], runtime: Runtime) -> Iterator[str]:
     for area in dict.fromkeys(outcome.area for outcome in outcomes):
         there = [outcome for outcome in outcomes if outcome.area == area]
         passed = sum(not outcome.problem for outcome in there)
@@ -109,6 +135,7 @@ def _run_all(settings: Settings, environment: Mapping[str, str]) -> list[Outcome
     variables = {**environment, "CWL_UDSS_STORE": str(settings.store)}
     variables["CWL_UDSS_RUNTIME"] = settings.runtime
     variables["CWL_UDSS_ACCEPT"] = join_list(settings.accept)
+    variables["CWL_UDSS_REQUIRED"] = join_list(settings.required)
     if settings.bwrap:
         variables["CWL_UDSS_BWRAP"] = settings.bwrap
     if settings.scratch:

@@ -17,7 +17,13 @@ import cwl_udss
 from cwl_udss.batch.examination import examine_node
 from cwl_udss.commands.findings import Finding
 from cwl_udss.commands.libraries import examine_libraries
-from cwl_udss.commands.runtimes import describe_sandbox, try_runtimes
+from cwl_udss.commands.runtimes import (
+    ALL,
+    describe_sandbox,
+    describe_tried,
+    parse_names,
+    try_runtimes,
+)
 from cwl_udss.engine.batch_run import batch_client
 from cwl_udss.engine.startup.installation import Command, installed_command, other_command
 from cwl_udss.errors import StoreError, UdssError
@@ -30,10 +36,11 @@ from cwl_udss.images.sources.registry.registries import load_registries
 from cwl_udss.images.store.store import Store
 from cwl_udss.machine.quantities import counted
 from cwl_udss.machine.resources import available_resources
+from cwl_udss.settings.opening import open_store
 from cwl_udss.settings.setting import DEFAULT
 from cwl_udss.settings.settings import Settings
 from cwl_udss.settings.table import SETTINGS
-from cwl_udss.steps.shared import open_store, runtime_finder
+from cwl_udss.steps.shared import runtime_finder
 from cwl_udss.surroundings.javascript import SandboxedNode
 
 _FEW_BYTES = 2 << 30
@@ -47,6 +54,14 @@ def print_examination(settings: Settings, environment: Mapping[str, str], home: 
     findings = list(examine(settings, environment, home))
     print("\n".join(describe(findings)))
     return 0 if all(finding.well for finding in findings) else 1
+
+
+def print_runtimes(settings: Settings, environment: Mapping[str, str], names: Sequence[str]) -> int:
+    """Print what comes of trying some runtimes. Returns the exit code: 0 if each works that was
+    named. Raises SandboxError for a name of none."""
+    tried = list(try_runtimes(runtime_finder(settings, environment), parse_names(names)))
+    print(*describe_tried(tried), sep="\n")
+    return 1 if ALL not in names and any(one.problem for one in tried) else 0
 
 
 def describe(findings: Sequence[Finding]) -> Iterator[str]:
@@ -72,12 +87,13 @@ def print_node_examination(settings: Settings, environment: Mapping[str, str]) -
 def examine(settings: Settings, environment: Mapping[str, str], home: Path) -> Iterator[Finding]:
     """Make all checks."""
     finder = runtime_finder(settings, environment)
+    finder.forget()  # who asks may have changed something
     checks: list[tuple[str, Callable[[], str]]] = [
         ("versions", _versions),
         ("cwltool command", _command),
         ("settings", lambda: _settings(settings)),
         ("sandbox", lambda: describe_sandbox(finder)),
-        ("runtimes", lambda: "\n".join(try_runtimes(finder))),
+        ("runtimes", lambda: "\n".join(describe_tried(try_runtimes(finder)))),
         ("JavaScript", lambda: _javascript(settings, environment)),
         ("store", lambda: _store(settings)),
         ("images on this node", lambda: _node(settings, environment)),

@@ -39,9 +39,10 @@ from cwl_udss.images.pull import Images, When
 from cwl_udss.images.request import ImageRequest
 from cwl_udss.images.store.image import StoredImage
 from cwl_udss.machine.user_directories import home_directory
+from cwl_udss.settings.opening import open_store
 from cwl_udss.settings.settings import Settings
-from cwl_udss.steps.shared import Steps, open_store
-from cwl_udss.web.asking import is_remote
+from cwl_udss.steps.shared import Steps
+from cwl_udss.web.addresses import is_remote
 from cwl_udss.web.downloads import beginning
 
 

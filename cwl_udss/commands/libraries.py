@@ -9,7 +9,8 @@ from pathlib import Path
 from cwl_udss.commands.findings import Finding
 from cwl_udss.images.libraries.known import known_places
 from cwl_udss.images.libraries.library import NOT_THERE, Library
-from cwl_udss.images.libraries.place import STORE, LibraryPlace, Trust
+from cwl_udss.images.libraries.place import STORE, LibraryPlace
+from cwl_udss.images.libraries.trust import Trust
 from cwl_udss.images.store.store import Store
 from cwl_udss.settings.settings import Settings
 

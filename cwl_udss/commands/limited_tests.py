@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from cwl_udss.runtimes.proot.limits import HOST_NAME, LOOPBACK, METADATA, PROCESSES
+from cwl_udss.runtimes.limits import HOST_NAME, LOOPBACK, METADATA, PROCESSES
 from cwl_udss.sandbox import Limit
 
 # By the first that such a test comes upon.

@@ -8,14 +8,30 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from cwl_udss.errors import SandboxError
-from cwl_udss.runtimes.choice import BWRAP, PROOT, AnyRuntime, RuntimeFinder, describe_choice
-from cwl_udss.sandbox import RootFilesystem, Sandbox, Streams
+from cwl_udss.runtimes.choosing.choice import RuntimeFinder, describe_choice
+from cwl_udss.runtimes.choosing.table import RUNTIMES
+from cwl_udss.sandbox import Limit, RootFilesystem, Runtime, Sandbox, Streams
 
+ALL = "all"
 _TIMES = 5
+_HEADING = ("runtime", "a start", "must be accepted", "lacks")
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What came of trying a runtime."""
+
+    name: str
+    milliseconds: float | None = None
+    """Of a start."""
+    limits: Sequence[Limit] = ()
+    problem: str = ""
+    """Why it does not work, and what to do; "" if it works."""
 
 
 def describe_sandbox(finder: RuntimeFinder) -> str:
@@ -26,24 +42,47 @@ def describe_sandbox(finder: RuntimeFinder) -> str:
     return f"{runtime.description}: user, mount, PID, IPC, UTS and network namespaces work"
 
 
-def try_runtimes(finder: RuntimeFinder) -> Iterator[str]:
-    """Try each runtime, whichever is wanted; yield what came of it."""
-    tries: list[tuple[str, Callable[[], AnyRuntime]]] = [
-        (BWRAP, finder.try_bubblewrap),
-        (PROOT, finder.try_proot),
-    ]
-    for name, find in tries:
+def parse_names(given: Sequence[str]) -> list[str]:
+    """Return the runtimes that were named, again and again or with commas between; all if none was,
+    or `all`. Raises SandboxError for a name of none."""
+    names = [name for text in given for name in text.split(",") if name]
+    for name in names:
+        if name not in RUNTIMES and name != ALL:
+            raise SandboxError(f"there is no runtime {name!r}", f"only {', '.join(RUNTIMES)}")
+    return list(RUNTIMES) if not names or ALL in names else list(dict.fromkeys(names))
+
+
+def try_runtimes(finder: RuntimeFinder, names: Iterable[str] = RUNTIMES) -> Iterator[Tried]:
+    """Try each runtime, whichever is wanted."""
+    for name in names:
         try:
-            runtime = find()
-            milliseconds = start_milliseconds(runtime)
+            runtime = finder.try_runtime(name)
+            yield Tried(name, start_milliseconds(runtime), runtime.limits)
         except SandboxError as error:
-            yield f"{name}: {error}"
-            continue
-        limits = ", ".join(limit.name for limit in runtime.limits) or "none"
-        yield f"{name}: works, {milliseconds:.0f} ms a start; limits: {limits}"
+            yield Tried(name, problem=str(error))
 
 
-def start_milliseconds(runtime: AnyRuntime) -> float:
+def describe_tried(tried: Iterable[Tried]) -> Iterator[str]:
+    """Yield the lines of a table, and below it why the others do not work."""
+    tried = list(tried)
+    rows = [_HEADING, *map(_row, (one for one in tried if not one.problem))]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    if len(rows) > 1:
+        for row in rows:
+            cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+            yield "  ".join(cells).rstrip()
+    yield from (f"{one.name}: {one.problem}" for one in tried if one.problem)
+
+
+def _row(tried: Tried) -> tuple[str, ...]:
+    weak, lacking = (
+        ", ".join(limit.name for limit in tried.limits if limit.is_weakness is kind) or "-"
+        for kind in (True, False)
+    )
+    return tried.name, f"{tried.milliseconds:.0f} ms", weak, lacking
+
+
+def start_milliseconds(runtime: Runtime) -> float:
     """Return how long it takes to start and end a sandbox in which there is nothing."""
     times = []
     with tempfile.TemporaryDirectory() as empty, open(os.devnull, "wb") as nothing:

@@ -17,6 +17,7 @@ from cwltool.process import Process
 from schema_salad.exceptions import ValidationException
 
 from cwl_udss.engine.failures import plain_words, tell_plainly
+from cwl_udss.engine.jobs.host_job import HostJob
 from cwl_udss.engine.jobs.job import SandboxedJob
 from cwl_udss.engine.jobs.tool import MakeJob, SandboxedTool, make_tool
 from cwl_udss.engine.options import extended_parser
@@ -80,5 +81,6 @@ def loading_context(
         if cache is not None and tool.updates_inputs:
             cache.disable(f"{tool.tool['id']} updates its inputs (InplaceUpdateRequirement)")
 
-    context.construct_tool_object = functools.partial(make_tool, make_job, note)
+    make_host_job = functools.partial(HostJob, steps) if steps.contains_tools_of_host else None
+    context.construct_tool_object = functools.partial(make_tool, make_job, make_host_job, note)
     return context

@@ -17,8 +17,9 @@ import pwd
 import re
 import secrets
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+from cwl_udss.records import record
 
 FICLONE = 0x40049409  # ioctl_ficlone(2)
 
@@ -68,7 +69,7 @@ _LOCAL_FUSE = frozenset(
 _LOCK_OPTIONS = ("localflock", "noflock", "nolock", "local_lock=all", "local_lock=flock", "flock")
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class Mount:
     """A line of /proc/PID/mountinfo."""
 
@@ -80,7 +81,7 @@ class Mount:
     """Of the mount and of the filesystem."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class Filesystem:
     """What is known of the filesystem at a path without trying anything."""
 
@@ -114,7 +115,7 @@ class Filesystem:
         return "noexec" in self.options
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class Abilities:
     """What a filesystem can do, found by doing it."""
 

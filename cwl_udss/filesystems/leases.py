@@ -14,16 +14,16 @@ import functools
 import json
 import os
 import secrets
-import socket
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cwl_udss.machine.quantities import counted
 from cwl_udss.machine.waiting import told
+from cwl_udss.records import record
 
 if TYPE_CHECKING:
     from filelock import SoftFileLease
@@ -95,7 +95,7 @@ class _Stillborn:
         return False
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class Owner:
     """A process, such that others can tell whether it lives."""
 
@@ -120,7 +120,7 @@ class Owner:
 @functools.lru_cache(maxsize=1)
 def _owner(process: int) -> Owner:
     return Owner(
-        host=socket.gethostname(),
+        host=os.uname().nodename,
         boot=Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip(),
         processes=os.readlink("/proc/self/ns/pid"),
         process=process,
@@ -172,7 +172,7 @@ def _publish(path: Path, content: bytes) -> int:
 
 def presence_name() -> str:
     """Return a name for a presence that no other has."""
-    return f"{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(8)}"
+    return f"{os.uname().nodename}.{os.getpid()}.{secrets.token_hex(8)}"
 
 
 def list_presences(directory: Path) -> list[Path]:
@@ -184,7 +184,7 @@ def list_presences(directory: Path) -> list[Path]:
 
 def remove_dead(directory: Path) -> None:
     """Remove the presences in a directory that processes of this machine have left by dying."""
-    own = f"{socket.gethostname()}."
+    own = f"{os.uname().nodename}."
     for path in list_presences(directory):
         # A thousand nodes need not all read what the others have written.
         if path.name.startswith(own) and _is_gone(path):

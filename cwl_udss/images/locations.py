@@ -8,12 +8,11 @@ import os
 import re
 import stat
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 from cwl_udss.errors import ImageError
 from cwl_udss.images.transports import path_after_transport
 from cwl_udss.images.trees.listing import walk
-from cwl_udss.web.asking import is_remote, without_password
+from cwl_udss.web.addresses import is_remote, without_password
 
 DOCUMENT_ENDINGS = (".cwl", ".yml", ".yaml", ".json")
 IMAGE_ENDINGS = (
@@ -50,6 +49,8 @@ def stored_name(path: Path, member: str) -> str:
 
 def address_digest(url: str) -> str | None:
     """Return the digest that a URL says to be that of what is there, if it says one."""
+    from urllib.parse import unquote, urlsplit
+
     found = _BLOB.search(unquote(urlsplit(url).path))
     return f"sha256:{found[1]}" if found else None
 
@@ -69,6 +70,8 @@ def local_path(location: str, base: Path) -> Path | None:
                 f"{location} is a file of the machine {host}",
                 "write file:/// and an absolute path, or the path alone",
             )
+        from urllib.parse import unquote
+
         path = Path(unquote(rest))
     return _found(path, base).absolute()
 

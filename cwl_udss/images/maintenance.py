@@ -45,11 +45,12 @@ def remove_named(images: Images, store: Store, name: str) -> None:
     image = images.stored(name)
     references = images.references(name) & set(image.references) or set(image.references)
     if references == set(image.references):
-        _remove_unused(store, image)
+        remove_unused(store, image)
     store.forget(image, references)
 
 
-def _remove_unused(store: Store, image: StoredImage) -> None:
+def remove_unused(store: Store, image: StoredImage) -> None:
+    """Remove an image. Raises StoreError if it is in use, on whichever machine, or another's."""
     users = store.users(image, patience=LEASE_SECONDS)
     if users or not store.remove(image):
         names = ", ".join(sorted(".".join(user.name.split(".")[:-1]) for user in users))

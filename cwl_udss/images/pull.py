@@ -11,17 +11,20 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cwl_udss.errors import ImageError, InvalidReference
 from cwl_udss.filesystems.leases import turn
-from cwl_udss.images.libraries.libraries import Libraries
 from cwl_udss.images.locations import address_digest, public_name
 from cwl_udss.images.manifests.manifest import this_platform
 from cwl_udss.images.reference import ImageReference, parse_reference
 from cwl_udss.images.sources.registry.registries import load_registries
 from cwl_udss.images.store.image import StoredImage
 from cwl_udss.images.store.store import Store
-from cwl_udss.web.asking import is_remote
+from cwl_udss.web.addresses import is_remote
+
+if TYPE_CHECKING:
+    from cwl_udss.images.libraries.libraries import Libraries
 
 _logger = logging.getLogger(__name__)
 

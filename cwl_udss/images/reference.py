@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from cwl_udss.errors import InvalidReference
 from cwl_udss.images.transports import Kind, Transport, split_transport
+from cwl_udss.records import record
 
 DOCKER_HUB = "docker.io"
 DOCKER_HUB_SERVER = "registry-1.docker.io"  # where its API is
@@ -21,7 +22,7 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
 _LONGEST_NAME = 255
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class ImageReference:
     """An image by name; `registry` is empty in a short name (`debian`), whose registry is open."""
 

@@ -30,7 +30,7 @@ from cwl_udss.images.reference import parse_reference
 from cwl_udss.images.store.image import StoredImage
 from cwl_udss.images.store.store import Store
 from cwl_udss.images.transports import Kind, path_after_transport, split_transport
-from cwl_udss.runtimes.choice import AnyRuntime
+from cwl_udss.sandbox import Runtime
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +91,7 @@ class RequestedImages:
         images: Images,
         store: Store,
         node: NodeImages,
-        runtime: Callable[[], AnyRuntime],
+        runtime: Callable[[], Runtime],
         when: When,
     ) -> None:
         """`node` and `runtime` are needed when an image must be built, or looked into."""
@@ -109,7 +109,8 @@ class RequestedImages:
         """Return the image, made if need be. Raises ImageError, StoreError or SandboxError."""
         with self._locks[request]:
             if request not in self._gotten:
-                self._gotten[request] = self._with_own_words(self._get(request), request.name)
+                image = self.get_as_it_is(request)
+                self._gotten[request] = self._with_own_words(image, request.name)
             return self._gotten[request]
 
     def _with_own_words(self, image: StoredImage, name: str) -> StoredImage:
@@ -125,7 +126,9 @@ class RequestedImages:
                 self._store.own_words.keep(image, words, work)
         return replace(image, config=with_own_words(image.config, words))
 
-    def _get(self, request: ImageRequest) -> StoredImage:
+    def get_as_it_is(self, request: ImageRequest) -> StoredImage:
+        """Return the image, without what it says of itself in files of its own. Raises as get()
+        does."""
         if request.pull:
             image = self._pulled(request.pull, request.base)
         elif request.file:

@@ -22,10 +22,12 @@ from cwl_udss.errors import SandboxError
 from cwl_udss.files.paths import components, walk
 from cwl_udss.runtimes.operations import (
     SPECIAL_MOUNTS,
+    MakeDirectory,
     MakeSymlink,
     Mount,
     MountBind,
     MountFile,
+    MountOverlay,
     MountSpecial,
     MountTmpfs,
     Operation,
@@ -40,17 +42,21 @@ def plan_mounts(sandbox: Sandbox) -> tuple[Operation, ...]:
     Reads the image's directories and makes missing mount points inside *writable* binds; changes
     nothing else. Raises SandboxError for a destination that cannot be had.
     """
-    plan = _Plan(sandbox.root)
+    plan = _Plan(sandbox.root, sandbox.writable_root)
     requested: list[Mount] = [
         *map(MountSpecial, SPECIAL_MOUNTS),
         *map(MountTmpfs, sandbox.directories),
+        *(MountTmpfs(memory.path, True, memory.size_bytes) for memory in sandbox.memory),
         *map(_mount_of, sandbox.binds),
         *itertools.starmap(MountFile, sandbox.files.items()),
     ]
     # Parents first, so that a mount is never hidden by a later one above it.
     for mount in sorted(requested, key=lambda mount: components(plan.resolve(mount.path).path)):
         plan.add(mount)
-    return tuple(plan.operations())
+    operations = tuple(plan.operations())
+    if sandbox.writable_root and plan.lacks_directory(sandbox.working_directory):
+        return (*operations, MakeDirectory(sandbox.working_directory))
+    return operations
 
 
 class _Place:
@@ -153,8 +159,9 @@ class _Place:
 class _Plan:
     """The mounts so far, in a tree of places."""
 
-    def __init__(self, root: RootFilesystem) -> None:
+    def __init__(self, root: RootFilesystem, is_writable: bool) -> None:
         self._root = str(root.path)
+        self._is_writable = is_writable
         self._top = _Place("/", None, None, str(root.here))
 
     def resolve(self, destination: str) -> _Place:
@@ -169,6 +176,21 @@ class _Plan:
                 "the image cannot be used with this path",
             ) from error
 
+    def lacks_directory(self, path: str) -> bool:
+        """Say whether a working directory is to be made. Raises SandboxError if it cannot be."""
+        try:
+            place = self.resolve(path)
+        except SandboxError:  # by a link of the host, which is followed when it is entered
+            return False
+        if place.mount or place.mode:
+            return False
+        if isinstance(place.holder, MountBind) and not place.holder.writable:
+            raise SandboxError(
+                f"the working directory {path} does not exist in the container",
+                f"{place.holder.path} is read-only, so that it cannot be made",
+            )
+        return True
+
     def add(self, mount: Mount) -> None:
         """Place a mount, making room for its mount point."""
         if isinstance(mount, MountSpecial):  # whatever the image has there
@@ -182,7 +204,7 @@ class _Plan:
                 )
             if place.path in SPECIAL_MOUNTS:
                 raise SandboxError(f"{mount.path} is the sandbox's own", "choose another path")
-        _make_room(place, is_directory=_is_directory(mount))
+        _make_room(place, is_directory=_is_directory(mount), is_writable=self._is_writable)
         place.put(mount if mount.path == place.path else replace(mount, path=place.path))
 
     def _destination(self, mount: Mount) -> _Place:
@@ -197,7 +219,9 @@ class _Plan:
 
     def operations(self) -> Iterator[Operation]:
         """All operations in the order in which they are to be applied."""
-        if not self._top.is_opened:
+        if self._is_writable:
+            yield MountOverlay("/", self._root)
+        elif not self._top.is_opened:
             yield MountBind("/", self._root, writable=False, is_directory=True)
         in_memory = []
         pending = [self._top]
@@ -205,12 +229,14 @@ class _Plan:
             place = pending.pop()
             pending += (place.children[name] for name in sorted(place.children, reverse=True))
             if place.is_opened:
-                if place is not self._top:  # that is a tmpfs to begin with
+                if self._is_writable or place is not self._top:  # that is one to begin with
                     yield MountTmpfs(place.path)
                 yield from self._entries(place)
             elif place.mount is not None:
                 yield place.mount
-            if place.is_opened or isinstance(place.mount, MountTmpfs):
+            if place.is_opened or (
+                isinstance(place.mount, MountTmpfs) and not place.mount.writable
+            ):
                 in_memory.append(place.path)
         yield from map(RemountReadOnly, reversed(in_memory))
 
@@ -235,8 +261,9 @@ class _Plan:
                 yield MountBind(path, source, False, is_directory=entry.is_dir())
 
 
-def _make_room(place: _Place, *, is_directory: bool) -> None:
-    """See to it that a mount point can be made at a place without touching the image."""
+def _make_room(place: _Place, *, is_directory: bool, is_writable: bool) -> None:
+    """See to it that a mount point can be made at a place without touching the image; over one that
+    is written to it is made as any other."""
     lineage = [place]
     while lineage[-1].parent.parent is not lineage[-1].parent:
         lineage.append(lineage[-1].parent)
@@ -244,6 +271,8 @@ def _make_room(place: _Place, *, is_directory: bool) -> None:
         directory = is_directory or ancestor is not place
         if ancestor.can_be_mounted_on(directory=directory):
             continue
+        if is_writable and ancestor.holder is None and not ancestor.mode:
+            return
         if ancestor.holder is None or ancestor.is_link_in_bind():
             ancestor.replace()
             return  # what is below is made in the opened directory
@@ -256,8 +285,10 @@ def _make_room(place: _Place, *, is_directory: bool) -> None:
 
 
 def _mount_of(bind: Bind) -> MountBind:
-    is_directory = os.path.isdir(bind.source)
-    return MountBind(bind.destination, bind.source, bind.writable, is_directory)
+    source = bind.source
+    if not os.path.isabs(source):  # runtimes look for it from other directories
+        source = os.path.join(os.getcwd(), source)
+    return MountBind(bind.destination, source, bind.writable, os.path.isdir(source))
 
 
 def _is_directory(mount: Mount) -> bool:

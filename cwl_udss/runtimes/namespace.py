@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import shutil
 import signal
 import time
 from resource import struct_rusage
@@ -27,6 +28,45 @@ def kill_namespace(process_id: int | None) -> None:
             numbers = next(line.split()[1:] for line in stream if line.startswith("NSpid:"))
         if numbers[1:] and numbers[-1] == "1":  # else it is another of that number by now
             os.kill(process_id, signal.SIGKILL)
+
+
+def signal_sessions(process_id: int, number: int) -> None:
+    """Send a signal to the children of a process that lead sessions of their own, and to all of
+    their group."""
+    with contextlib.suppress(OSError):  # it has ended
+        with open(f"/proc/{process_id}/task/{process_id}/children", encoding="ascii") as stream:
+            children = [int(child) for child in stream.read().split()]
+        for child in children:
+            if os.getsid(child) == os.getpgid(child) != os.getpgrp():
+                os.killpg(child, number)
+
+
+def command_process(first: int, own_generations: int) -> int | None:
+    """Return the process of the command below the first one of its sandbox, which has so many
+    generations of the runtime's own; None if it has not begun, or has ended."""
+    number = first
+    for _ in range(own_generations):
+        # The first of several: what comes later are orphans.
+        children = _read_words(f"/proc/{number}/task/{number}/children")
+        if not children:
+            return None
+        number = int(children[0])
+    return number
+
+
+def _read_words(path: str) -> list[str]:
+    try:
+        with open(path, encoding="ascii") as stream:
+            return stream.read().split()
+    except OSError:  # it has ended
+        return []
+
+
+def entering(process: int) -> tuple[str, ...]:
+    """Return the beginning of a command line that enters the user and mount namespaces of a
+    process."""
+    program = shutil.which("nsenter", path=os.defpath) or "nsenter"
+    return (program, "--user", "--mount", "--preserve-credentials", f"--target={process}", "--")
 
 
 def wait_for_end(process_id: int | None) -> None:
@@ -51,6 +91,14 @@ def adopted(process_id: int) -> tuple[int, struct_rusage] | None:
     except ChildProcessError:
         return None
     return (status, usage) if number else None
+
+
+def descriptor_of(process_id: int) -> int | None:
+    """A descriptor of a child that was not waited for, None on Linux before 5.3."""
+    try:
+        return os.pidfd_open(process_id)
+    except (AttributeError, OSError):
+        return None
 
 
 def first_of_namespace(process_id: int | None) -> int | None:

@@ -3,17 +3,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from cwl_udss.records import record
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class MountTmpfs:
-    """An empty directory in memory."""
+    """An empty directory in memory, read-only in the end if nobody is to write to it."""
+
+    path: str
+    writable: bool = False
+    size_bytes: int | None = None
+
+
+@record(frozen=True)
+class MountOverlay:
+    """A directory over which is written into memory."""
+
+    path: str
+    source: str
+
+
+@record(frozen=True)
+class MakeDirectory:
+    """A directory where something is written to."""
 
     path: str
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class MountBind:
     """A file or directory of the host."""
 
@@ -23,7 +40,7 @@ class MountBind:
     is_directory: bool
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class MountFile:
     """A read-only file with these contents."""
 
@@ -31,14 +48,14 @@ class MountFile:
     content: bytes
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class MountSpecial:
     """One of the file systems that every sandbox has: the path says which."""
 
     path: str
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class MakeSymlink:
     """A symbolic link of the image, made again in an opened directory."""
 
@@ -46,7 +63,7 @@ class MakeSymlink:
     target: str
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class RemountReadOnly:
     """No more writing to the tmpfs at this path."""
 
@@ -54,6 +71,8 @@ class RemountReadOnly:
 
 
 Mount = MountTmpfs | MountBind | MountFile | MountSpecial
-Operation = Mount | MakeSymlink | RemountReadOnly
+Operation = Mount | MountOverlay | MakeDirectory | MakeSymlink | RemountReadOnly
 # Made by the runtime whatever the image has at these names.
 SPECIAL_MOUNTS = ("/dev", "/proc", "/sys")
+# Which of /proc are read-only in Docker's containers.
+KERNEL_SETTINGS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")

@@ -11,35 +11,32 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 
 from cwl_udss.errors import SandboxError
 from cwl_udss.machine.deferral import Deferral
 from cwl_udss.machine.waiting import told
-from cwl_udss.runtimes.accounting import Watch
+from cwl_udss.runtimes.accounting.counted import NOTHING, Counted
+from cwl_udss.runtimes.accounting.watch import Watch
 from cwl_udss.runtimes.namespace import (
     WHY_NOT_ENDED,
     adopted,
+    descriptor_of,
     first_of_namespace,
     kill_namespace,
+    signal_sessions,
     wait_for_end,
 )
-from cwl_udss.runtimes.status import Counted, Words, is_readable
-from cwl_udss.runtimes.streams import Relay
+from cwl_udss.runtimes.status import OWN_GENERATIONS, Launched, Made, Words, is_readable
+from cwl_udss.runtimes.streams import Relay, left_to_the_command
 from cwl_udss.sandbox import SIGNAL_OFFSET, Ending, Result, Usage
 
+_LAST_WORDS_SECONDS = 0.2
 _WORDS_SECONDS = 2.0  # for what bwrap says of itself; it takes one or two milliseconds
 # Below bwrap's own first process, which only waits: mount_trees.py, a bwrap, and its first process.
-_OWN_GENERATIONS, _GENERATIONS_AROUND = 1, 4
-
-
-@dataclass
-class Launched:
-    """A child of this process that another has started in its place."""
-
-    pid: int
-    returncode: int | None = None
+_GENERATIONS_AROUND = OWN_GENERATIONS + 3
+_GENERATIONS_WITHOUT = 3  # of namespaces: the launcher, PRoot, and the first program
 
 
 class RuntimeProcess:
@@ -54,26 +51,32 @@ class RuntimeProcess:
         process: subprocess.Popen[bytes] | Launched,
         relay: Relay | None,
         deferral: Deferral,
-        status: int,
+        status: int | Words,
         around: int | None = None,
         *,
         has_namespaces: bool = True,
         afterwards: contextlib.ExitStack | None = None,
+        explain: Callable[[int, int], SandboxError] | None = None,
+        made: Made | None = None,
     ) -> None:
         """`deferral` is of the signals at which it would be left to nobody. `status` is the
         descriptor from which to read what bwrap says, or another that says the same; `around` that
         of the one in which it runs, if trees are made for it. Without namespaces it is asked to end
-        (SIGTERM), which ends all others first. `afterwards` is closed when all have ended."""
+        (SIGTERM), which ends all others first. `afterwards` is closed when all have ended.
+        `explain` is for a call that has failed (see Words.failed_call)."""
         self.process = process
         self._relay = relay
         self._deferral = deferral
-        self._words = Words(status)
+        self._words = Words(status) if isinstance(status, int) else status
         self._around = None if around is None else Words(around)
         # Of the one that we have started, which is the outermost.
         self._outermost = self._around or self._words
-        self._generations = _OWN_GENERATIONS if around is None else _GENERATIONS_AROUND
+        self._made = made or Made()
+        self._generations = self._made.generations if around is None else _GENERATIONS_AROUND
         self._has_namespaces = has_namespaces
+        self._runtime = descriptor_of(process.pid) if self._made.tidies_up else None
         self._afterwards = contextlib.ExitStack() if afterwards is None else afterwards
+        self._explain = explain
         self._watch: Watch | None = None
         self._killed: Ending | None = None
         self._lock = threading.RLock()  # a signal's handler may kill what this thread waits for
@@ -93,7 +96,11 @@ class RuntimeProcess:
         try:
             try:
                 self.heed_signals()
-                with _left_to_the_command() if self._is_typed_at else contextlib.nullcontext():
+                with (
+                    left_to_the_command(self._hand_on)
+                    if self._is_typed_at
+                    else contextlib.nullcontext()
+                ):
                     self._attend(give_up)
             except BaseException:  # a signal's handler raised: the step must not outlive us
                 self._end(Ending.KILLED)
@@ -105,8 +112,8 @@ class RuntimeProcess:
             with self._lock:
                 wakener, self._wakener = self._wakener, None
                 os.close(wakener)
-            if self._orphan is not None:
-                os.close(self._orphan)
+            for descriptor in self._descriptors():
+                os.close(descriptor)
             if self._relay is not None:
                 self._relay.close()
             self._afterwards.close()
@@ -121,6 +128,14 @@ class RuntimeProcess:
         does so before is to see to it that this is waited for."""
         self._deferral.end()
 
+    def first(self) -> tuple[int, int] | None:
+        """Return the sandbox's first process, and how many generations from it on are the runtime's
+        own (see namespace.command_process); None if it could not be made."""
+        self._outermost.read_until("child-pid", _WORDS_SECONDS)
+        first = self._outermost.facts.get("child-pid")
+        above = self._generations if self._has_namespaces else _GENERATIONS_WITHOUT
+        return None if first is None else (first, above)
+
     def kill(self) -> None:
         """Have the thread that waits, or is going to, kill all processes of the sandbox."""
         with self._lock:
@@ -128,18 +143,23 @@ class RuntimeProcess:
             if self._wakener is not None:
                 os.eventfd_write(self._wakener, 1)
 
+    def _hand_on(self, number: int) -> None:
+        first = self._outermost.facts.get("child-pid")
+        if self._made.has_session and first is not None:
+            signal_sessions(first, number)
+
     def _watch_from(self, first: int) -> Watch:
         return Watch(first, self._generations, self._outermost.facts.get("tracer-pid"))
 
     def _attend(self, give_up: float) -> None:
         """Copy the streams, and look at the processes, until bwrap has ended or must."""
         while not self._has_ended():
-            if self._is_unwanted:
+            if self._is_unwanted or self._has_lost_its_runtime():
                 return self._end(Ending.KILLED)
             now = time.monotonic()
             if now >= give_up:
                 return self._end(Ending.TIME_LIMIT)
-            if self._watch is None and "child-pid" in self._outermost.facts:
+            if self._watch is None and self._made.fact in self._outermost.facts:
                 self._watch = self._watch_from(self._outermost.facts["child-pid"])
             if self._watch is not None and now >= self._watch.next:
                 self._watch.look()
@@ -155,6 +175,20 @@ class RuntimeProcess:
             self._orphan = first_of_namespace(facts.get("child-pid"))
         return self._orphan is None or is_readable(self._orphan, 0)
 
+    def _descriptors(self) -> list[int]:
+        return [number for number in (self._orphan, self._runtime) if number is not None]
+
+    def _has_lost_its_runtime(self) -> bool:
+        """Say whether the runtime was killed, and has left a command that goes on. One that ends by
+        itself has heard that the command has."""
+        if self._runtime is None or not is_readable(self._runtime, 0):
+            return False
+        os.close(self._runtime)
+        self._runtime = None
+        self._words.read_until("largest-kib", _LAST_WORDS_SECONDS)
+        facts = self._words.facts
+        return not self._words.have_ended and "child-pid" in facts and "largest-kib" not in facts
+
     def _wait_for_news(self, until: float) -> None:
         """Wait until there is something to be read, copied or done, and do the former two."""
         words = [words for words in (self._words, self._around) if words and not words.have_ended]
@@ -162,8 +196,8 @@ class RuntimeProcess:
         assert self._wakener is not None
         poll = select.poll()
         poll.register(self._wakener, select.POLLIN)
-        if self._orphan is not None:
-            poll.register(self._orphan, select.POLLIN)
+        for descriptor in self._descriptors():
+            poll.register(descriptor, select.POLLIN)
         for reader in words:
             poll.register(reader.descriptor, select.POLLIN)
         for channel in channels:
@@ -190,8 +224,11 @@ class RuntimeProcess:
         self._killed = self._killed or ending
         # Before it has said which process the sandbox's first is, nobody could end that one.
         self._outermost.read_until("child-pid", _WORDS_SECONDS)
+        if self._made.tidies_up and "child-pid" in self._outermost.facts:
+            return kill_namespace(self._outermost.facts["child-pid"])
         # --die-with-parent takes the rest
         os.kill(self.process.pid, signal.SIGKILL if self._has_namespaces else signal.SIGTERM)
+        return None
 
     def _wait_for_the_rest(self) -> Usage | None:
         """Wait until there is none of the sandbox's processes any more; return what they used."""
@@ -217,6 +254,8 @@ class RuntimeProcess:
             self._orphan_code = os.waitstatus_to_exitcode(ended[0])
         if said is not None:  # by who waits for all of them itself, and is no part of the step
             return watch.usage(said, is_whole=True)
+        if self._made.tidies_up:  # what it does itself takes more than many a command
+            return watch.usage(NOTHING, is_whole=False)
         # What it had resident is not below what this process had when it started it: getrusage(2).
         counted = replace(Counted.of(runtime), largest_kibibytes=0)
         if ended is None:
@@ -229,27 +268,19 @@ class RuntimeProcess:
             return Result(exit_code=SIGNAL_OFFSET + signal.SIGKILL, ending=self._killed)
         if self._orphan_code is not None and self._orphan_code >= 0:
             return Result(exit_code=self._orphan_code, ending=Ending.EXITED)
+        if "exit-code" in status and self._made.fact in status:
+            return Result(exit_code=status["exit-code"], ending=Ending.EXITED)
         if return_code < 0:  # bwrap itself was killed, and the sandbox with it
             return Result(exit_code=SIGNAL_OFFSET - return_code, ending=Ending.KILLED)
-        if "exit-code" in status:
-            return Result(exit_code=status["exit-code"], ending=Ending.EXITED)
+        if self._explain is not None and self._words.failed_call is not None:
+            raise self._explain(*self._words.failed_call)
         if return_code > SIGNAL_OFFSET:  # the same, told by the bwrap around it
             return Result(exit_code=return_code, ending=Ending.KILLED)
-        if "child-pid" not in status:
+        if self._made.fact not in status:
             raise SandboxError(
                 "the sandbox could not be made",
                 "its message is above, or in the step's standard error; try `cwl-udss doctor`",
             )
+        if self._made.tells_all and not self._words.was_not_executed:  # who tells was killed
+            return Result(exit_code=SIGNAL_OFFSET + signal.SIGKILL, ending=Ending.KILLED)
         return Result(exit_code=127, ending=Ending.NOT_STARTED)
-
-
-@contextlib.contextmanager
-def _left_to_the_command() -> Iterator[None]:
-    """Ignore what a person types at the terminal that is the command's."""
-    numbers = (signal.SIGINT, signal.SIGQUIT)
-    before = [signal.signal(number, signal.SIG_IGN) for number in numbers]
-    try:
-        yield
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)

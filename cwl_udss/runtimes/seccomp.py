@@ -12,12 +12,12 @@ from __future__ import annotations
 import errno
 import functools
 import itertools
-import platform
+import os
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from cwl_udss.errors import SandboxError
+from cwl_udss.records import record
 
 # Opcodes of linux/bpf_common.h, combined as the kernel's own examples do.
 LOAD_WORD = 0x20  # BPF_LD | BPF_W | BPF_ABS
@@ -33,6 +33,7 @@ REFUSE = 0x00050000 | errno.EPERM
 NOT_IMPLEMENTED = 0x00050000 | errno.ENOSYS
 _SUCCEED = 0x00050000  # SECCOMP_RET_ERRNO with no error
 
+INSTRUCTION_BYTES = 8
 # Offsets in struct seccomp_data. Of a 64-bit argument only the low half is compared: the kernel
 # ignores the high half of ioctl's request, so a filter that compares all of it can be passed by.
 _CALL_NUMBER = 0
@@ -62,7 +63,7 @@ Answers = dict[int, list[bytes]]
 """Of calls, by number: the instructions that decide them; every path through them returns."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class CallTable:
     """The numbers of the filtered system calls on one architecture."""
 
@@ -144,7 +145,7 @@ def seccomp_program(machine: str | None = None, *, pretend: bool = False) -> byt
 
 def filter_program(further: Callable[[CallTable], Answers] | None, machine: str | None) -> bytes:
     """Return the filter with more answers, or others, than every sandbox's has."""
-    machine = machine or platform.machine()
+    machine = machine or os.uname().machine
     try:
         tables = CALL_TABLES[machine]
     except KeyError:

@@ -7,77 +7,58 @@ import io
 import os
 import re
 import select
-from collections.abc import Mapping
+import socket
+import struct
 from dataclasses import dataclass
-from resource import struct_rusage
+
+from cwl_udss.runtimes.accounting.counted import FACTS
+from cwl_udss.runtimes.machine_code.command import ended
+from cwl_udss.sandbox import SIGNAL_OFFSET
 
 # A number is whole if something comes after it.
-_STATUS = re.compile(
-    rb'"(child-pid|exit-code|tracer-pid|user-us|system-us|largest-kib|major-faults|read-blocks|'
-    rb'written-blocks)": (\d+)(?=\D)'
-)
-_MICROSECONDS = 1e6
+_NAMES = ("child-pid", "exit-code", "is-made", "tracer-pid", *FACTS)
+_STATUS = re.compile(f'"({"|".join(_NAMES)})": (\\d+)(?=\\D)'.encode())
+
+# What programs of machine_code/ say, who do not write numbers as digits.
+HAS_BEGUN = b'"begun"\n'
+HAS_ENDED = b'"ended": '
+"""Then comes what wait4(2) has said of the command."""
+NOT_EXECUTED = b'"not-executed"\n'
+IS_MADE_FACT = "is-made"
+IS_MADE = b'{"is-made": 1}\n'
+"""Of a sandbox, by what is started in it first."""
+HAS_FAILED = b'"failed": '
+"""Then comes what make_calls() of processors.py leaves."""
+FAILED = struct.Struct("=Qq")
+_CREDENTIALS = struct.Struct("=3i")  # struct ucred of unix(7)
+
+OWN_GENERATIONS = 1
+"""The first process of a sandbox only waits."""
+
+
+@dataclass
+class Launched:
+    """A child of this process that another has started in its place."""
+
+    pid: int
+    returncode: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Counted:
-    """What the kernel has counted of processes that somebody has waited for: getrusage(2)."""
+class Made:
+    """How a sandbox is made where the first process that is told of does not do it all."""
 
-    user_seconds: float
-    system_seconds: float
-    largest_kibibytes: int
-    """That of the largest, 0 if it is not known."""
-    major_faults: int
-    read_blocks: int
-    """Of 512 bytes, whatever the filesystem's are."""
-    written_blocks: int
-
-    @classmethod
-    def of(cls, usage: struct_rusage) -> Counted:
-        """Return what wait4(2) has said."""
-        return cls(
-            user_seconds=usage.ru_utime,
-            system_seconds=usage.ru_stime,
-            largest_kibibytes=usage.ru_maxrss,
-            major_faults=usage.ru_majflt,
-            read_blocks=usage.ru_inblock,
-            written_blocks=usage.ru_oublock,
-        )
-
-    @classmethod
-    def said(cls, facts: Mapping[str, int]) -> Counted | None:
-        """Return what a runtime has said of it, in its last words; None if it has not."""
-        if "written-blocks" not in facts:
-            return None
-        return cls(
-            user_seconds=facts["user-us"] / _MICROSECONDS,
-            system_seconds=facts["system-us"] / _MICROSECONDS,
-            largest_kibibytes=facts["largest-kib"],
-            major_faults=facts["major-faults"],
-            read_blocks=facts["read-blocks"],
-            written_blocks=facts["written-blocks"],
-        )
-
-    def facts(self) -> dict[str, int]:
-        """Return how to say it."""
-        return {
-            "user-us": round(self.user_seconds * _MICROSECONDS),
-            "system-us": round(self.system_seconds * _MICROSECONDS),
-            "largest-kib": self.largest_kibibytes,
-            "major-faults": self.major_faults,
-            "read-blocks": self.read_blocks,
-            "written-blocks": self.written_blocks,
-        }
-
-    def __add__(self, other: Counted) -> Counted:
-        return Counted(
-            user_seconds=self.user_seconds + other.user_seconds,
-            system_seconds=self.system_seconds + other.system_seconds,
-            largest_kibibytes=max(self.largest_kibibytes, other.largest_kibibytes),
-            major_faults=self.major_faults + other.major_faults,
-            read_blocks=self.read_blocks + other.read_blocks,
-            written_blocks=self.written_blocks + other.written_blocks,
-        )
+    fact: str = "child-pid"
+    """What is said when it is."""
+    generations: int = OWN_GENERATIONS
+    """How many processes, one started by the other, there are before the command."""
+    tells_all: bool = False
+    """Whether no end of the command, and no failure to execute it, is left for others to see."""
+    has_session: bool = False
+    """Whether the command has a session of its own, in which nobody types."""
+    tidies_up: bool = False
+    """Whether the runtime has something to do when all others have ended, and then ends itself: the
+    others are to be killed, and not the runtime."""
 
 
 class Words:
@@ -93,13 +74,36 @@ class Words:
     @property
     def facts(self) -> dict[str, int]:
         """What was said so far."""
-        return {name.decode(): int(value) for name, value in _STATUS.findall(self._said)}
+        facts = {name.decode(): int(value) for name, value in _STATUS.findall(self._said)}
+        end = ended(self._said.partition(HAS_ENDED)[2])
+        if end is not None:
+            facts |= end.counted.facts()
+            if not self.was_not_executed:
+                facts["exit-code"] = end.code if end.code >= 0 else SIGNAL_OFFSET - end.code
+        return facts
+
+    @property
+    def was_not_executed(self) -> bool:
+        """Whether the command was tried, and could not be executed."""
+        return NOT_EXECUTED in self._said
+
+    @property
+    def failed_call(self) -> tuple[int, int] | None:
+        """Where the call is that has failed, if one has, and its error number."""
+        told = self._said.partition(HAS_FAILED)[2]
+        if len(told) != FAILED.size:
+            return None
+        place, result = FAILED.unpack(told)
+        return place, -result
 
     def read(self) -> None:
         """Add what can be read now."""
-        part = os.read(self.descriptor, io.DEFAULT_BUFFER_SIZE)
+        part = self._read()
         self._said += part
         self.have_ended = not part
+
+    def _read(self) -> bytes:
+        return os.read(self.descriptor, io.DEFAULT_BUFFER_SIZE)
 
     def read_until(self, name: str | None, seconds: float) -> None:
         """Read until a fact was said, or to the end; not for ever, as a bwrap that was killed
@@ -108,6 +112,32 @@ class Words:
             if not is_readable(self.descriptor, seconds):
                 return
             self.read()
+
+
+class SocketWords(Words):
+    """What the first process of a sandbox says at a socket of our own (see channel()), by which the
+    kernel says who that is."""
+
+    def _read(self) -> bytes:
+        connection = socket.socket(fileno=self.descriptor)
+        try:
+            room = socket.CMSG_SPACE(_CREDENTIALS.size)
+            part, ancillary, _, _ = connection.recvmsg(io.DEFAULT_BUFFER_SIZE, room)
+        finally:
+            connection.detach()
+        # unix(7): SCM_CREDENTIALS, in which the number is what it is in our PID namespace.
+        senders = [_CREDENTIALS.unpack(data)[0] for _, _, data in ancillary]
+        if senders and part and "child-pid" not in self.facts:
+            return b'{"child-pid": %d}\n' % senders[0] + part
+        return part
+
+
+def channel() -> tuple[SocketWords, socket.socket]:
+    """Return our end and the first process's of a socket. Ours stays open whoever forgets it, as
+    the sandbox ends with it."""
+    ours, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+    return SocketWords(ours.detach()), other
 
 
 def is_readable(descriptor: int, seconds: float) -> bool:

@@ -8,16 +8,19 @@ nowhere; and it is what Docker gives a container, so that tools behave as their 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
+import signal
 import stat
 import sys
 import termios
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from cwl_udss.errors import SandboxError, StreamError
+from cwl_udss.records import record
 from cwl_udss.runtimes.channels import Channel, LendingChannel, is_ready
 from cwl_udss.sandbox import Streams
 
@@ -155,9 +158,35 @@ class Relay:
         return self._streams.hands_on_terminals and os.isatty(descriptor)
 
 
-def with_relay(streams: Streams, start: Callable[..., Started]) -> Started:
-    """Start a process with pipes, which are this one's to close if it cannot be started: `start`
-    gets them as a runtime's start_with() does.
+@record(frozen=True, kw_only=True)
+class Pipes:
+    """The standard streams of a process as subprocess.Popen takes them: no files of the host's, but
+    pipes that the caller, or else the relay, reads and writes."""
+
+    stdin: int
+    stdout: int
+    stderr: int
+    relay: Relay | None = None
+
+    @property
+    def is_typed_at(self) -> bool:
+        """Whether the process has the terminal at which a person types."""
+        return self.relay is not None and self.relay.is_typed_at
+
+    @property
+    def hands_on_a_terminal(self) -> bool:
+        """Whether a terminal of the caller's is the process's own."""
+        return self.relay is not None and self.relay.hands_on_a_terminal
+
+    def needs_own_session(self) -> bool:
+        """Say whether the process is to have a session of its own. By /dev/tty it could read what
+        is typed, and write to the terminal. Jobs have none, and stay in the session that their
+        batch system knows them by."""
+        return _has_terminal() and not self.hands_on_a_terminal
+
+
+def with_relay(streams: Streams, start: Callable[[Pipes], Started]) -> Started:
+    """Start a process with pipes, which are this one's to close if it cannot be started.
 
     Raises SandboxError if the streams cannot be used.
     """
@@ -166,19 +195,14 @@ def with_relay(streams: Streams, start: Callable[..., Started]) -> Started:
     except OSError as error:  # closed descriptors, or too many of them
         raise SandboxError("the standard streams cannot be used", str(error)) from error
     try:
-        return start(stdin=relay.stdin, stdout=relay.stdout, stderr=relay.stderr, relay=relay)
+        return start(
+            Pipes(stdin=relay.stdin, stdout=relay.stdout, stderr=relay.stderr, relay=relay)
+        )
     except BaseException:
         relay.close()
         raise
     finally:
         relay.close_inside()
-
-
-def needs_own_session(relay: Relay | None) -> bool:
-    """Say whether a process is to have a session of its own. By /dev/tty it could read what is
-    typed, and write to the terminal. Jobs have none, and stay in the session that their batch
-    system knows them by."""
-    return _has_terminal() and not (relay is not None and relay.hands_on_a_terminal)
 
 
 def _has_terminal() -> bool:
@@ -206,3 +230,15 @@ def _bytes_in(pipe: int) -> int:
 
 def _is_for_reading(descriptor: int) -> bool:
     return fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE != os.O_WRONLY
+
+
+@contextlib.contextmanager
+def left_to_the_command(hand_on: Callable[[int], None]) -> Iterator[None]:
+    """Leave what a person types at the terminal that is the command's to the command."""
+    numbers = (signal.SIGINT, signal.SIGQUIT, signal.SIGWINCH)
+    before = [signal.signal(number, lambda typed, _: hand_on(typed)) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)

@@ -5,12 +5,13 @@ reads them with `--args`. And what bwrap says."""
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 from collections.abc import Iterable, Mapping
 
 from cwl_udss.errors import SandboxError
 
-_CLOSE_ON_EXEC = 1  # MFD_CLOEXEC
+_CLOSE_ON_EXEC, _EXECUTABLE = 1, 16  # MFD_CLOEXEC, MFD_EXEC
 # execve(2): of one word, with its NUL (MAX_ARG_STRLEN); of all of them, with a pointer for each
 # (bprm_stack_limits() in fs/exec.c: three quarters of 8 MiB, however large the stack may be).
 _LONGEST_WORD = 32 * os.sysconf("SC_PAGE_SIZE")
@@ -63,18 +64,36 @@ def encode_words(words: Iterable[str]) -> bytes:
 
 def memory_file(content: bytes) -> int:
     """Return a descriptor from which to read a content, to be closed by the caller."""
-    descriptor = _memory_file()
-    with open(descriptor, "wb", closefd=False) as stream:
-        stream.write(content)
+    descriptor = _memory_file(_CLOSE_ON_EXEC)
+    fill(descriptor, content)
     os.lseek(descriptor, 0, os.SEEK_SET)
     return descriptor
 
 
-def _memory_file() -> int:
+def fill(descriptor: int, content: bytes) -> None:
+    """Write a content to a descriptor, which stays open."""
+    with open(descriptor, "wb", closefd=False) as stream:
+        stream.write(content)
+
+
+def program_file() -> int:
+    """Return a descriptor to which to write a program, which is then executed as /proc/self/fd/N.
+
+    Raises OSError where the kernel was told to allow none (vm.memfd_noexec=2).
+    """
+    try:
+        return _memory_file(_CLOSE_ON_EXEC | _EXECUTABLE)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        return _memory_file(_CLOSE_ON_EXEC)  # before Linux 6.3 all are
+
+
+def _memory_file(flags: int) -> int:
     """By the C library itself, memfd_create(2): a Python that was built for one older than 2.27,
     as portable ones are, does not know the function."""
     library = ctypes.CDLL(None, use_errno=True)
-    descriptor = library.memfd_create(b"cwl-udss", _CLOSE_ON_EXEC)
+    descriptor = library.memfd_create(b"cwl-udss", flags)
     if descriptor < 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))

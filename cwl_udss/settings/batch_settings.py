@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 
 from cwl_udss.machine.quantities import (
@@ -27,6 +28,16 @@ from cwl_udss.settings.setting import (
     show_yes_or_no,
 )
 
+
+def _runs(environment: Mapping[str, str], home: Path) -> Path:
+    try:
+        return Path("cwl-udss-runs").absolute()
+    except FileNotFoundError:
+        # Nextflow removes its scratch directory, and has `docker rm` called in it. Who is nowhere
+        # starts no run of ours.
+        return home / "cwl-udss-runs"
+
+
 BATCH_SETTINGS: tuple[Setting, ...] = (
     Setting(
         name="batch",
@@ -42,7 +53,7 @@ BATCH_SETTINGS: tuple[Setting, ...] = (
         metavar="DIR",
         help="keep what belongs to such runs in DIR, which all nodes must see "
         "(default: ./cwl-udss-runs)",
-        default=lambda environment, home: Path("cwl-udss-runs").absolute(),
+        default=_runs,
         convert=parse_path,
         is_batch=True,
     ),

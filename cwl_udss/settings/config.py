@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import string
 import sys
 from collections.abc import Mapping
@@ -62,28 +61,41 @@ def load_settings(
     files = [
         (path, _read_file(path, environment, home)) for path in _files(environment, home, site_file)
     ]
+    everywhere = dict(files)
+    if site_file not in everywhere and site_file.exists():
+        everywhere[site_file] = _read_file(site_file, environment, home)
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
     for setting in SETTINGS:
+        read = everywhere.items() if setting.adds_up else files
         sources = [
             (setting.option, _given(options.get(setting.attribute))),
             (f"${setting.variable}", environment.get(setting.variable) or None),
-            *((str(path), content.get(setting.name)) for path, content in files),
+            *((str(path), content.get(setting.name)) for path, content in read),
         ]
-        origin, text = next(
-            ((origin, text) for origin, text in sources if text is not None), (DEFAULT, None)
-        )
-        if text is None:
+        texts = [(origin, text) for origin, text in sources if text is not None]
+        given = {
+            origin: _converted(setting, origin, text)
+            for origin, text in (texts if setting.adds_up else texts[:1])
+        }
+        if not given:
             values[setting.name] = setting.default(environment, home)
+            origins[setting.name] = DEFAULT
+        elif setting.adds_up:
+            values[setting.name] = {
+                part: origin for origin, parts in given.items() for part in parts
+            }
+            origins[setting.name] = " and ".join(given)
         else:
-            try:
-                values[setting.name] = setting.convert(text)
-            except ValueError as error:
-                raise SettingsError(
-                    f"{setting.name} from {origin} is {text!r}", str(error)
-                ) from error
-        origins[setting.name] = origin
+            origins[setting.name], values[setting.name] = next(iter(given.items()))
     return Settings(**values, origins=origins)
+
+
+def _converted(setting: Setting, origin: str, text: str) -> Any:
+    try:
+        return setting.convert(text)
+    except ValueError as error:
+        raise SettingsError(f"{setting.name} from {origin} is {text!r}", str(error)) from error
 
 
 def _given(value: str | list[str] | None) -> str | None:
@@ -121,6 +133,8 @@ def _read_file(path: Path, environment: Mapping[str, str], home: Path) -> dict[s
                 f"{path} has a table [{key}]", "it holds no tables, only lines `key = value`"
             )
         if key not in known:
+            import difflib
+
             nearest = difflib.get_close_matches(key, known, n=1, cutoff=0)[0]
             raise SettingsError(f"unknown key {key!r} in {path}", f"did you mean {nearest!r}?")
     return {

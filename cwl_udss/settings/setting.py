@@ -5,19 +5,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cwl_udss.images.formats.names import Compression, ImageFormat
-from cwl_udss.images.libraries.place import LibraryPlace, Trust, parse_place
+from cwl_udss.images.libraries.trust import Trust
 from cwl_udss.machine.quantities import AMOUNTS
+from cwl_udss.records import record
+
+if TYPE_CHECKING:
+    from cwl_udss.images.libraries.place import LibraryPlace
 
 DEFAULT = "default"
 """Where the value of a setting comes from that nothing sets."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class Setting:
     """How one of them is set."""
 
@@ -34,6 +37,9 @@ class Setting:
     is_list: bool = False
     """It is a list: the option may be repeated, and between the parts are commas (see
     split_list)."""
+    adds_up: bool = False
+    """It is a list to which each source may add, the site's file whichever others are read: none
+    can take away from it. Its value says where each part is from."""
     is_driver: bool = False
     """Only matters to a driver."""
     is_batch: bool = False
@@ -87,12 +93,24 @@ _PART = re.compile(r"(?:\\[\\,]|[^,])+")
 
 def parse_places(text: str) -> tuple[LibraryPlace, ...]:
     """Return places of libraries. Raises ValueError."""
+    from cwl_udss.images.libraries.place import parse_place
+
     return tuple(parse_place(part) for part in split_list(text))
 
 
 def show_places(places: tuple[LibraryPlace, ...]) -> str:
     """Write places as they are read."""
     return join_list(map(str, places))
+
+
+def parse_paths(text: str) -> tuple[Path, ...]:
+    """Return paths (see parse_path)."""
+    return tuple(map(parse_path, split_list(text)))
+
+
+def show_paths(paths: tuple[Path, ...]) -> str:
+    """Write paths as they are read."""
+    return join_list(map(str, paths))
 
 
 def parse_trust(text: str) -> Trust:

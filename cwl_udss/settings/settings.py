@@ -4,14 +4,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cwl_udss.images.formats.names import Compression, ImageFormat
-from cwl_udss.images.libraries.place import STORE, LibraryPlace, Trust
+from cwl_udss.records import record
+
+if TYPE_CHECKING:
+    from cwl_udss.images.libraries.place import LibraryPlace
+    from cwl_udss.images.libraries.trust import Trust
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class Settings:
     """What can be set; each field is an option `--udss-NAME`, a variable `CWL_UDSS_NAME` and a key
     of the configuration files."""
@@ -39,8 +43,14 @@ class Settings:
     """What makes sandboxes; `auto` tries."""
     accept: tuple[str, ...]
     """Weaknesses that it may have (see sandbox.Limit)."""
+    required: Mapping[str, str]
+    """Limits that it must not have, accepted or not, each with where that is said."""
+    readable: tuple[Path, ...]
+    """What tools without an image may read of this machine, besides its system."""
     bwrap: str | None
     """The `bwrap` program to use; None looks for one."""
+    door_hide: tuple[str, ...]
+    """What the commands with other programs' names show of this machine only if they are asked."""
     report: Path | None
     """A file to write a page to that tells of the run; None writes none."""
     trace_table: Path | None
@@ -86,4 +96,4 @@ class Settings:
     @property
     def other_stores(self) -> tuple[Path, ...]:
         """Those of the libraries that are stores of cwl-udss."""
-        return tuple(place.path for place in self.library if place.naming == STORE)
+        return tuple(place.path for place in self.library if place.is_store)

@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 from cwl_udss.images.formats.names import Compression
-from cwl_udss.images.libraries.place import Trust
+from cwl_udss.images.libraries.trust import Trust
 from cwl_udss.machine.quantities import parse_size, show_size
 from cwl_udss.machine.user_directories import user_cache
-from cwl_udss.runtimes.proot.limits import WEAKNESSES
+from cwl_udss.runtimes.choosing.table import AUTO, RUNTIMES
+from cwl_udss.runtimes.limits import LIMITS, WEAKNESSES
 from cwl_udss.settings.batch_settings import BATCH_SETTINGS
 from cwl_udss.settings.setting import (
     Setting,
@@ -17,11 +18,13 @@ from cwl_udss.settings.setting import (
     parse_compression,
     parse_format,
     parse_path,
+    parse_paths,
     parse_places,
     parse_trust,
     parse_yes_or_no,
     show_compression,
     show_format,
+    show_paths,
     show_places,
     show_trust,
     show_yes_or_no,
@@ -117,9 +120,10 @@ _SETTINGS_OF_ALL_RUNS: tuple[Setting, ...] = (
     Setting(
         name="runtime",
         metavar="NAME",
-        help="make sandboxes with `bwrap` or `proot` (default: auto, the first that works here)",
-        default=always("auto"),
-        convert=one_of("auto", "bwrap", "proot"),
+        help=f"make sandboxes with NAME: {', '.join(RUNTIMES)} (default: {AUTO}, the first that "
+        "keeps all that is promised of a sandbox, by trying it here)",
+        default=always(AUTO),
+        convert=one_of(AUTO, *RUNTIMES),
     ),
     Setting(
         name="accept",
@@ -131,12 +135,43 @@ _SETTINGS_OF_ALL_RUNS: tuple[Setting, ...] = (
         is_list=True,
     ),
     Setting(
+        name="required",
+        metavar="NAME[,NAME...]",
+        help="never use a runtime that has these limits, whatever is accepted; for the file "
+        "of a site, which always counts",
+        default=always({}),
+        convert=some_of(*(limit.name for limit in LIMITS)),
+        show=join_list,
+        is_list=True,
+        adds_up=True,
+    ),
+    Setting(
+        name="readable",
+        metavar="DIR[,DIR...]",
+        help="with the runtime landlock, let tools without an image read these, besides the system "
+        "and what is on PATH: where a site has its modules, say",
+        default=always(()),
+        convert=parse_paths,
+        show=show_paths,
+        is_list=True,
+    ),
+    Setting(
         name="bwrap",
         metavar="PROGRAM",
         help="make sandboxes with this bwrap (default: the one on PATH if it works here, else the "
         "one that was installed with cwl-udss)",
         default=always(None),
         convert=str,
+    ),
+    Setting(
+        name="door_hide",
+        metavar="NAME[,NAME...]",
+        help="have `apptainer`, `singularity` and `udocker` show commands no `home`, `cwd`, `tmp` "
+        "or `network` of this machine that no option asks for (default: as those programs do)",
+        default=always(()),
+        convert=some_of("home", "cwd", "tmp", "network"),
+        show=join_list,
+        is_list=True,
     ),
     Setting(
         name="report",

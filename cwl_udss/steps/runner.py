@@ -24,7 +24,7 @@ from cwl_udss.filesystems.system_words import system_words
 from cwl_udss.images.node.node import NodeImages
 from cwl_udss.images.store.store import Store
 from cwl_udss.machine.resources import memory_kills
-from cwl_udss.runtimes.choice import RuntimeFinder
+from cwl_udss.runtimes.choosing.choice import RuntimeFinder
 from cwl_udss.sandbox import (
     SIGNAL_OFFSET,
     TEMPORARY_DIRECTORY,
@@ -32,6 +32,7 @@ from cwl_udss.sandbox import (
     Ending,
     Result,
     RootFilesystem,
+    Runtime,
     Sandbox,
     Usage,
 )
@@ -246,25 +247,25 @@ def _run(
     settings = spec.settings
     scratch = Path(settings.scratch) if settings.scratch else None
     started, kills = time.time(), memory_kills()
-    with contextlib.ExitStack() as stack:
-        finder = RuntimeFinder(
-            settings.runtime, settings.accept, settings.bwrap, scratch, environment
-        )
-        runtime = finder.find()
-        store = Store(Path(settings.store), libraries=tuple(map(Path, settings.library)))
-        images = stack.enter_context(
-            NodeImages(
+
+    def run_by(runtime: Runtime) -> tuple[Result, str]:
+        with contextlib.ExitStack() as stack:
+            store = Store(Path(settings.store), libraries=tuple(map(Path, settings.library)))
+            images = NodeImages(
                 store,
                 lambda: runtime,
                 scratch=scratch,
                 scratch_bytes=settings.scratch_images,
                 environment=environment,
             )
-        )
-        sandbox = _sandbox(spec, step_root(spec.image, store, images), work)
-        descriptors = stack.enter_context(streams.opened(work / OUTPUTS))
-        result = termination.run(lambda: runtime.start(sandbox, descriptors), spec.time_limit)
-        problem = why_not_executed(sandbox, result)
+            stack.enter_context(images)
+            sandbox = _sandbox(spec, step_root(spec.image, store, images), work)
+            descriptors = stack.enter_context(streams.opened(work / OUTPUTS))
+            result = termination.run(lambda: runtime.start(sandbox, descriptors), spec.time_limit)
+            return result, why_not_executed(sandbox, result)
+
+    own = (settings.runtime, settings.accept, settings.bwrap, scratch, environment)
+    result, problem = RuntimeFinder(*own, settings.required).use(run_by)
     if result.exit_code > SIGNAL_OFFSET:
         # Who ends a job signals its processes one after the other: our turn may be about to come.
         time.sleep(_SIGNALS_SECONDS)

@@ -5,36 +5,27 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 
-from cwl_udss.errors import ImageError
-from cwl_udss.images.libraries.known import known_places
-from cwl_udss.images.libraries.libraries import Libraries
+from cwl_udss.errors import ImageError, SandboxError
 from cwl_udss.images.node.node import NodeImages
 from cwl_udss.images.pull import Images, When
 from cwl_udss.images.request import ImageRequest, RequestedImages
 from cwl_udss.images.store.image import StoredImage
 from cwl_udss.images.store.store import Store
 from cwl_udss.report.trace import traced
-from cwl_udss.runtimes.choice import AnyRuntime, RuntimeFinder, describe_choice
-from cwl_udss.sandbox import Result, RootFilesystem, Sandbox, SandboxProcess, Streams
+from cwl_udss.runtimes.choosing.choice import RuntimeFinder, describe_choice
+from cwl_udss.runtimes.choosing.table import LANDLOCK
+from cwl_udss.runtimes.starting import PipedRuntime
+from cwl_udss.sandbox import Result, RootFilesystem, Runtime, Sandbox, SandboxProcess, Streams
+from cwl_udss.settings.opening import open_store
 from cwl_udss.settings.settings import Settings
 from cwl_udss.steps.made import MadeDirectories
+from cwl_udss.surroundings.host import host_directories
 
 _logger = logging.getLogger(__name__)
-
-
-def open_store(settings: Settings) -> Store:
-    """Return the store that the settings name."""
-    return Store(
-        settings.store,
-        libraries=settings.other_stores,
-        format=settings.format,
-        compression=settings.compression,
-        keeps_layers=settings.keep_layers,
-    )
 
 
 def runtime_finder(settings: Settings, environment: Mapping[str, str]) -> RuntimeFinder:
@@ -45,6 +36,7 @@ def runtime_finder(settings: Settings, environment: Mapping[str, str]) -> Runtim
         bwrap=settings.bwrap,
         scratch=settings.scratch,
         environment=environment,
+        required=settings.required,
     )
 
 
@@ -61,12 +53,15 @@ class Steps:
         environment: Mapping[str, str],
         home: Path,
         when: When = When.MISSING,
+        find_runtime: Callable[[], PipedRuntime] | None = None,
     ) -> None:
-        """`when` is when registries are asked, which is never if the settings say so."""
+        """`when` is when registries are asked, which is never if the settings say so.
+        `find_runtime` finds the runtime in another way than by trying."""
         self._settings = settings
         self._environment = environment
         self._home = home
         self._when = When.NEVER if settings.offline else when
+        self._find_runtime = find_runtime
         self._lock = threading.Lock()
         self._running: set[SandboxProcess] = set()
         self._stopped = False
@@ -89,6 +84,9 @@ class Steps:
 
     @cached_property
     def _images(self) -> Images:
+        from cwl_udss.images.libraries.known import known_places
+        from cwl_udss.images.libraries.libraries import Libraries
+
         settings = self._settings
         known = known_places(self._environment, self._home) if settings.known_libraries else ()
         libraries = Libraries(settings.library, known, settings.library_trust, self._store)
@@ -109,19 +107,44 @@ class Steps:
         )
 
     @cached_property
-    def _found_runtime(self) -> AnyRuntime:
-        runtime = runtime_finder(self._settings, self._environment).find()
+    def _finder(self) -> RuntimeFinder:
+        return runtime_finder(self._settings, self._environment)
+
+    @cached_property
+    def _found_runtime(self) -> PipedRuntime:
+        runtime = (self._find_runtime or self._finder.find)()
         _logger.info("sandboxes are made by %s", describe_choice(runtime))
         return runtime
 
-    def runtime(self) -> AnyRuntime:
+    def runtime(self) -> PipedRuntime:
         """Return the runtime. Raises SandboxError if no sandbox can be made on this machine."""
         with self._lock:
             return self._found_runtime
 
+    @property
+    def contains_tools_of_host(self) -> bool:
+        """Whether tools without an image run in a sandbox, too: the one that is wanted shows them
+        what there is on this machine."""
+        return self._settings.runtime == LANDLOCK
+
+    @property
+    def host_directories(self) -> tuple[str, ...]:
+        """What tools of this machine may read of it."""
+        return host_directories(self._environment, self._home, self._settings.readable)
+
     def image(self, request: ImageRequest) -> StoredImage:
         """Return an image, made if need be. Raises ImageError, StoreError or SandboxError."""
+        if self.contains_tools_of_host:
+            raise SandboxError(
+                f"it needs the image {request.name}, and the runtime `{LANDLOCK}` shows none",
+                "leave --udss-runtime out, or name another",
+            )
         return self._requested.get(request)
+
+    def image_as_it_is(self, request: ImageRequest) -> StoredImage:
+        """Return an image without what it says of itself in files of its own. Raises as image()
+        does."""
+        return self._requested.get_as_it_is(request)
 
     def pulled(self) -> Mapping[str, StoredImage]:
         """Return the images that were asked for by reference until now, by other images, too."""
@@ -162,8 +185,32 @@ class Steps:
     ) -> Result:
         """Run a sandbox's command to its end, on this thread (see sandbox.SandboxProcess). `name`
         is for the trace."""
+        runtime = self.runtime()
+        try:
+            return self._run(runtime, name, sandbox, streams, time_limit)
+        except SandboxError:
+            if not self._may_be_wrong(runtime):
+                raise
+        return self._run(self.runtime(), name, sandbox, streams, time_limit)
+
+    def _may_be_wrong(self, runtime: Runtime) -> bool:
+        """Whether it was not tried in this run, but before; then there is another now, or the same
+        one, tried."""
+        with self._lock:
+            if self._found_runtime is runtime and self._finder.forget():
+                del self._found_runtime
+            return self._found_runtime is not runtime
+
+    def _run(
+        self,
+        runtime: Runtime,
+        name: str,
+        sandbox: Sandbox,
+        streams: Streams,
+        time_limit: float | None,
+    ) -> Result:
         with traced("sandbox start", name):
-            process = self.runtime().start(sandbox, streams)
+            process = runtime.start(sandbox, streams)
         with self._lock:
             self._running.add(process)
             if self._stopped:

@@ -49,6 +49,7 @@ class NodeSettings:
     scratch_images: int
     runtime: str
     accept: tuple[str, ...]
+    required: Mapping[str, str]
     bwrap: str | None
 
 

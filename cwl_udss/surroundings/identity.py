@@ -16,23 +16,34 @@ _LOOPBACK = "127.0.0.1 localhost\n::1 localhost ip6-localhost\n"
 _LARGEST_FILE = 1 << 20
 
 
-def identity_files(root: Path, *, home: str, network: bool) -> dict[str, bytes]:
+def identity_files(
+    root: Path, *, home: str, network: bool, user: tuple[int, int] | None = None
+) -> dict[str, bytes]:
     """Return the contents of `/etc/passwd` and its like for a sandbox with this root filesystem.
 
     The image's own users stay, so that programs find those that they were built with; the caller
-    has the same ids as outside, and a name.
+    has the same ids as outside, and a name. With other ids inside (`user`) it is who the image says
+    has them.
     """
-    user_id, group_id = os.getuid(), os.getgid()
-    name = _user_name(user_id)
-    user = f"{name}:x:{user_id}:{group_id}:{name}:{home}:/bin/sh"
-    group = f"{name}:x:{group_id}:"
+    user_id, group_id = user or (os.getuid(), os.getgid())
+    name = _user_name(user_id) if user is None else "root" if not user_id else f"user{user_id}"
+    own = [f"{name}:x:{user_id}:{group_id}:{name}:{home}:/bin/sh"]
+    own_group = [f"{name}:x:{group_id}:"]
+    users, groups = list(_lines(root, "passwd")), list(_lines(root, "group"))
     nobody = f"nobody:x:{_OVERFLOW_ID}:{_OVERFLOW_ID}:nobody:/nonexistent:/usr/sbin/nologin"
+    users = [*own, *users, nobody] if user is None else [*users, *own, nobody]
+    groups = [*own_group, *groups] if user is None else [*groups, *own_group]
     return {
-        "/etc/passwd": _merged([user, *_lines(root, "passwd"), nobody]),
-        "/etc/group": _merged([group, *_lines(root, "group"), f"nogroup:x:{_OVERFLOW_ID}:"]),
+        "/etc/passwd": _merged(users),
+        "/etc/group": _merged([*groups, f"nogroup:x:{_OVERFLOW_ID}:"]),
         "/etc/hosts": _hosts(network=network),
         "/etc/resolv.conf": _host_file("/etc/resolv.conf") if network else b"",
     }
+
+
+def entries(root: Path, name: str) -> list[list[str]]:
+    """Return the fields of the lines of a root filesystem's `/etc/passwd` or `/etc/group`."""
+    return [line.split(":") for line in _lines(root, name)]
 
 
 @functools.cache

@@ -26,8 +26,9 @@ from cwl_utils.sandboxjs import NodeJSEngine
 
 from cwl_udss.errors import SandboxError, UdssError
 from cwl_udss.machine.waiting import told
-from cwl_udss.runtimes.choice import AnyRuntime
 from cwl_udss.runtimes.process import RuntimeProcess
+from cwl_udss.runtimes.starting import PipedRuntime
+from cwl_udss.runtimes.streams import Pipes
 from cwl_udss.sandbox import Bind, RootFilesystem, Sandbox
 
 # What a dynamically linked program needs to start.
@@ -41,7 +42,7 @@ class SandboxedNode(NodeJSEngine):
 
     def __init__(
         self,
-        runtime: Callable[[], AnyRuntime],
+        runtime: Callable[[], PipedRuntime],
         temporary: Callable[[], AbstractContextManager[Path]],
     ) -> None:
         """`runtime` is called when the first expression needs a sandbox; `temporary` makes an
@@ -105,9 +106,7 @@ class SandboxedNode(NodeJSEngine):
             starting = self._starter.submit(
                 self._runtime().start_with,
                 _sandbox(empty, program, arguments),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
+                Pipes(stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE),
             )
             try:
                 started = starting.result()
@@ -130,7 +129,8 @@ def _sandbox(empty: Path, program: str, arguments: tuple[str, ...]) -> Sandbox:
     return Sandbox(
         root=RootFilesystem(path=empty),
         command=(program, *arguments),
-        environment={},
+        # Where a file is there and may not be read, Node.js does not go on without it.
+        environment={"OPENSSL_CONF": os.devnull},
         working_directory="/",
         binds=tuple(
             Bind(source=path, destination=path)

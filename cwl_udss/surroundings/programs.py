@@ -50,6 +50,22 @@ def why_not_executed(sandbox: Sandbox, result: Result) -> str:
         return f"it cannot be looked at ({error.strerror or error})"
 
 
+def has_directory(sandbox: Sandbox, path: str) -> bool:
+    """Say whether a sandbox is going to have a directory at a path, as far as that can be seen."""
+    if any(f"{path}/".startswith(f"{place}/") for place in SPECIAL_MOUNTS):
+        return True
+    try:
+        return stat.S_ISDIR(_Files(sandbox).mode(path))
+    except OSError:
+        return False
+
+
+def is_executable_missing(sandbox: Sandbox) -> bool:
+    """Say whether nothing is there of the name of a sandbox's command."""
+    found = _Files(sandbox)._candidates(sandbox.command[0])
+    return not any(place.mode for place in found)
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Found:
     """What is at a path of the sandbox."""
@@ -80,6 +96,10 @@ class _Files:
                 for bind in sandbox.binds
             )
         )
+
+    def mode(self, path: str) -> int:
+        """Return st_mode of stat(2) of what is at a path, 0 for nothing."""
+        return self._find(path).mode
 
     def reason(self, name: str) -> str:
         """Say why a command of this name is not executed."""

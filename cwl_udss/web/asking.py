@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import random
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from email.utils import parsedate_to_datetime
@@ -70,16 +69,6 @@ def innermost(error: BaseException) -> str:
         if not isinstance(inner, BaseException):
             return str(current).rpartition(">: ")[2] or type(current).__name__
         current = inner
-
-
-def is_remote(location: str) -> bool:
-    """Tell whether a location is on a web server."""
-    return location.lower().startswith(("http://", "https://"))
-
-
-def without_password(url: str) -> str:
-    """Return a URL as it may be shown to others."""
-    return re.sub("(?<=://)[^/?#]*@", "", url)
 
 
 def _is_final(error: Exception) -> bool:

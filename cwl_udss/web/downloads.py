@@ -21,6 +21,7 @@ from rich.filesize import decimal
 
 from cwl_udss.errors import DownloadError
 from cwl_udss.machine.waiting import told
+from cwl_udss.web.addresses import without_password
 from cwl_udss.web.asking import (
     ATTEMPTS,
     NETWORK_ERRORS,
@@ -28,7 +29,6 @@ from cwl_udss.web.asking import (
     answered,
     innermost,
     wait,
-    without_password,
 )
 
 _logger = logging.getLogger(__name__)

@@ -64,6 +64,8 @@ class Slurm:
     directory: Path
     nodes: tuple[str, ...]
     """Their names, which are their host names too."""
+    passwd: Path = Path("/etc/passwd")
+    """What nodes have for a password database."""
     _daemons: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     @property
@@ -128,6 +130,7 @@ class Slurm:
         # The shell stays as the first process, which takes care of orphans; slurmd does not.
         script = (
             f"hostname {name} && mount --bind {self.scratch_of(name)} {self.scratch} &&"
+            f" mount --bind {self.passwd} /etc/passwd &&"
             f" {'' if root else user} /usr/sbin/slurmd -D -N {name}; exit $?"
         )
         namespaces = ["--mount", "--pid", "--uts", "--mount-proc", "--kill-child"]
@@ -205,6 +208,7 @@ def serve_slurm(
     cpus: int = 2,
     memory: int = 4000,
     settings: Mapping[str, str] | None = None,
+    passwd: Path = Path("/etc/passwd"),
 ) -> Iterator[Slurm]:
     """Run a Slurm in an empty directory. It ends when left, or with the process that called.
 
@@ -215,7 +219,7 @@ def serve_slurm(
     need_slurm()
     assert len(os.fsencode(directory)) <= _LONGEST_DIRECTORY, f"too long for sockets: {directory}"
     names = tuple(f"node{number}" for number in range(1, nodes + 1))
-    slurm = Slurm(directory=directory, nodes=names)
+    slurm = Slurm(directory=directory, nodes=names, passwd=passwd)
     slurm.scratch.mkdir()
     for name in ("munged", "slurmctld", *names):
         (directory / name).mkdir()

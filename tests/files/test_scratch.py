@@ -49,8 +49,9 @@ def working_directories(log: str) -> list[Path]:
 
 
 def left_in(*places: Path) -> list[str]:
-    """What is there besides the two directories that stay, and are empty."""
-    stay = ("cwl-udss-*", "cwl-udss-*/runs")
+    """What is there besides the directories that stay: they are empty, but for what is remembered
+    of runtimes."""
+    stay = ("cwl-udss-*", "cwl-udss-*/runs", "cwl-udss-*/tried", "cwl-udss-*/tried/*.json")
     return [
         str(path)
         for place in places

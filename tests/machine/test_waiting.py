@@ -495,6 +495,7 @@ def spec() -> StepSpec:
             scratch_images=0,
             runtime="auto",
             accept=(),
+            required={},
             bwrap=None,
         ),
     )

@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cwl_udss.runtimes.choice import AnyRuntime
-from cwl_udss.sandbox import Result, Sandbox, Streams
+from cwl_udss.sandbox import Result, Runtime, Sandbox, Streams
 
 
 @dataclass(frozen=True)
@@ -23,10 +22,12 @@ class Outcome:
 class Step:
     """A sandbox as a step has it, and the host's directories behind it."""
 
-    runtime: AnyRuntime
+    runtime: Runtime
     sandbox: Sandbox
     outdir: Path
     tmpdir: Path
+    name: str = "bwrap"
+    """Of the runtime."""
 
     def run(self, script: str, time_limit: float | None = None, **changes: Any) -> Outcome:
         return self.execute(("sh", "-c", script), time_limit, **changes)

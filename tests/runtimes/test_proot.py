@@ -18,8 +18,9 @@ import pytest
 from steps import Step
 
 from cwl_udss.errors import SandboxError
+from cwl_udss.runtimes.limits import METADATA, MOVES, PROOT_LIMITS, SIGNALS, SLOW
+from cwl_udss.runtimes.proot.landlock import limits_of
 from cwl_udss.runtimes.proot.launching import Launchers
-from cwl_udss.runtimes.proot.limits import METADATA, MOVES, SIGNALS, WEAKNESSES, limits_of
 from cwl_udss.runtimes.proot.probe import embedded_loaders, find_proot
 from cwl_udss.runtimes.proot.proot import Cpus, Proot
 from cwl_udss.sandbox import Bind, Ending, RootFilesystem, Streams
@@ -248,12 +249,12 @@ def test_what_is_made_for_a_step_is_gone_after_it(proot_step: Step, proot: Proot
 
 
 def test_limits_by_what_the_kernel_can() -> None:
-    assert METADATA in limits_of(7)
-    assert SIGNALS not in limits_of(6)
-    assert {SIGNALS, METADATA} < set(limits_of(5))
-    assert MOVES in limits_of(1)
-    assert MOVES not in limits_of(2)
-    assert {limit for limit in limits_of(1) if limit.is_weakness} == set(WEAKNESSES)
+    assert METADATA in limits_of(PROOT_LIMITS, 7)
+    assert SIGNALS not in limits_of(PROOT_LIMITS, 6)
+    assert {SIGNALS, METADATA} < set(limits_of(PROOT_LIMITS, 5))
+    assert MOVES in limits_of(PROOT_LIMITS, 1)
+    assert MOVES not in limits_of(PROOT_LIMITS, 2)
+    assert limits_of(PROOT_LIMITS, 1) == PROOT_LIMITS
 
 
 @pytest.mark.parametrize("abi", [1, 2, 3, 5])
@@ -275,7 +276,7 @@ refused = 0x00050000 | errno.{error}
 forbid_new_privileges()
 answers = {{number: [instruction(RETURN, refused)] for number in {calls}}}
 restrict_calls(filter_program(lambda table: answers, None))
-from cwl_udss.runtimes.choice import RuntimeFinder
+from cwl_udss.runtimes.choosing.choice import RuntimeFinder
 try:
     RuntimeFinder("proot", ("metadata-writable",), None, None, os.environ).find()
 except Exception as error:
@@ -322,3 +323,9 @@ def test_loaders_are_found_in_whatever_is_around_them() -> None:
     whole = bytes(program) + b"s" * 32
     found = dict(embedded_loaders(b"\x7fELF\x02 the program itself" + whole + b"\x7fELF and more"))
     assert found == {"PROOT_LOADER": whole}
+
+
+def test_that_a_newer_one_is_faster_is_told(proot: Proot) -> None:
+    assert (SLOW in proot.limits) is not proot.is_accelerated
+    assert SLOW in replace(proot, is_accelerated=False).limits
+    assert SLOW not in replace(proot, is_accelerated=True).limits

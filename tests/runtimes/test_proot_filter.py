@@ -14,8 +14,9 @@ from needs import need
 from test_seccomp import AARCH64, ALLOW, I386, NOT_IMPLEMENTED, REFUSE, X86_64, run
 
 from cwl_udss.errors import SandboxError
+from cwl_udss.runtimes.machine_code.command import ended
 from cwl_udss.runtimes.proot.filter import proot_filter
-from cwl_udss.runtimes.proot.first import IS_RUNNING, NOT_EXECUTED, ended, first_program
+from cwl_udss.runtimes.proot.first import IS_RUNNING, NOT_EXECUTED, first_program
 
 ERROR = 0x00050000
 NO_FAMILY, NO_ACCESS, SUCCEED = ERROR | errno.EAFNOSUPPORT, ERROR | errno.EACCES, ERROR
@@ -113,8 +114,8 @@ def test_the_first_program_says_how_the_command_ends(
     assert said.startswith(IS_RUNNING)
     end = ended(said.removeprefix(IS_RUNNING))
     assert end is not None
-    assert end[0] == code
-    assert end[1].largest_kibibytes > 100
+    assert end.code == code
+    assert end.counted.largest_kibibytes > 100
 
 
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])

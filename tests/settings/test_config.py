@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 from cwl_udss.errors import SettingsError
 from cwl_udss.images.formats.names import Compression, ImageFormat
 from cwl_udss.images.libraries.naming import NAMINGS
-from cwl_udss.images.libraries.place import STORE, LibraryPlace, Trust
+from cwl_udss.images.libraries.place import STORE, LibraryPlace
+from cwl_udss.images.libraries.trust import Trust
 from cwl_udss.machine.quantities import counted, show_memory, show_number, show_size, show_time
-from cwl_udss.runtimes.proot.limits import WEAKNESSES
+from cwl_udss.runtimes.choosing.table import RUNTIMES
+from cwl_udss.runtimes.limits import LIMITS, WEAKNESSES
 from cwl_udss.settings.config import add_options, load_settings
 from cwl_udss.settings.setting import Setting
 from cwl_udss.settings.settings import Settings
@@ -122,8 +124,11 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     ),
     "format": st.sampled_from([None, *ImageFormat]),
     "compression": st.sampled_from(Compression),
-    "runtime": st.sampled_from(["auto", "bwrap", "proot"]),
+    "runtime": st.sampled_from(["auto", *RUNTIMES]),
+    "readable": st.lists(PATHS).map(tuple),
+    "required": st.lists(st.sampled_from([limit.name for limit in LIMITS])).map(tuple),
     "accept": st.lists(st.sampled_from([limit.name for limit in WEAKNESSES])).map(tuple),
+    "door_hide": st.lists(st.sampled_from(["home", "cwd", "tmp", "network"])).map(tuple),
     "batch": st.sampled_from(["pbs", "slurm", "lsf", "local"]),
     "batch_options": st.lists(WORDS).map(tuple),
     **dict.fromkeys(("scratch_images", "batch_memory", "batch_walltime"), st.integers(0, 1 << 50)),
@@ -195,6 +200,26 @@ def test_several_weaknesses_are_accepted(home: Path) -> None:
     assert load(home, CWL_UDSS_ACCEPT=",".join(names)).accept == names
     user_file(home).write_text(f"accept = {list(names)}")
     assert load(home).accept == names
+
+
+def test_what_a_site_requires_adds_up_and_nobody_can_take_it_away(home: Path) -> None:
+    site = 'required = ["metadata-writable"]'
+    site_file = str(home.parent / "site.toml")
+    assert load(home, site=site).required == {"metadata-writable": site_file}
+    more = load(home, "--udss-required=host-name,metadata-writable", site=site)
+    assert more.required == {"metadata-writable": site_file, "host-name": "--udss-required"}
+    assert more.origins["required"] == f"--udss-required and {site_file}"
+    (home / "other.toml").write_text('offline = true\nrequired = ["no-ipc"]')
+    chosen = load(home, site=site + "\noffline = false", CWL_UDSS_CONFIG=str(home / "other.toml"))
+    assert chosen.offline
+    assert chosen.required["metadata-writable"] == site_file
+    assert set(chosen.required) == {"no-ipc", "metadata-writable"}
+    assert load(home, site="").required == {}
+
+
+def test_a_requirement_that_is_none(home: Path) -> None:
+    with pytest.raises(SettingsError, match=r"required from .*site.toml is 'safety': there is no"):
+        load(home, site='required = ["safety"]', CWL_UDSS_REQUIRED="host-name")
 
 
 def test_a_list_in_the_environment_has_commas(home: Path) -> None:

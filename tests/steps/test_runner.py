@@ -100,6 +100,7 @@ def step(run: Path, name: str, root: Path, script: str, **more: Any) -> Path:
             scratch_images=0,
             runtime="auto",
             accept=(),
+            required={},
             bwrap=None,
         ),
     )
@@ -115,9 +116,9 @@ def start(*steps: Path, circumstances: str = "") -> subprocess.Popen[str]:
     )
 
 
-def wait_for(path: Path) -> None:
+def wait_for(path: Path, content: str = "") -> None:
     give_up = time.monotonic() + 30
-    while not path.exists():
+    while not path.exists() or content not in path.read_text():
         assert time.monotonic() < give_up
         time.sleep(0.01)
 
@@ -163,7 +164,7 @@ def test_a_step_that_is_ended_has_a_result(
     first, second = (step(tmp_path, name, busybox_root, script) for name in ("a", "b"))
     job = start(first, second, circumstances=circumstances)
     if not circumstances:
-        wait_for(first / "stdout")
+        wait_for(first / "stdout", "begun")
         job.terminate()
     _, said = job.communicate(timeout=60)
     assert job.returncode == 128 + signal.SIGTERM, said

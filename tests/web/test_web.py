@@ -16,7 +16,7 @@ import pytest
 from web_server import Site, serve_site
 
 from cwl_udss.errors import DownloadError
-from cwl_udss.web.asking import without_password
+from cwl_udss.web.addresses import without_password
 from cwl_udss.web.downloads import Download, beginning, download
 
 CONTENT = bytes(range(256)) * 5_000

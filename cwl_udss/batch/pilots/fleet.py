@@ -16,9 +16,10 @@ from cwl_udss.batch.pilots.allocations import Allocations
 from cwl_udss.batch.pilots.capacity import Capacity
 from cwl_udss.batch.pilots.pool import Pool
 from cwl_udss.batch.poller import query_interval
-from cwl_udss.batch.run_directory import last_line, own_umask, script
+from cwl_udss.batch.run_directory import last_line, script
 from cwl_udss.batch.systems.system import BatchError, JobState, JobStatus
 from cwl_udss.machine.quantities import counted
+from cwl_udss.machine.umask import own_umask
 from cwl_udss.machine.waiting import Telling
 
 _logger = logging.getLogger(__name__)

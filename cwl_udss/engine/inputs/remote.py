@@ -27,7 +27,7 @@ from cwltool.utils import DEFAULT_TMP_PREFIX, create_tmp_dir, visit_files_direct
 
 from cwl_udss.errors import DownloadError
 from cwl_udss.steps.key import Contents
-from cwl_udss.web.asking import is_remote, without_password
+from cwl_udss.web.addresses import is_remote, without_password
 from cwl_udss.web.downloads import Download, Refused, download
 
 

@@ -141,6 +141,7 @@ class BatchJob(SandboxedJob):
                 scratch_images=settings.scratch_images,
                 runtime=settings.runtime,
                 accept=settings.accept,
+                required=settings.required,
                 bwrap=settings.bwrap,
             ),
         )

@@ -24,11 +24,11 @@ from cwl_udss.engine.inputs.overlays import collect_opened, open_overlaid
 from cwl_udss.engine.inputs.path_mapper import open_literals
 from cwl_udss.engine.jobs.collecting import collected, record_checksums
 from cwl_udss.engine.jobs.file_access import CollectingAccess
-from cwl_udss.engine.jobs.process import this_thread
+from cwl_udss.engine.jobs.process import Environment, this_thread
 from cwl_udss.engine.jobs.recording import ran_from_cache, ran_here
 from cwl_udss.engine.jobs.reporting import (
+    conclude,
     fail,
-    report_end,
     report_failure,
     report_not_executed,
     report_removed,
@@ -54,7 +54,7 @@ from cwl_udss.steps.reuse import StepReuse
 from cwl_udss.steps.shared import Steps
 from cwl_udss.steps.streams import StreamPaths
 from cwl_udss.surroundings.identity import identity_files
-from cwl_udss.surroundings.outputs import View, confine, restore_access
+from cwl_udss.surroundings.outputs import View
 from cwl_udss.surroundings.programs import why_not_executed
 
 _logger = logging.getLogger(__name__)
@@ -177,13 +177,13 @@ class SandboxedJob(JobWithBinds):
         finally:
             this_thread.job = None
 
-    def complete(self, command: list[str], environment: MutableMapping[str, str]) -> None:
+    def complete(self, command: list[str], environment: Environment, script: str | None) -> None:
         """Add what cwltool decides last: the tool's command line and its environment."""
         assert self._image is not None
         assert self._sandbox is not None
         self._sandbox = replace(
             self._sandbox,
-            command=image_command(self._image.config, tuple(command)),
+            command=image_command(self._image.config, tuple(command[3:])),
             environment=environment,
         )
         self._collect_from(self._view())
@@ -202,14 +202,7 @@ class SandboxedJob(JobWithBinds):
             except UdssError as error:
                 raise WorkflowException(str(error)) from error
         self.ran = ran_here(result, started, self.outdir)
-        removed = confine(self.outdir, self.builder.outdir, self._view())
-        restore_access(self.tmpdir)
-        report_removed(self.name, removed)
-        report_end(
-            self.name,
-            result.usage,
-            exceeded=self.timelimit if result.ending is Ending.TIME_LIMIT else None,
-        )
+        conclude(self, self.builder.outdir, self._view(), result)
         if result.ending in (Ending.EXITED, Ending.NOT_STARTED):
             reason = why_not_executed(self._sandbox, result)
             self.report_failure(result.exit_code, reason, memory_kills() - kills)

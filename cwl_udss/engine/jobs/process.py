@@ -9,11 +9,13 @@ import threading
 import time
 from collections.abc import Callable, MutableMapping
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from cwl_udss.report.record import Ran, Times
 from cwl_udss.sandbox import Ending
 from cwl_udss.steps.streams import StreamPaths
+
+Environment: TypeAlias = "MutableMapping[str, str]"
 
 
 class RunningJob(Protocol):
@@ -22,8 +24,9 @@ class RunningJob(Protocol):
     def noting_problem(self) -> AbstractContextManager[None]:
         """Keep what is raised."""
 
-    def complete(self, command: list[str], environment: MutableMapping[str, str]) -> None:
-        """Add what cwltool decides last: the tool's command line and its environment."""
+    def complete(self, command: list[str], environment: Environment, script: str | None) -> None:
+        """Add what cwltool decides last: the command line, after what create_runtime() has
+        returned, its environment, and a script that is to start it, if there is one."""
 
     def show_again(self) -> int | None:
         """Have outputs collected that such a step has made; return its exit code, or None."""
@@ -53,6 +56,7 @@ def start_tool(
     env: MutableMapping[str, str],
     default_stdout: Any = None,
     default_stderr: Any = None,
+    job_script_contents: str | None = None,
     **others: Any,
 ) -> int:
     """Start a process as cwltool's _job_popen does, in a sandbox if the job has one."""
@@ -67,6 +71,7 @@ def start_tool(
             env=env,
             default_stdout=default_stdout,
             default_stderr=default_stderr,
+            job_script_contents=job_script_contents,
             **others,
         )
         this_thread.ran_on_host = Ran(
@@ -76,9 +81,8 @@ def start_tool(
             times=Times(started=started, ended=time.time()),
         )
         return exit_code
-    # What create_runtime() returned, and the image, come before the tool's command line.
     with job.noting_problem():
-        job.complete(commands[3:], env)
+        job.complete(commands, env, job_script_contents)
         shown = job.show_again()
         if shown is not None:
             return shown

@@ -13,7 +13,6 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from cwltool.docker import DockerCommandLineJob
 from cwltool.job import JobBase
 from cwltool.process import Process, shortname
 
@@ -35,8 +34,8 @@ class Place:
     """It may have many jobs."""
 
 
-class RecordedJob(DockerCommandLineJob):
-    """A job with an image, which knows how it has ended."""
+class RecordedJob:
+    """A job in a sandbox, which knows how it has ended."""
 
     ran: Ran | None = None
     problem: str = ""
@@ -44,6 +43,7 @@ class RecordedJob(DockerCommandLineJob):
     remembered_bytes: int = 0
     """See sandbox.Streams."""
     image_name: str = ""
+    """None of these is there of a tool of this machine."""
     digest: str = ""
     image_bytes: int | None = None
     image_place: str = ""

@@ -15,7 +15,8 @@ from cwltool.job import JobBase
 
 from cwl_udss.errors import UdssError
 from cwl_udss.filesystems.system_words import NO_ROOM, full_places, system_words
-from cwl_udss.sandbox import Usage
+from cwl_udss.sandbox import Ending, Result, Usage
+from cwl_udss.surroundings.outputs import View, confine, restore_access
 from cwl_udss.surroundings.signals import signal_words
 
 _logger = logging.getLogger(__name__)
@@ -47,6 +48,19 @@ def report_end(job: str, usage: Usage | None, *, exceeded: float | None) -> None
         _logger.info("[job %s] Max memory used: %iMiB", job, mebibytes)
     if exceeded is not None:
         _logger.warning("[job %s] killed: time limit of %d s", job, exceeded)
+
+
+def conclude(job: JobBase, destination: str, view: View, result: Result) -> None:
+    """Make safe what a step has left that knew its output directory as `destination`, and tell of
+    that and of what it has used."""
+    removed = confine(job.outdir, destination, view)
+    restore_access(job.tmpdir)
+    report_removed(job.name, removed)
+    report_end(
+        job.name,
+        result.usage,
+        exceeded=job.timelimit if result.ending is Ending.TIME_LIMIT else None,
+    )
 
 
 def report_not_executed(job: str, command: Sequence[str], image: str, reason: str) -> None:

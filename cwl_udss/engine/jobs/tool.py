@@ -41,12 +41,14 @@ from cwl_udss.files import copies
 from cwl_udss.files.links import copy_directory
 from cwl_udss.images.request import ImageRequest, parse_request
 from cwl_udss.report.trace import traced
-from cwl_udss.web.asking import is_remote
+from cwl_udss.web.addresses import is_remote
 
 _logger = logging.getLogger(__name__)
 
 MakeJob = Callable[..., JobBase]
 """Makes a job: of the directory or URL of the tool's document, and what cwltool makes a job of."""
+MakeHostJob = Callable[..., JobBase]
+"""Makes a job of a tool without an image: of what cwltool makes a job of."""
 
 
 class SandboxedTool(CommandLineTool):
@@ -57,9 +59,12 @@ class SandboxedTool(CommandLineTool):
         toolpath_object: CommentedMap,
         loading_context: LoadingContext,
         make_job: MakeJob,
+        make_host_job: MakeHostJob | None,
     ) -> None:
+        """`make_host_job` makes the job of a tool without an image, None if cwltool is to."""
         super().__init__(toolpath_object, loading_context)
         self._make_job = make_job
+        self._make_host_job = make_host_job
         self._mpi: MpiWish | None = None
         self.follow: Callable[[Process, JobBase], None] | None = None
         """To be told of each of its jobs."""
@@ -139,6 +144,8 @@ class SandboxedTool(CommandLineTool):
             # cwltool only calls what it gets here.
             base = _base(str(self.tool["id"]))
             return cast(type[JobBase], functools.partial(self._make_job, base))
+        if self._make_host_job is not None:
+            return cast(type[JobBase], self._make_host_job)
         _logger.warning(
             "%s has no DockerRequirement: it runs on this host, in no sandbox "
             "(--default-container gives it an image)",
@@ -164,13 +171,14 @@ class SandboxedTool(CommandLineTool):
 
 def make_tool(
     make_job: MakeJob,
+    make_host_job: MakeHostJob | None,
     note: Callable[[SandboxedTool], None],
     toolpath_object: CommentedMap,
     loading_context: LoadingContext,
 ) -> Process:
     """Return the process for a CWL document (LoadingContext.construct_tool_object)."""
     if toolpath_object.get("class") == "CommandLineTool":
-        tool = SandboxedTool(toolpath_object, loading_context, make_job)
+        tool = SandboxedTool(toolpath_object, loading_context, make_job, make_host_job)
         note(tool)
         return tool
     return default_make_tool(toolpath_object, loading_context)

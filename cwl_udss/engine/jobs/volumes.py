@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator
 from typing import cast
 
 from cwltool.context import RuntimeContext
+from cwltool.docker import DockerCommandLineJob
 from cwltool.pathmapper import MapperEnt
 from cwltool.utils import create_tmp_dir, ensure_writable
 
@@ -17,7 +18,7 @@ from cwl_udss.sandbox import TEMPORARY_DIRECTORY, Bind
 from cwl_udss.steps.shared import Steps
 
 
-class JobWithBinds(RecordedJob):
+class JobWithBinds(RecordedJob, DockerCommandLineJob):
     """A job whose volumes are binds: cwltool's hooks for them."""
 
     _steps: Steps

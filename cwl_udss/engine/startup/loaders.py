@@ -21,7 +21,8 @@ import requests
 from schema_salad import ref_resolver
 
 from cwl_udss.machine.waiting import told
-from cwl_udss.web.asking import TIMEOUTS, innermost, is_remote, without_password
+from cwl_udss.web.addresses import is_remote, without_password
+from cwl_udss.web.asking import TIMEOUTS, innermost
 
 
 class LateLoader(ref_resolver.Loader):

@@ -30,7 +30,8 @@ from cwl_udss.images.store.image import StoredImage
 from cwl_udss.images.store.store import Store
 from cwl_udss.images.trees.contents import write_tree
 from cwl_udss.images.trees.snapshot import read_directory
-from cwl_udss.runtimes.choice import AnyRuntime, bubblewrap_for
+from cwl_udss.runtimes.choosing.choice import bubblewrap_for
+from cwl_udss.sandbox import Runtime
 
 _logger = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ def build_image(
     images: Images,
     store: Store,
     node: NodeImages,
-    runtime: Callable[[], AnyRuntime],
+    runtime: Callable[[], Runtime],
     name: str,
     when: When,
 ) -> StoredImage:

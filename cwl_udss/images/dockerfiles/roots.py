@@ -12,7 +12,6 @@ import json
 import logging
 import os
 import subprocess
-import sys
 import tempfile
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -23,14 +22,16 @@ from typing import Any
 from cwl_udss.errors import ImageError, SandboxError
 from cwl_udss.images.store.store import Store
 from cwl_udss.machine.deferral import deferred
+from cwl_udss.machine.own_modules import module_command
 from cwl_udss.runtimes.bubblewrap.bwrap import Argument, Bubblewrap, proc_arguments
 from cwl_udss.runtimes.bubblewrap.probe import bundled_bubblewrap
 from cwl_udss.runtimes.seccomp import seccomp_program
+from cwl_udss.runtimes.streams import Pipes
 from cwl_udss.sandbox import HOST_NAME, Ending
 
 _logger = logging.getLogger(__name__)
 
-_HELPER = (sys.executable, "-m", "cwl_udss.images.dockerfiles.changes")
+_HELPER = module_command("cwl_udss.images.dockerfiles.changes")
 _LINES_OF_AN_ERROR = 3
 # The options of mount(2) fit into a page, and a store's paths are long.
 _MOST_LAYERS = 16
@@ -189,9 +190,7 @@ class BuildRoots:
             result = self._runtime.launch(
                 arguments,
                 (*_HELPER, json.dumps(request)),
-                stdin=subprocess.DEVNULL,
-                stdout=output.fileno(),
-                stderr=messages.fileno(),
+                Pipes(stdin=subprocess.DEVNULL, stdout=output.fileno(), stderr=messages.fileno()),
             ).wait()
             output.seek(0)
             messages.seek(0)
@@ -216,9 +215,7 @@ class BuildRoots:
         process = self._runtime.launch(
             arguments,
             command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            Pipes(stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT),
         )
         last: deque[str] = deque(maxlen=_LINES_OF_AN_ERROR)
         assert isinstance(process.process, subprocess.Popen)

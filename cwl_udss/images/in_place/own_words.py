@@ -16,8 +16,7 @@ from typing import Any
 from cwl_udss.images.in_place.scripts import SCRIPTS, scripted_environment
 from cwl_udss.images.manifests.documents import text, texts
 from cwl_udss.images.manifests.manifest import ImageConfig
-from cwl_udss.runtimes.choice import AnyRuntime
-from cwl_udss.sandbox import RootFilesystem
+from cwl_udss.sandbox import RootFilesystem, Runtime
 
 _LARGEST_FILE = 1 << 20
 _RUNSCRIPT = ".singularity.d/runscript"
@@ -25,7 +24,7 @@ _ALL_ARGUMENTS = "$@"
 
 
 def own_words(
-    name: str, root: RootFilesystem, config: ImageConfig, runtime: Callable[[], AnyRuntime]
+    name: str, root: RootFilesystem, config: ImageConfig, runtime: Callable[[], Runtime]
 ) -> Mapping[str, Any]:
     """Return what a root filesystem says, as OCI's configurations have it ("Env" and so on); what
     it does not say is not there. `config` is what is known already, `name` is for messages. Raises

@@ -13,8 +13,7 @@ from collections.abc import Callable, Collection
 
 from cwl_udss.errors import ImageError
 from cwl_udss.images.manifests.command import DEFAULT_PATH
-from cwl_udss.runtimes.choice import AnyRuntime
-from cwl_udss.sandbox import Ending, RootFilesystem, Sandbox, Streams
+from cwl_udss.sandbox import Ending, RootFilesystem, Runtime, Sandbox, Streams
 
 _logger = logging.getLogger(__name__)
 
@@ -37,7 +36,7 @@ def scripted_environment(
     name: str,
     root: RootFilesystem,
     environment: Collection[str],
-    runtime: Callable[[], AnyRuntime],
+    runtime: Callable[[], Runtime],
 ) -> tuple[str, ...]:
     """Return what the scripts of a root filesystem export, entries `NAME=value`, and what is in the
     image's `environment` already: the scripts add to that. `name` is for messages. Raises

@@ -13,7 +13,8 @@ from functools import partial
 from cwl_udss.errors import ImageError, InvalidReference
 from cwl_udss.images.libraries.known import KnownPlace
 from cwl_udss.images.libraries.library import Found, Library
-from cwl_udss.images.libraries.place import STORE, LibraryPlace, Trust
+from cwl_udss.images.libraries.place import STORE, LibraryPlace
+from cwl_udss.images.libraries.trust import Trust
 from cwl_udss.images.locations import file_stamp
 from cwl_udss.images.manifests.manifest import Platform
 from cwl_udss.images.reference import ImageReference, parse_reference

@@ -7,10 +7,10 @@ from __future__ import annotations
 import enum
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 from cwl_udss.images.libraries import rules
 from cwl_udss.images.manifests.manifest import Platform
+from cwl_udss.records import record
 
 _LONGEST_NAME = 255  # bytes of a name in a directory: more there is nowhere
 
@@ -35,7 +35,7 @@ class Kind(enum.Enum):
     ARCHIVE = "archives of docker save"
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class Naming:
     """A rule by which a program calls the images in a directory of its own."""
 

@@ -4,33 +4,27 @@ cwl-udss."""
 
 from __future__ import annotations
 
-import difflib
-import enum
-from dataclasses import dataclass
 from pathlib import Path
 
 from cwl_udss.images.libraries.naming import NAMINGS, Naming
+from cwl_udss.records import record
 
 STORE = "store"
 """What stands for a store of cwl-udss itself."""
 
 
-class Trust(enum.Enum):
-    """What must say which image it is that a library has under a name."""
-
-    DIGEST = "digest"
-    """Something that proves a digest."""
-    NAME = "name"
-    """The name is enough."""
-
-
-@dataclass(frozen=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class LibraryPlace:
     """A directory with images."""
 
     path: Path
     naming: str = STORE
     """A name of NAMINGS, or STORE."""
+
+    @property
+    def is_store(self) -> bool:
+        """Whether it is a store of cwl-udss."""
+        return self.naming == STORE
 
     @property
     def convention(self) -> Naming:
@@ -64,6 +58,8 @@ def parse_naming(text: str) -> Naming:
     try:
         return NAMINGS[text]
     except KeyError:
+        import difflib
+
         nearest = difflib.get_close_matches(text, NAMINGS, n=1, cutoff=0)[0]
         raise ValueError(
             f"{text!r} is no way to name images, did you mean {nearest!r}? "

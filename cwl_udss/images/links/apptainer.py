@@ -15,7 +15,9 @@ import shlex
 from collections.abc import Iterator, Mapping
 
 from cwl_udss.images.links.added import AddedFile, Additions
+from cwl_udss.images.locations import is_path
 from cwl_udss.images.manifests.manifest import ImageConfig
+from cwl_udss.images.transports import split_transport
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _EXECUTABLE = 0o755
@@ -88,9 +90,12 @@ def additions(config: ImageConfig, definition: str, labels: Mapping[str, str]) -
     return Additions(files=files, links=_LINKS, directories=_DIRECTORIES)
 
 
-def definition_of(reference: str) -> str:
-    """Return the definition file that stands for having pulled a reference."""
-    return f"bootstrap: docker\nfrom: {reference}\n"
+def definition_of(name: str) -> str:
+    """Return the definition file that stands for having pulled an image by a name, which may have a
+    prefix (`oras://`), or for having taken what is at a path."""
+    transport, rest = split_transport(name)
+    bootstrap = transport.name if transport else "localimage" if is_path(name) else "docker"
+    return f"bootstrap: {bootstrap}\nfrom: {rest}\n"
 
 
 def environment_script(config: ImageConfig) -> str:

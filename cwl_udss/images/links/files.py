@@ -24,18 +24,21 @@ _LAYER = 1  # what is read is of layer 0
 
 
 def write_sif_file(image: StoredImage, name: str, destination: Path, work: Path) -> None:
-    """Write a SIF file for Apptainer and Singularity, of an image that is pulled by `name`; `work`
-    is a directory for what is not finished. Raises ImageError and OSError."""
+    """Write a SIF file for Apptainer and Singularity, of an image that is pulled by `name`, or is
+    at that path; `work` is a directory for what is not finished. Raises ImageError and OSError."""
     process = _process(image)
     definition = apptainer.definition_of(name)
     labels = {key: str(value) for key, value in (process.get("Labels") or {}).items()}
-    labels |= {SOURCE_NAME: name, SOURCE_DIGEST: image.digest}
+    if image.digest:
+        labels |= {SOURCE_NAME: name, SOURCE_DIGEST: image.digest}
     root = work / "rootfs.squashfs"
     _write_root(image, root, work, apptainer.additions(image.config, definition, labels))
-    documents = (
-        Document(kind=ObjectKind.DEFINITION, name="Singularity", content=definition.encode()),
-        Document(kind=ObjectKind.JSON, name=CONFIG_NAME, content=json.dumps(process).encode()),
-    )
+    documents = [
+        Document(kind=ObjectKind.DEFINITION, name="Singularity", content=definition.encode())
+    ]
+    if image.is_stored:
+        content = json.dumps(process).encode()
+        documents.append(Document(kind=ObjectKind.JSON, name=CONFIG_NAME, content=content))
     with destination.open("xb") as stream:
         write_sif(stream, root, image.config.platform.architecture, documents)
 
@@ -46,7 +49,10 @@ def write_squashfs_file(image: StoredImage, destination: Path, work: Path) -> No
 
 
 def _process(image: StoredImage) -> dict[str, Any]:
-    """How the image's programs are run, as it says itself."""
+    """How the image's programs are run, as it says itself; what is used where it is says that in
+    files of its own at most."""
+    if not image.is_stored:
+        return {}
     document = json.loads((image.path.parent / "config.json").read_bytes())
     process = document.get("config")
     return process if isinstance(process, dict) else {}

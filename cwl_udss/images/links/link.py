@@ -78,7 +78,7 @@ def link_image(
     for path in (directory / name for name in paths):
         is_new = replaces or not os.path.lexists(path)
         if is_new and first is None:
-            _write(image, next(iter(names)), naming, path, store)
+            write_image_file(image, next(iter(names)), path, store, naming.kind)
         elif is_new and first is not None:
             _place_link(path, first)
         first = first or path
@@ -92,15 +92,26 @@ def _place_link(path: Path, target: Path) -> None:
         made.rename(path)
 
 
-def _write(image: StoredImage, name: str, naming: Naming, path: Path, store: Store) -> None:
-    """Make the file beside its place, so that nobody ever sees a part of it."""
-    with store.use(image), store.work() as work, _explained():
+def write_image_file(
+    image: StoredImage, name: str, path: Path, store: Store, kind: Kind = Kind.SIF
+) -> None:
+    """Write an image as one file, which is pulled by `name`. It is made beside its place, so that
+    nobody ever sees a part of it. Raises ImageError or StoreError."""
+    used = store.use(image) if image.is_stored else contextlib.nullcontext()
+    with used, store.work() as work, placed_file(path) as made:
+        if kind is Kind.SQUASHFS:
+            write_squashfs_file(image, made, work)
+        else:
+            write_sif_file(image, name, made, work)
+
+
+@contextlib.contextmanager
+def placed_file(path: Path) -> Iterator[Path]:
+    """Give a place for a file that is to be at a path when it is whole. Raises ImageError."""
+    with _explained():
         made = _beside(path)
         try:
-            if naming.kind is Kind.SQUASHFS:
-                write_squashfs_file(image, made, work)
-            else:
-                write_sif_file(image, name, made, work)
+            yield made
             made.chmod(0o755)  # as Apptainer's own, which a shell can launch
             sync(made)
             made.rename(path)

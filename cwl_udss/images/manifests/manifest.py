@@ -9,10 +9,9 @@ those of something else.
 
 from __future__ import annotations
 
-import platform
+import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from cwl_udss.errors import ImageError, InvalidImage, NoContainerImage
@@ -30,6 +29,7 @@ from cwl_udss.images.manifests.schema1 import (
     is_schema_1,
     parse_schema_1,
 )
+from cwl_udss.records import record
 
 LARGEST_DOCUMENT = 4 << 20  # of manifests: what containers/image and distribution accept
 
@@ -57,7 +57,7 @@ _MACHINES = {
 _OTHER_NAMES = {"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64", "i386": "386"}
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class Platform:
     """An operating system and a processor, by Go's names."""
 
@@ -73,7 +73,7 @@ class Platform:
         return "/".join(part for part in (self.os, self.architecture, self.variant) if part)
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class Descriptor:
     """Something in a registry, by its digest."""
 
@@ -96,7 +96,7 @@ class Descriptor:
         return is_squashfs(self.media_type)
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class ImageManifest:
     """An image for one platform."""
 
@@ -116,7 +116,7 @@ class ImageManifest:
         return self.is_file or (has_none and len(self.layers) == 1)
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class IndexEntry:
     """A manifest or another index; parts of the platform are empty if nothing says them."""
 
@@ -124,7 +124,7 @@ class IndexEntry:
     platform: Platform
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class ImageIndex:
     """Images, mostly by platform, in the registry's order; without what is there beside images."""
 
@@ -134,7 +134,7 @@ class ImageIndex:
 Manifest = ImageManifest | ImageIndex | Schema1Manifest
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class ImageConfig:
     """What an image says of itself."""
 
@@ -153,7 +153,7 @@ class ImageConfig:
 
 def this_platform() -> Platform:
     """Return this machine's platform."""
-    machine = platform.machine()
+    machine = os.uname().machine  # the module `platform` is slow to import
     architecture, variant = _MACHINES.get(machine, (machine, ""))
     return Platform(os="linux", architecture=architecture, variant=variant)
 

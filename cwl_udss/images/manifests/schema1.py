@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 from cwl_udss.errors import InvalidImage
 from cwl_udss.images.manifests.documents import array, as_object, parse_object, text
+from cwl_udss.records import record
 
 SCHEMA_1_TYPES = (
     "application/vnd.docker.distribution.manifest.v1+prettyjws",
@@ -24,7 +24,7 @@ SCHEMA_1_TYPES = (
 _MALFORMED = "the manifest (schema 1) is malformed"
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class Schema1Manifest:
     """An image for one platform."""
 

@@ -27,7 +27,8 @@ MOUNT_SECONDS = 20.0
 # How long a mount outlives its last user, who may be about to start another step.
 IDLE_SECONDS = 2.0
 INFORMATION = "INFORMATION"
-"""Stands in the command for the number of a descriptor to which bwrap writes whom it started."""
+"""Stands in the command for the number of a descriptor to which it writes whom it has started, as
+bwrap(1) has it with --info-fd."""
 _LARGEST_MESSAGE = 4096
 
 
@@ -97,7 +98,7 @@ def _hold(listener: socket.socket, command: list[str], mount: Path) -> None:
         )
         os.close(write_information)
         try:
-            information = _read_to_end(read_information)
+            information = _read_object(read_information)
             process = json.loads(information)["child-pid"] if information.strip() else None
             if process is not None and _is_mounted(mounter, f"/proc/{process}/root", mount):
                 answer = {"process": process}
@@ -110,8 +111,8 @@ def _hold(listener: socket.socket, command: list[str], mount: Path) -> None:
             mounter.wait()
 
 
-def _read_to_end(descriptor: int) -> bytes:
-    """What bwrap writes until it closes its end, which one that hangs never does."""
+def _read_object(descriptor: int) -> bytes:
+    """What is written until there is a JSON object; who hangs never comes to its end."""
     give_up = time.monotonic() + MOUNT_SECONDS
     said = b""
     with open(descriptor, "rb", buffering=0) as stream, selectors.DefaultSelector() as selector:
@@ -121,6 +122,8 @@ def _read_to_end(descriptor: int) -> bytes:
             if not part:
                 break
             said += part
+            if said.rstrip().endswith(b"}"):
+                break
     return said
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from cwl_udss.images.node.mount_holder import INFORMATION
 from cwl_udss.images.store.image import StoredImage
+from cwl_udss.runtimes.bubblewrap.bwrap import Bubblewrap
+from cwl_udss.sandbox import MadeByUnshare, Runtime
 
 MOUNTER = "squashfuse_ll"
 # Where Apptainer keeps the one that it brings, beside the directory of its command.
@@ -32,11 +34,34 @@ def find_mounter(environment: Mapping[str, str]) -> str | None:
     return found or next((other for other in others if other), None)
 
 
-def mount_command(bwrap: str, mounter: str, image: StoredImage, place: Path) -> list[str]:
-    """Mount in namespaces of its own. bwrap makes them, which may be the only program that is
-    allowed to (AppArmor on Ubuntu); without the PID namespace squashfuse would stay."""
-    return [
-        *(bwrap, "--unshare-user", "--unshare-pid", "--die-with-parent", "--dev-bind", "/", "/"),
-        *("--cap-add", "CAP_SYS_ADMIN", "--info-fd", INFORMATION, "--"),
-        *(mounter, "-f", "-o", f"offset={image.offset}", str(image.path), str(place / "root")),
-    ]
+# /proc is that of the namespace outside, in which this process has another number.
+_SAY_NUMBER = """
+read -r number rest </proc/self/stat
+printf '{"child-pid": %s}' "$number" >"/proc/self/fd/$0"
+exec "$@"
+"""
+
+
+def can_enter_mounts(runtime: Runtime) -> bool:
+    """Say whether a runtime's sandboxes can be where only another process sees an image."""
+    return bool(_namespaces(runtime))
+
+
+def mount_command(runtime: Runtime, mounter: str, image: StoredImage, place: Path) -> list[str]:
+    """Mount in namespaces of its own."""
+    options = ("-f", "-o", f"offset={image.offset}", str(image.path), str(place / "root"))
+    return [*_namespaces(runtime), mounter, *options]
+
+
+def _namespaces(runtime: Runtime) -> tuple[str, ...]:
+    """The beginning of a command line that makes them, by the program which makes the runtime's
+    own: it may be the only one that is allowed to (AppArmor on Ubuntu). Without the PID namespace
+    squashfuse would stay."""
+    if isinstance(runtime, Bubblewrap):
+        bind = ("--dev-bind", "/", "/", "--cap-add", "CAP_SYS_ADMIN")
+        bwrap = (runtime.path, "--unshare-user", "--unshare-pid", "--die-with-parent")
+        return (*bwrap, *bind, "--info-fd", INFORMATION, "--")
+    if isinstance(runtime, MadeByUnshare):
+        own = (runtime.unshare, "-r", "-m", "-p", "-f", "--kill-child")
+        return (*own, "sh", "-c", _SAY_NUMBER, INFORMATION)
+    return ()

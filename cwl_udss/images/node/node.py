@@ -14,7 +14,6 @@ import json
 import logging
 import os
 import subprocess
-import sys
 import threading
 import time
 from collections import defaultdict
@@ -29,18 +28,17 @@ from cwl_udss.filesystems.system_words import system_words
 from cwl_udss.images.formats.names import ImageFormat
 from cwl_udss.images.locations import file_stamp
 from cwl_udss.images.node.mount_holder import MOUNT_SECONDS, connect
-from cwl_udss.images.node.mounter import MOUNTER, find_mounter, mount_command
+from cwl_udss.images.node.mounter import MOUNTER, can_enter_mounts, find_mounter, mount_command
 from cwl_udss.images.store.image import StoredImage
 from cwl_udss.images.store.store import Store
+from cwl_udss.machine.own_modules import module_command
 from cwl_udss.machine.waiting import told
-from cwl_udss.runtimes.bubblewrap.bwrap import Bubblewrap
-from cwl_udss.runtimes.choice import AnyRuntime
-from cwl_udss.sandbox import RootFilesystem
+from cwl_udss.sandbox import RootFilesystem, Runtime
 from cwl_udss.staging import publish_directory, remove_tree, work_directory
 
 _logger = logging.getLogger(__name__)
 
-_HOLDER = (sys.executable, "-m", "cwl_udss.images.node.mount_holder")
+_HOLDER = module_command("cwl_udss.images.node.mount_holder")
 
 
 class NodeImages:
@@ -49,7 +47,7 @@ class NodeImages:
     def __init__(
         self,
         store: Store,
-        runtime: Callable[[], AnyRuntime],
+        runtime: Callable[[], Runtime],
         *,
         scratch: Path | None,
         scratch_bytes: int,
@@ -119,12 +117,12 @@ class NodeImages:
         if not os.access("/dev/fuse", os.R_OK | os.W_OK):
             return f"unpacked to {self.unpacked_directory} (you may not use /dev/fuse)"
         if not self._can_enter_mounts():
-            return f"unpacked to {self.unpacked_directory} (there are no user namespaces)"
+            return f"unpacked to {self.unpacked_directory} (only bubblewrap mounts them)"
         return f"mounted by {mounter}"
 
     def _can_enter_mounts(self) -> bool:
         with contextlib.suppress(SandboxError):  # another's to tell
-            return isinstance(self._runtime(), Bubblewrap)
+            return can_enter_mounts(self._runtime())
         return False
 
     def _root(self, image: StoredImage) -> RootFilesystem:
@@ -152,7 +150,7 @@ class NodeImages:
         if mounter is None or not os.access("/dev/fuse", os.R_OK | os.W_OK):
             return None
         runtime = self._runtime()
-        if not isinstance(runtime, Bubblewrap):  # others cannot enter where it is mounted
+        if not can_enter_mounts(runtime):
             return None
         # A batch system ends all processes of a job with it, and so the mount for the others.
         own = batch_job(self._environment) or "node"
@@ -164,7 +162,7 @@ class NodeImages:
             held = connect(place / "socket")
             if held is None:
                 request = {
-                    "command": mount_command(runtime.path, mounter, image, place),
+                    "command": mount_command(runtime, mounter, image, place),
                     "mount": str(place / "root"),
                     "socket": str(place / "socket"),
                 }

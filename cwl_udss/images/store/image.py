@@ -7,19 +7,19 @@ import contextlib
 import hashlib
 import json
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 from cwl_udss.errors import StoreError
 from cwl_udss.images.formats.names import ImageFormat
 from cwl_udss.images.manifests.manifest import ImageConfig, parse_config
+from cwl_udss.records import record
 
 ROOT_NAMES = {ImageFormat.DIRECTORY: "rootfs", ImageFormat.SQUASHFS: "rootfs.squashfs"}
 """What a root filesystem is called in its image's directory."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class StoredImage:
     """An image that is there."""
 

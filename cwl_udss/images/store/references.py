@@ -4,14 +4,14 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from pathlib import Path
 
 from cwl_udss.images.manifests.manifest import Platform
 from cwl_udss.images.store.image import names_in, read_facts
+from cwl_udss.records import record
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class Record:
     """The content of a file in references/."""
 

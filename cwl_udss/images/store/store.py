@@ -8,6 +8,7 @@
     store/layers/SHA256           layers as they were downloaded, if they are to be kept
     store/builds/KEY/             what an instruction of a Dockerfile has changed
     store/own-words/NAME.json     what an image says of itself in files of its own
+    store/written/HASH.json       of which image a file was made
     store/leases/                 whose turn it is to get an image
     store/quarantine/             images that were found damaged
     store/work/                   what is being made, by a directory per process

@@ -6,23 +6,23 @@ Measured facts behind the choices here are in docs/sandbox.md.
 
 from __future__ import annotations
 
-import functools
 import itertools
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from cwl_udss.errors import SandboxError
-from cwl_udss.machine.deferral import Deferral
-from cwl_udss.runtimes.accounting import adopt_orphans
+from cwl_udss.records import record
 from cwl_udss.runtimes.bubblewrap.trees import Instruction, MountTree, plan_trees, tree_command
 from cwl_udss.runtimes.mounts import plan_mounts
+from cwl_udss.runtimes.namespace import entering
 from cwl_udss.runtimes.operations import (
+    KERNEL_SETTINGS,
+    MakeDirectory,
     MakeSymlink,
     MountBind,
     MountFile,
+    MountOverlay,
     MountSpecial,
     MountTmpfs,
     Operation,
@@ -30,12 +30,11 @@ from cwl_udss.runtimes.operations import (
 )
 from cwl_udss.runtimes.process import RuntimeProcess
 from cwl_udss.runtimes.seccomp import seccomp_program
-from cwl_udss.runtimes.streams import Relay, needs_own_session, with_relay
+from cwl_udss.runtimes.starting import PipedRuntime, starting
+from cwl_udss.runtimes.streams import Pipes
 from cwl_udss.runtimes.words import check_words, encode_words, memory_file
-from cwl_udss.sandbox import HOST_NAME, Limit, Sandbox, Streams
+from cwl_udss.sandbox import Limit, Sandbox
 
-# Which of /proc are read-only in Docker's containers.
-_KERNEL_SETTINGS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 # MAX_ARGS in bubblewrap.c is 9000, for its options and the command together.
 _MOST_ARGUMENTS = 8990
 
@@ -43,8 +42,8 @@ Argument = str | bytes
 """An argument of bwrap; bytes stand for the number of a descriptor from which to read them."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Bubblewrap:
+@record(frozen=True, kw_only=True)
+class Bubblewrap(PipedRuntime):
     """A `bwrap` that can be used: what it is called and what it can do."""
 
     path: str
@@ -61,21 +60,8 @@ class Bubblewrap:
         """None: all that is promised is kept."""
         return ()
 
-    def start(self, sandbox: Sandbox, streams: Streams) -> RuntimeProcess:
-        """Start the sandbox's command (see sandbox.Runtime)."""
-        return with_relay(streams, functools.partial(self.start_with, sandbox))
-
-    def start_with(
-        self,
-        sandbox: Sandbox,
-        *,
-        stdin: int,
-        stdout: int,
-        stderr: int,
-        relay: Relay | None = None,
-    ) -> RuntimeProcess:
-        """Start it with streams that are no files of the host's, as subprocess.Popen takes them:
-        pipes that the caller, or else the relay, reads and writes."""
+    def start_with(self, sandbox: Sandbox, pipes: Pipes) -> RuntimeProcess:
+        """Start the sandbox's command (see PipedRuntime)."""
         check_words(sandbox.command, sandbox.environment)
         try:
             operations = plan_mounts(sandbox)
@@ -86,10 +72,7 @@ class Bubblewrap:
         return self.launch(
             arguments,
             sandbox.command,
-            stdin=stdin,
-            stdout=stdout,
-            stderr=stderr,
-            relay=relay,
+            pipes,
             inside=sandbox.root.mounted_by,
             instructions=plan.instructions,
         )
@@ -98,11 +81,8 @@ class Bubblewrap:
         self,
         arguments: list[Argument],
         command: tuple[str, ...],
+        pipes: Pipes,
         *,
-        stdin: int,
-        stdout: int,
-        stderr: int,
-        relay: Relay | None = None,
         inside: int | None = None,
         instructions: tuple[Instruction, ...] = (),
     ) -> RuntimeProcess:
@@ -110,49 +90,41 @@ class Bubblewrap:
         following the instructions for trees. Raises SandboxError if that cannot be done."""
         kept: list[int] = []
         passed: list[int] = []
-        adopt_orphans()
-        deferral = Deferral()  # until somebody waits
-        if relay is not None and relay.is_typed_at:
+        if pipes.is_typed_at:
             # Ctrl-C is the command's, and ends bwrap, too (see RuntimeProcess).
             arguments = [word for word in arguments if word != "--die-with-parent"]
         try:
-            numbered = list(_with_descriptors(arguments, passed))
-            _check_number(len(numbered) + len(command))
-            # By descriptor: the environment may hold secrets, and ps(1) shows command lines.
-            passed.append(memory_file(encode_words(numbered)))
-            status = _pipe(kept, passed)
-            options = ("--args", str(passed[-2]), "--json-status-fd", status)
-            beginning = _enter(inside)
-            if instructions:
-                passed.append(memory_file(encode_words(itertools.chain(*instructions))))
-                number = str(passed[-1])
-                # To be read from, too, so that there is a reader whoever dies: a bwrap that cannot
-                # write this ends, and leaves a child that waits for it for ever.
-                around = _pipe(kept, passed, os.O_RDWR)
-                beginning += tree_command(self.path, number, status, around)
-            process = subprocess.Popen(
-                [*beginning, self.path, *options, "--", *command],
-                stdin=stdin,
-                stdout=stdout,
-                stderr=stderr,
-                # Nothing of the caller's, and nothing of the step's either: LD_PRELOAD in a
-                # step's environment would load a library into bwrap itself. The program that
-                # makes trees may need the caller's, and hands nothing on.
-                env=None if instructions else {},
-                pass_fds=passed,
-                start_new_session=needs_own_session(relay),
-            )
-        except (OSError, ValueError) as error:  # ValueError: a NUL character in the command
-            _close(kept)
-            deferral.end()
-            raise SandboxError(f"{self.path} cannot be started", str(error)) from error
-        except BaseException:
-            _close(kept)
-            deferral.end()
-            raise
+            with starting(self.path, kept) as deferral:
+                numbered = list(_with_descriptors(arguments, passed))
+                _check_number(len(numbered) + len(command))
+                # By descriptor: the environment may hold secrets, and ps(1) shows command lines.
+                passed.append(memory_file(encode_words(numbered)))
+                status = _pipe(kept, passed)
+                options = ("--args", str(passed[-2]), "--json-status-fd", status)
+                beginning = () if inside is None else entering(inside)
+                if instructions:
+                    passed.append(memory_file(encode_words(itertools.chain(*instructions))))
+                    number = str(passed[-1])
+                    # To be read from, too, so that there is a reader whoever dies: a bwrap that
+                    # cannot write this ends, and leaves a child that waits for it for ever.
+                    around = _pipe(kept, passed, os.O_RDWR)
+                    beginning += tree_command(self.path, number, status, around)
+                process = subprocess.Popen(
+                    [*beginning, self.path, *options, "--", *command],
+                    stdin=pipes.stdin,
+                    stdout=pipes.stdout,
+                    stderr=pipes.stderr,
+                    # Nothing of the caller's, and nothing of the step's either: LD_PRELOAD in a
+                    # step's environment would load a library into bwrap itself. The program that
+                    # makes trees may need the caller's, and hands nothing on.
+                    env=None if instructions else {},
+                    pass_fds=passed,
+                    start_new_session=pipes.needs_own_session(),
+                )
         finally:
-            _close(passed)
-        return RuntimeProcess(process, relay, deferral, *kept)
+            for descriptor in passed:
+                os.close(descriptor)
+        return RuntimeProcess(process, pipes.relay, deferral, *kept)
 
 
 def _pipe(kept: list[int], passed: list[int], flags: int = os.O_WRONLY) -> str:
@@ -164,25 +136,12 @@ def _pipe(kept: list[int], passed: list[int], flags: int = os.O_WRONLY) -> str:
     return str(passed[-1])
 
 
-def _close(descriptors: list[int]) -> None:
-    for descriptor in descriptors:
-        os.close(descriptor)
-
-
 def _check_number(arguments: int) -> None:
     if arguments > _MOST_ARGUMENTS:
         raise SandboxError(
             f"bubblewrap takes {_MOST_ARGUMENTS} arguments, and the step is {arguments}",
             "give it directories instead of single files, or its command line in a file",
         )
-
-
-def _enter(process: int | None) -> tuple[str, ...]:
-    """The beginning of a command line that enters the user and mount namespaces of a process."""
-    if process is None:
-        return ()
-    program = shutil.which("nsenter", path=os.defpath) or "nsenter"
-    return (program, "--user", "--mount", "--preserve-credentials", f"--target={process}", "--")
 
 
 def bubblewrap_arguments(
@@ -192,15 +151,19 @@ def bubblewrap_arguments(
     arguments: list[Argument] = [
         *("--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts"),
         # No cgroup namespace: programs (the JVM) find their limits by /proc/self/cgroup in /sys.
-        *("--hostname", HOST_NAME),
+        *("--hostname", sandbox.host_name),
         # Both this and --unshare-pid: either alone leaves background processes behind.
         # Not --new-session: PBS accounts for and kills processes by session (see launch()).
         "--die-with-parent",
         *("--cap-drop", "ALL"),  # bwrap keeps all capabilities when started as uid 0
         *("--seccomp", seccomp_program()),
     ]
+    if sandbox.root.mounted_by is not None:  # where the caller may be root: see mounter.py
+        arguments += ["--uid", str(os.geteuid()), "--gid", str(os.getegid())]
     if not sandbox.network:
         arguments.append("--unshare-net")
+    if sandbox.user is not None:
+        arguments += ["--uid", str(sandbox.user[0]), "--gid", str(sandbox.user[1])]
     for operation in operations:
         arguments += _operation_arguments(operation, sandbox, options)
     arguments += ["--chdir", sandbox.working_directory]
@@ -213,8 +176,12 @@ def _operation_arguments(
     operation: Operation | MountTree, sandbox: Sandbox, options: frozenset[str]
 ) -> list[Argument]:
     match operation:
-        case MountTmpfs(path):
-            return ["--tmpfs", path]
+        case MountTmpfs(path, writable, size):
+            return [*_tmpfs_options("1777" if writable else "", size, options), "--tmpfs", path]
+        case MountOverlay(path, source):
+            return ["--overlay-src", source, "--tmp-overlay", path]
+        case MakeDirectory(path):
+            return ["--dir", path]
         case MountBind(path, source, writable):
             return ["--bind" if writable else "--ro-bind", source, path]
         case MountTree(path, source):  # with what is read-only in it made so
@@ -230,7 +197,10 @@ def _operation_arguments(
         case MountSpecial("/sys"):
             return ["--ro-bind", "/sys", "/sys"]
         case MountSpecial(_):
-            return ["--dev", "/dev", *_shared_memory(sandbox, options), "--remount-ro", "/dev"]
+            shared = _tmpfs_options("1777", sandbox.shared_memory_bytes, options)
+            shared += ["--tmpfs", "/dev/shm"]  # noqa: S108 - a path in the sandbox
+            devices = [word for path in sandbox.devices for word in ("--dev-bind", path, path)]
+            return ["--dev", "/dev", *shared, *devices, "--remount-ro", "/dev"]
 
 
 def proc_arguments() -> list[Argument]:
@@ -239,20 +209,21 @@ def proc_arguments() -> list[Argument]:
     The kernel lets the machine's root write those without any capability (test_perm() in its
     fs/proc/proc_sysctl.c); bwrap covers them only where their directory is writable.
     """
-    covered = _KERNEL_SETTINGS if os.geteuid() == 0 else ()
+    covered = KERNEL_SETTINGS if os.geteuid() == 0 else ()
     binds = [("--ro-bind", path, path) for path in covered if os.path.exists(path)]
     return ["--proc", "/proc", *(word for bind in binds for word in bind)]
 
 
-def _shared_memory(sandbox: Sandbox, options: frozenset[str]) -> list[Argument]:
-    arguments: list[Argument] = [*_permissions("1777", options)]
-    if sandbox.shared_memory_bytes is not None:
-        if "--size" not in options:
-            raise SandboxError(
-                "this bubblewrap cannot limit /dev/shm", "ShmSize needs bubblewrap 0.7 or newer"
-            )
-        arguments += ["--size", str(sandbox.shared_memory_bytes)]
-    return [*arguments, "--tmpfs", "/dev/shm"]  # noqa: S108 - a path in the sandbox
+def _tmpfs_options(mode: str, size: int | None, options: frozenset[str]) -> list[Argument]:
+    arguments = _permissions(mode, options) if mode else []
+    if size is None:
+        return arguments
+    if "--size" not in options:
+        raise SandboxError(
+            "this bubblewrap cannot limit directories in memory (/dev/shm)",
+            "ShmSize and sizes need bubblewrap 0.7 or newer",
+        )
+    return [*arguments, "--size", str(size)]
 
 
 def _permissions(mode: str, options: frozenset[str]) -> list[Argument]:

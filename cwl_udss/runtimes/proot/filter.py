@@ -101,14 +101,20 @@ _CALLS = {
 
 @functools.cache
 def proot_filter(
-    *, network: bool, forbids_truncating: bool = False, machine: str | None = None
+    *,
+    network: bool,
+    forbids_truncating: bool = False,
+    is_traced: bool = True,
+    machine: str | None = None,
 ) -> bytes:
     """Return the filter. `forbids_truncating` is for a Landlock that does not know of it: files can
-    then be emptied only by who opens them to write.
+    then be emptied only by who opens them to write. Without PRoot nothing `is_traced`, and no paths
+    have to be translated.
 
     Raises SandboxError on an architecture whose call numbers are not known here.
     """
-    answers = [_paths, _other_processes]
+    answers = [_other_processes]
+    answers += [_paths] if is_traced else []
     answers += [] if network else [_sockets]
     answers += [_truncating] if forbids_truncating else []
 

@@ -15,6 +15,10 @@ import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from cwl_udss.errors import SandboxError
+from cwl_udss.runtimes.limits import MOVES, SIGNALS
+from cwl_udss.sandbox import Limit
+
 # The same on all architectures (Linux 5.13).
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _GET_VERSION, _RULE_PATH_BENEATH = 1, 1
@@ -50,6 +54,17 @@ def landlock_abi() -> int:
     return max(0, int(_libc.syscall(_CREATE_RULESET, None, 0, _GET_VERSION)))
 
 
+def required_landlock(why: str = "") -> int:
+    """Return the same. Raises SandboxError if there is none; `why` is said before that."""
+    abi = landlock_abi()
+    if not abi:
+        raise SandboxError(
+            f"{why}this kernel has no Landlock",
+            "Linux 5.13 and newer have it: ask that `landlock` is in the kernel's lsm=",
+        )
+    return abi
+
+
 def forbid_new_privileges() -> None:
     """Have no program that is executed from now on give rights; who does so may restrict itself."""
     if _libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0) != 0:
@@ -72,6 +87,12 @@ def restrict(rules: Iterable[Rule], abi: int) -> None:
     if _libc.syscall(_RESTRICT_SELF, ruleset, 0) != 0:
         raise _error("landlock_restrict_self")
     os.close(ruleset)
+
+
+def limits_of(limits: Iterable[Limit], abi: int) -> tuple[Limit, ...]:
+    """Return which of the limits that there may be there are with a Landlock of this ABI."""
+    known = {SIGNALS: abi < CAN_SCOPE, MOVES: abi < CAN_MOVE}
+    return tuple(limit for limit in limits if known.get(limit, True))
 
 
 def _handled(abi: int) -> int:

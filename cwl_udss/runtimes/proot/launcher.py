@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Starts PRoot for one step, says what becomes of it, and ends all of its processes.
+"""Starts PRoot for one step, or its first program without, says what becomes of it, and ends all of
+its processes.
 
 It is given two descriptors, of a Request as JSON, and of a pipe for what is to be said, as bwrap
 says it (bwrap(1), --json-status-fd). When nobody reads that pipe any more, who started this has
@@ -22,9 +23,11 @@ import sys
 import time
 from types import FrameType
 
-from cwl_udss.runtimes.proot.first import IS_RUNNING, NO_DIRECTORY, NOT_EXECUTED, ended
+from cwl_udss.runtimes.accounting.counted import Counted
+from cwl_udss.runtimes.machine_code.command import ended
+from cwl_udss.runtimes.proot.first import IS_RUNNING, NO_DIRECTORY, NOT_EXECUTED
+from cwl_udss.runtimes.proot.guard import guard, guarded_child, kill_children
 from cwl_udss.runtimes.proot.request import Request, become
-from cwl_udss.runtimes.status import Counted
 
 SAME_SESSION, NEW_SESSION = b"-", b"s"
 """What is asked for with a step."""
@@ -125,6 +128,11 @@ def launch(request_file: int, status: int) -> int:
     with open(request_file, "rb") as stream:
         request = Request.from_json(stream.read())
     _libc.prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    if not request.is_traced:
+        guarded = guarded_child()
+        if guarded is not None:
+            os.close(status)
+            return guard(guarded)
     wakener = _hear_signals()
     reading, writing = os.pipe()
     process = os.fork()
@@ -132,7 +140,7 @@ def launch(request_file: int, status: int) -> int:
         become(request, writing)
     os.close(writing)
     _close_streams()
-    step = _Step(process, reading, status, wakener)
+    step = _Step(process, reading, status, wakener, is_traced=request.is_traced)
     try:
         return step.attend()
     finally:
@@ -141,13 +149,16 @@ def launch(request_file: int, status: int) -> int:
 
 
 class _Step:
-    """A PRoot that was started."""
+    """A PRoot that was started, or a first program without one."""
 
-    def __init__(self, process: int, reading: int, status: int, wakener: int) -> None:
+    def __init__(
+        self, process: int, reading: int, status: int, wakener: int, *, is_traced: bool
+    ) -> None:
         self._process: int | None = process
         self._reading = reading
         self._status = status
         self._wakener = wakener
+        self._is_traced = is_traced
         self._said = b""
         self._counted: Counted | None = None
         """Of the command and of orphans that have ended; PRoot's own is none of the step's."""
@@ -178,7 +189,7 @@ class _Step:
     def end_all(self) -> None:
         """Kill what is left, and wait for its end: what PRoot traces by PRoot, the rest after it.
         PRoot killed otherwise would leave what it traces."""
-        if self._process is not None:
+        if self._process is not None and self._is_traced:
             os.kill(self._process, signal.SIGQUIT)
         give_up = time.monotonic() + _PATIENCE_SECONDS
         while True:
@@ -187,8 +198,8 @@ class _Step:
                     continue
             except ChildProcessError:
                 return
-            if self._process is None or time.monotonic() > give_up:
-                _kill_children()
+            if self._process is None or not self._is_traced or time.monotonic() > give_up:
+                kill_children()
             if select.select([self._wakener], [], [], 0.01)[0]:
                 os.read(self._wakener, select.PIPE_BUF)
 
@@ -201,7 +212,7 @@ class _Step:
         """Hear what the first program says; False at the end of that."""
         part = os.read(self._reading, select.PIPE_BUF)
         if part and not self._said:
-            self._say("tracer-pid", self._process or 0)
+            self._say("tracer-pid", self._process if self._process and self._is_traced else 0)
             self._say("child-pid", os.getpid())
         self._said += part
         return bool(part)
@@ -218,9 +229,8 @@ class _Step:
         end = ended(told)
         if end is None:
             return _NOT_STARTED if told.startswith(NOT_EXECUTED) else None
-        code, counted = end
-        self._add(counted)
-        code = code if code >= 0 else _SIGNAL_OFFSET - code
+        self._add(end.counted)
+        code = end.code if end.code >= 0 else _SIGNAL_OFFSET - end.code
         self._say("exit-code", code)
         return code
 
@@ -270,12 +280,6 @@ def _close_streams() -> None:
     for descriptor in (0, 1):
         os.dup2(nothing, descriptor)
     os.close(nothing)
-
-
-def _kill_children() -> None:
-    with open(f"/proc/self/task/{os.getpid()}/children", encoding="ascii") as stream:
-        for number in stream.read().split():
-            os.kill(int(number), signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -14,13 +14,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from cwl_udss.errors import SandboxError
-from cwl_udss.runtimes.accounting import adopt_orphans
-from cwl_udss.runtimes.process import Launched
+from cwl_udss.machine.own_modules import module_command
+from cwl_udss.runtimes.process import RuntimeProcess
 from cwl_udss.runtimes.proot.launcher import NEW_SESSION, SAME_SESSION
 from cwl_udss.runtimes.proot.request import Request
+from cwl_udss.runtimes.starting import starting
+from cwl_udss.runtimes.status import Launched
+from cwl_udss.runtimes.streams import Pipes
 from cwl_udss.runtimes.words import memory_file
 
-_PROGRAM = (sys.executable, "-m", "cwl_udss.runtimes.proot.launcher")
+_PROGRAM = module_command("cwl_udss.runtimes.proot.launcher")
 _MOST_BYTES = 256
 
 
@@ -51,7 +54,6 @@ class Launchers:
         self, request: Request, descriptors: Descriptors, *, has_new_session: bool
     ) -> Launched:
         """Start a step, which becomes a child of this process. Raises SandboxError."""
-        adopt_orphans()
         kind = NEW_SESSION if has_new_session else SAME_SESSION
         streams = (descriptors.stdin, descriptors.stdout, descriptors.stderr)
         with self._lock, _as_file(request) as description:
@@ -59,8 +61,30 @@ class Launchers:
             answer = self._ask(kind, given) or self._ask(kind, given)
         if not answer.isdigit():
             reason = answer.decode() or "what starts it is being killed"
-            raise SandboxError(f"PRoot cannot be started: {reason}", "see `ulimit -a`")
+            raise SandboxError(f"a step cannot be started: {reason}", "see `ulimit -a`")
         return Launched(int(answer))
+
+    def process(self, request: Request, pipes: Pipes, held: contextlib.ExitStack) -> RuntimeProcess:
+        """Start a step, by a program of its own if nothing copies its streams. What is `held` is
+        taken over, and closed when all of it has ended. Raises SandboxError."""
+        reading, writing = os.pipe()
+        descriptors = Descriptors(
+            status=writing, stdin=pipes.stdin, stdout=pipes.stdout, stderr=pipes.stderr
+        )
+        start = start_alone if pipes.relay is None else self.start
+        try:
+            with starting(sys.executable, [reading]) as deferral:
+                process = start(request, descriptors, has_new_session=pipes.needs_own_session())
+        finally:
+            os.close(writing)
+        return RuntimeProcess(
+            process,
+            pipes.relay,
+            deferral,
+            reading,
+            has_namespaces=False,
+            afterwards=held.pop_all(),
+        )
 
     def close(self) -> None:
         """Start no more, and leave nothing."""
@@ -100,20 +124,16 @@ class Launchers:
 def start_alone(
     request: Request, descriptors: Descriptors, *, has_new_session: bool
 ) -> subprocess.Popen[bytes]:
-    """Start a step by a program of its own, with streams as subprocess.Popen takes them. Raises
-    SandboxError."""
+    """Start a step by a program of its own, with streams as subprocess.Popen takes them."""
     with _as_file(request) as description:
-        try:
-            return subprocess.Popen(
-                [*_PROGRAM, str(description), str(descriptors.status)],
-                stdin=descriptors.stdin,
-                stdout=descriptors.stdout,
-                stderr=descriptors.stderr,
-                pass_fds=(description, descriptors.status),
-                start_new_session=has_new_session,
-            )
-        except OSError as error:
-            raise SandboxError(f"{sys.executable} cannot be started", str(error)) from error
+        return subprocess.Popen(
+            [*_PROGRAM, str(description), str(descriptors.status)],
+            stdin=descriptors.stdin,
+            stdout=descriptors.stdout,
+            stderr=descriptors.stderr,
+            pass_fds=(description, descriptors.status),
+            start_new_session=has_new_session,
+        )
 
 
 @contextlib.contextmanager

@@ -5,58 +5,58 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import functools
 import re
-import shutil
 import struct
-import subprocess
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 from cwl_udss.errors import SandboxError
-from cwl_udss.runtimes.proot.landlock import landlock_abi
+from cwl_udss.runtimes.probing.attempts import Facts, Remember, try_always
+from cwl_udss.runtimes.probing.trial import ask, program_on_path, try_runtime
+from cwl_udss.runtimes.proot.landlock import required_landlock
 from cwl_udss.runtimes.proot.proot import Proot
-from cwl_udss.sandbox import Ending, RootFilesystem, Sandbox, Streams
 
-_PROBE_SECONDS = 20.0
 _VERSION = re.compile(r"\bv?(\d+\.\d+[\w.-]*)")
+_ACCELERATED = "seccomp_filter = yes"
 _ELF = b"\x7fELF"
 # Of an ELF header, by class: how and where it has where the section headers are, and of what size.
 _SECTIONS = {1: ("<I", 32, 46), 2: ("<Q", 40, 58)}
 _LOADERS = {2: "PROOT_LOADER", 1: "PROOT_LOADER_32"}
-_MESSAGE = "proot error: "
 
 
 def find_proot(
-    temporary: Callable[[], AbstractContextManager[Path]], search_path: str | None = None
+    temporary: Callable[[], AbstractContextManager[Path]],
+    search_path: str | None = None,
+    remember: Remember = try_always,
 ) -> Proot:
     """Return the `proot` on PATH, if it makes a sandbox here.
 
     `temporary` makes an empty directory of this node, in which programs can be executed; it stays
     until this process ends. Raises SandboxError with the reason if it does not.
     """
-    path = shutil.which("proot", path=search_path)
-    if path is None:
-        raise SandboxError("there is no proot on this machine", "install the package proot")
-    abi = landlock_abi()
-    if not abi:
-        raise SandboxError(
-            f"{path} alone keeps nobody out, and this kernel has no Landlock",
-            "Linux 5.13 and newer have it: ask that `landlock` is in the kernel's lsm=",
-        )
-    version = _version(path)
+    path = program_on_path("proot", search_path)
+    abi = required_landlock(f"{path} alone keeps nobody out, and ")
     with contextlib.ExitStack() as stack:
-        place = stack.enter_context(temporary())
-        proot = Proot(
-            path=path,
-            version=version,
-            loaders=tuple(_write_loaders(Path(path), place)),
-            abi=abi,
-            place=place,
-        )
-        stack.callback(proot.launchers.close)
-        _try(proot)
+
+        @functools.cache
+        def made(version: str, is_accelerated: bool) -> Proot:
+            place = stack.enter_context(temporary())
+            loaders = tuple(_write_loaders(Path(path), place))
+            proot = Proot(
+                path=path,
+                version=version,
+                loaders=loaders,
+                abi=abi,
+                place=place,
+                is_accelerated=is_accelerated,
+            )
+            stack.callback(proot.launchers.close)
+            return proot
+
+        facts = remember(path, lambda: _try(path, made))
+        proot = made(facts["version"], facts["is_accelerated"])
         atexit.register(stack.pop_all().close)
     return proot
 
@@ -96,51 +96,15 @@ def _write_loaders(proot: Path, place: Path) -> Iterator[tuple[str, Path]]:
             yield name, path
 
 
-def _version(path: str) -> str:
-    try:
-        done = subprocess.run(
-            [path, "--version"],
-            env={},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=_PROBE_SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise SandboxError(f"{path} has not come to an end", "is its filesystem there?") from error
-    except OSError as error:
-        raise SandboxError(f"{path} cannot be executed", str(error.strerror)) from error
-    found = _VERSION.search(done.stdout.decode(errors="replace"))
-    if done.returncode != 0 or found is None:
+def _try(path: str, made: Callable[[str, bool], Proot]) -> Facts:
+    """Ask for the version, and make a sandbox."""
+    said = ask(path, "--version", "PRoot")
+    found = _VERSION.search(said)
+    if found is None:
         raise SandboxError(f"{path} --version fails: is it PRoot?", "mend PATH, or update it")
-    return found.group(1)
-
-
-def _try(proot: Proot) -> None:
-    """Make a sandbox in which there is nothing: a command that is not there is told of by a program
-    that was started there."""
-    with (
-        tempfile.TemporaryDirectory(dir=proot.place) as empty,
-        tempfile.TemporaryFile() as messages,
-    ):
-        sandbox = Sandbox(
-            root=RootFilesystem(path=Path(empty)),
-            command=("/nothing",),
-            environment={},
-            working_directory="/",
-        )
-        streams = Streams(stdout=messages.fileno(), stderr=messages.fileno())
-        try:
-            result = proot.start(sandbox, streams).wait(_PROBE_SECONDS)
-        except SandboxError as error:
-            messages.seek(0)
-            lines = messages.read().decode(errors="replace").strip().splitlines()
-            said = lines[0].removeprefix(_MESSAGE) if lines else error.problem
-            raise SandboxError(
-                f"no sandbox can be made with {proot.path} ({said})", _advice(said)
-            ) from error
-        if result.ending is Ending.TIME_LIMIT:
-            raise SandboxError(f"{proot.path} has not come to an end in {_PROBE_SECONDS:.0f} s")
+    proot = made(found.group(1), _ACCELERATED in said)
+    try_runtime(proot, path, _advice, proot.place)
+    return {"version": proot.version, "is_accelerated": proot.is_accelerated}
 
 
 def _advice(said: str) -> str:

@@ -8,7 +8,6 @@ processes, PRoot among them, have given up before it began: see landlock.py and 
 from __future__ import annotations
 
 import contextlib
-import functools
 import itertools
 import os
 import random
@@ -17,20 +16,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cwl_udss.errors import SandboxError
-from cwl_udss.machine.deferral import Deferral
+from cwl_udss.runtimes.limits import PROOT_LIMITS, SLOW
 from cwl_udss.runtimes.mounts import plan_mounts
 from cwl_udss.runtimes.process import RuntimeProcess
 from cwl_udss.runtimes.proot.filter import proot_filter
-from cwl_udss.runtimes.proot.first import first_program
-from cwl_udss.runtimes.proot.landlock import CAN_FORBID_TRUNCATING, Rule
-from cwl_udss.runtimes.proot.launching import Descriptors, Launchers, start_alone
-from cwl_udss.runtimes.proot.limits import limits_of
+from cwl_udss.runtimes.proot.first import write_first_program
+from cwl_udss.runtimes.proot.landlock import CAN_FORBID_TRUNCATING, Rule, limits_of
+from cwl_udss.runtimes.proot.launching import Launchers
 from cwl_udss.runtimes.proot.metadata import Metadata
-from cwl_udss.runtimes.proot.request import FIRST_DESCRIPTOR, Request
+from cwl_udss.runtimes.proot.request import Request
 from cwl_udss.runtimes.proot.view import FIRST_PROGRAM, View, make_view
-from cwl_udss.runtimes.streams import Relay, needs_own_session, with_relay
+from cwl_udss.runtimes.starting import PipedRuntime
+from cwl_udss.runtimes.streams import Pipes
 from cwl_udss.runtimes.words import check_words
-from cwl_udss.sandbox import Limit, Sandbox, Streams
+from cwl_udss.sandbox import Limit, Sandbox
 from cwl_udss.staging import remove_tree
 
 # What PRoot itself needs to start.
@@ -50,7 +49,7 @@ class Cpus:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Proot:
+class Proot(PipedRuntime):
     """A PRoot that can be used."""
 
     path: str
@@ -61,6 +60,8 @@ class Proot:
     """Of Landlock."""
     place: Path
     """A directory of this node, in which programs can be executed: each step has one there."""
+    is_accelerated: bool
+    """Whether only those system calls wait for it that it has to change."""
     launchers: Launchers = field(default_factory=Launchers)
     cpus: Cpus = field(default_factory=Cpus)
 
@@ -72,56 +73,27 @@ class Proot:
     @property
     def limits(self) -> tuple[Limit, ...]:
         """What this runtime cannot enforce, or does not have."""
-        return limits_of(self.abi)
+        limits = limits_of(PROOT_LIMITS, self.abi)
+        return tuple(limit for limit in limits if limit != SLOW or not self.is_accelerated)
 
-    def start(self, sandbox: Sandbox, streams: Streams) -> RuntimeProcess:
-        """Start the sandbox's command (see sandbox.Runtime)."""
-        return with_relay(streams, functools.partial(self.start_with, sandbox))
-
-    def start_with(
-        self,
-        sandbox: Sandbox,
-        *,
-        stdin: int,
-        stdout: int,
-        stderr: int,
-        relay: Relay | None = None,
-    ) -> RuntimeProcess:
-        """Start it with streams that are no files of the host's (see Bubblewrap)."""
+    def start_with(self, sandbox: Sandbox, pipes: Pipes) -> RuntimeProcess:
+        """Start the sandbox's command (see PipedRuntime)."""
         check_words(sandbox.command, sandbox.environment)
         if sandbox.root.mounted_by is not None:
             raise SandboxError(f"PRoot cannot enter the mount at {sandbox.root.path}")
+        if sandbox.devices:
+            raise SandboxError(f"PRoot cannot give a sandbox the device {sandbox.devices[0]}")
         with contextlib.ExitStack() as stack:
             try:
                 operations = plan_mounts(sandbox)
                 place = Path(tempfile.mkdtemp(dir=self.place))
                 stack.callback(remove_tree, place)
                 view = make_view(operations, place)
-                _write_first_program(view, sandbox)
+                write_first_program(view.devices / os.path.basename(FIRST_PROGRAM), sandbox)
             except OSError as error:
                 raise SandboxError("the sandbox cannot be prepared", str(error)) from error
             stack.callback(Metadata(sandbox.binds).compare)
-            request = self.request(view, sandbox)
-            reading, writing = os.pipe()
-            descriptors = Descriptors(status=writing, stdin=stdin, stdout=stdout, stderr=stderr)
-            start = start_alone if relay is None else self.launchers.start
-            deferral = Deferral()  # until somebody waits
-            try:
-                process = start(request, descriptors, has_new_session=needs_own_session(relay))
-            except BaseException:
-                os.close(reading)
-                deferral.end()
-                raise
-            finally:
-                os.close(writing)
-            return RuntimeProcess(
-                process,
-                relay,
-                deferral,
-                reading,
-                has_namespaces=False,
-                afterwards=stack.pop_all(),
-            )
+            return self.launchers.process(self.request(view, sandbox), pipes, stack)
 
     def request(self, view: View, sandbox: Sandbox) -> Request:
         """Return what is to be started for a view."""
@@ -142,13 +114,3 @@ class Proot:
             ),
             cpu=self.cpus.next() if sandbox.cores == 1 else None,
         )
-
-
-def _write_first_program(view: View, sandbox: Sandbox) -> None:
-    """Put a step's first program where the view has it."""
-    content = first_program(
-        sandbox.command, sandbox.environment, sandbox.working_directory, FIRST_DESCRIPTOR
-    )
-    path = view.devices / os.path.basename(FIRST_PROGRAM)
-    path.write_bytes(content)
-    path.chmod(0o500)

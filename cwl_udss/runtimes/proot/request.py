@@ -12,6 +12,7 @@ import sys
 from dataclasses import dataclass
 
 from cwl_udss.runtimes.proot.landlock import Rule, forbid_new_privileges, restrict
+from cwl_udss.runtimes.seccomp import INSTRUCTION_BYTES
 
 FIRST_DESCRIPTOR = 9
 """By which the first program speaks."""
@@ -20,7 +21,6 @@ _SET_PARENT_DEATH_SIGNAL, _SET_SECCOMP = 1, 22  # linux/prctl.h
 _DROP_FROM_BOUNDING_SET, _AMBIENT_CAPABILITIES, _CLEAR_ALL = 24, 47, 4
 _MOST_CAPABILITIES = 64
 _SECCOMP_MODE_FILTER = 2
-_INSTRUCTION_BYTES = 8
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -37,6 +37,8 @@ class Request:
     """Of system calls."""
     cpu: int | None
     """The only one to be used, if there is but one."""
+    is_traced: bool = True
+    """Whether it is PRoot that is started, which has all of the step's processes in its hand."""
 
     def to_json(self) -> bytes:
         """Return what from_json() reads."""
@@ -55,11 +57,20 @@ class Request:
             abi=fields["abi"],
             filter=base64.b64decode(fields["filter"]),
             cpu=fields["cpu"],
+            is_traced=fields["is_traced"],
         )
 
 
+class _Filter(ctypes.Structure):
+    """struct sock_fprog of linux/filter.h. To be made before files cannot be read any more: Python
+    3.14 and later import a module for that."""
+
+    _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p))
+
+
 def become(request: Request, writing: int) -> None:
-    """Give up all rights that the step does not have, and become PRoot. Never returns."""
+    """Give up all rights that the step does not have, and become PRoot, or the first program. Never
+    returns."""
     try:
         parent = os.getppid()
         _libc.prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGQUIT, 0, 0, 0)
@@ -92,13 +103,7 @@ def _drop_capabilities() -> None:
 
 def restrict_calls(program: bytes) -> None:
     """Have a filter of system calls decide for this process, for good. Raises OSError."""
-
-    class Program(ctypes.Structure):
-        """struct sock_fprog of linux/filter.h."""
-
-        _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p))
-
-    wanted = Program(len(program) // _INSTRUCTION_BYTES, program)
+    wanted = _Filter(len(program) // INSTRUCTION_BYTES, program)
     if _libc.prctl(_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.byref(wanted), 0, 0) != 0:
         number = ctypes.get_errno()
         raise OSError(number, f"seccomp: {os.strerror(number)}")

@@ -39,6 +39,12 @@ FIRST_PROGRAM = "/dev/cwl-udss"
 """Where the step's first program is."""
 
 
+def machine_rules() -> tuple[Rule, ...]:
+    """Return what every step may read, and write, of the machine: devices, /proc and /sys."""
+    devices = (Rule(f"/dev/{name}", name in _WRITABLE_DEVICES) for name in _DEVICES)
+    return (*devices, Rule("/sys"), *(Rule(f"/proc/{name}") for name in _KERNEL_FILES))
+
+
 @dataclass
 class View:
     """What PRoot is told, and what Landlock allows."""
@@ -67,6 +73,18 @@ def make_view(operations: Iterable[Operation], place: Path) -> View:
     return builder.finished()
 
 
+def check_rules(rules: Iterable[Rule]) -> None:
+    """Raise SandboxError for what Landlock cannot have: exceptions."""
+    rules = tuple(rules)
+    writable = {rule.path for rule in rules if rule.writable}
+    for rule in rules:
+        if not rule.writable and any(above in writable for above in _and_above(rule.path)):
+            raise SandboxError(
+                f"{rule.path} is to be read only, in a directory that may be written to",
+                "Landlock cannot do both: keep one of them elsewhere",
+            )
+
+
 class _Builder:
     def __init__(self, place: Path) -> None:
         # The root, as long as no other is bound there.
@@ -75,7 +93,7 @@ class _Builder:
         self._place = place
         self._made: dict[str, Path | None] = {"/": self._top}
         """Where what is shown at a path was made; None for what is the host's."""
-        self._view = View(str(self._top), rules=[Rule(str(place))])
+        self._view = View(str(self._top), rules=[Rule(str(place)), *machine_rules()])
 
     def add(self, operation: Operation) -> None:
         match operation:
@@ -87,8 +105,11 @@ class _Builder:
                 self._view.rules.append(Rule(os.path.realpath(source), writable))
                 self._bind(source, path, is_directory=is_directory)
                 self._made[path] = None
-            case MountTmpfs(path):
-                self._memory(path)
+            case MountTmpfs(path, writable):
+                made = self._memory(path)
+                if writable:
+                    made.chmod(0o1777)
+                    self._view.rules.append(Rule(str(made), writable))
             case MountFile(path, content):
                 self._bind(str(self._file(content)), path, is_directory=False)
             case MakeSymlink(path, target):
@@ -99,18 +120,10 @@ class _Builder:
                 self._devices(self._memory("/dev"))
             case MountSpecial(path):
                 self._bind(path, path, is_directory=True)
-                below = [""] if path == "/sys" else _KERNEL_FILES
-                self._view.rules += [Rule(posixpath.join(path, name)) for name in below]
                 self._made[path] = None
 
     def finished(self) -> View:
-        writable = {rule.path for rule in self._view.rules if rule.writable}
-        for rule in self._view.rules:
-            if not rule.writable and any(above in writable for above in _and_above(rule.path)):
-                raise SandboxError(
-                    f"{rule.path} is to be read only, in a directory that may be written to",
-                    "PRoot cannot do both: keep one of them elsewhere",
-                )
+        check_rules(self._view.rules)
         return self._view
 
     def _memory(self, path: str) -> Path:
@@ -160,7 +173,6 @@ class _Builder:
         for name in _DEVICES:
             device = f"/dev/{name}"
             self._bind(device, device, is_directory=False)
-            self._view.rules.append(Rule(device, name in _WRITABLE_DEVICES))
         for name, target in _DEVICE_LINKS.items():
             (made / name).symlink_to(target)
         shared = made / "shm"

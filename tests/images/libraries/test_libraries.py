@@ -31,7 +31,8 @@ from cwl_udss.images.formats.names import ImageFormat
 from cwl_udss.images.libraries.known import KnownPlace, known_places
 from cwl_udss.images.libraries.libraries import Libraries
 from cwl_udss.images.libraries.naming import NAMINGS, Kind, Proof
-from cwl_udss.images.libraries.place import Trust, parse_place
+from cwl_udss.images.libraries.place import parse_place
+from cwl_udss.images.libraries.trust import Trust
 from cwl_udss.images.manifests.manifest import this_platform
 from cwl_udss.images.store.image import StoredImage
 from cwl_udss.images.store.store import Store
@@ -105,7 +106,8 @@ def test_a_name_costs_one_look_however_much_is_there(tmp_path: Path) -> None:
         from pathlib import Path
         import cwl_udss.images.libraries.look
         from cwl_udss.images.libraries.libraries import Libraries
-        from cwl_udss.images.libraries.place import Trust, parse_place
+        from cwl_udss.images.libraries.place import parse_place
+        from cwl_udss.images.libraries.trust import Trust
         from cwl_udss.images.manifests.manifest import this_platform
         from cwl_udss.images.store.store import Store
         directory, store, text = sys.argv[1:]

@@ -22,7 +22,8 @@ from cwl_udss.images.formats.sif.configuration import sif_configuration
 from cwl_udss.images.formats.sif.reader import read_sif
 from cwl_udss.images.libraries.libraries import Libraries
 from cwl_udss.images.libraries.naming import NAMINGS, Kind
-from cwl_udss.images.libraries.place import LibraryPlace, Trust
+from cwl_udss.images.libraries.place import LibraryPlace
+from cwl_udss.images.libraries.trust import Trust
 from cwl_udss.images.links.link import check_linkable, link_image, spellings
 from cwl_udss.images.manifests.manifest import ImageConfig, parse_config, this_platform
 from cwl_udss.images.reference import parse_reference

@@ -202,6 +202,8 @@ def old_registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[st
     (tmp_path / "image.tar").write_bytes(docker_archive())
     (tmp_path / "registry").mkdir()
     monkeypatch.setenv("REGISTRY_COMPATIBILITY_SCHEMA1_ENABLED", "true")
+    # Skopeo has no credentials to find here; where root has run podman, it may not even look.
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     with serve_registry(tmp_path / "registry") as address:
         options = ("--quiet", "--format", "v2s1", "--dest-tls-verify=false")
         image = f"docker-archive:{tmp_path}/image.tar"

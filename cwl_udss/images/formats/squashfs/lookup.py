@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads one file of a SquashFS file, without all others."""
+"""Reads one file or directory of a SquashFS file, without all others."""
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from pathlib import Path
 
@@ -28,7 +29,7 @@ def read_file(path: Path, name: str, offset: int = 0) -> bytes | None:
     or the file is larger than any that is read whole."""
     with path.open("rb") as stream, explained(path):
         image = Image(stream, offset)
-        inode = _find(image, [part.encode(errors="surrogateescape") for part in name.split("/")])
+        inode = _find(image, name)
         if not isinstance(inode, FileInode):
             return None
         if inode.size > _LARGEST_FILE:
@@ -36,23 +37,34 @@ def read_file(path: Path, name: str, offset: int = 0) -> bytes | None:
         return b"".join(content(image, inode))
 
 
-def _find(image: Image, names: list[bytes]) -> AnyInode | None:
+def list_names(path: Path, name: str, offset: int = 0) -> list[str]:
+    """Return the names in the directory at a path in an image, as read_file() finds it; none if
+    there is no such directory. Raises OSError, and InvalidImage if the image is damaged."""
+    with path.open("rb") as stream, explained(path):
+        image = Image(stream, offset)
+        inode = _find(image, name)
+        if not isinstance(inode, DirectoryInode):
+            return []
+        return [os.fsdecode(entry) for entry, _ in read_listing(image, inode)]
+
+
+def _find(image: Image, name: str) -> AnyInode | None:
     """What is at a path; None if it leads to nothing, or round and round."""
     root = read_inode(image, image.layout.root)
     path = [root]
-    pending = deque(names)
+    pending = deque(part.encode(errors="surrogateescape") for part in name.split("/"))
     links = 0
     while pending:
-        name = pending.popleft()
+        part = pending.popleft()
         directory = path[-1]
         if not isinstance(directory, DirectoryInode):
             return None
-        if name in (b"", b"."):
+        if part in (b"", b"."):
             continue
-        if name == b"..":
+        if part == b"..":
             path = path[:-1] or path
             continue
-        inode = _entry(image, directory, name)
+        inode = _entry(image, directory, part)
         if inode is None:
             return None
         if not isinstance(inode, LinkInode):

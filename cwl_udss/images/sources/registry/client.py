@@ -16,7 +16,7 @@ from functools import partial
 import requests
 import urllib3
 
-from cwl_udss.errors import InvalidImage, RegistryError
+from cwl_udss.errors import InvalidImage, NotFound, RegistryError
 from cwl_udss.images.manifests.manifest import (
     INDEX_TYPES,
     LARGEST_DOCUMENT,
@@ -27,7 +27,6 @@ from cwl_udss.images.manifests.schema1 import SCHEMA_1_TYPES, signed_payload
 from cwl_udss.images.sources.registry.authentication import Authentication
 from cwl_udss.images.sources.registry.credentials import Credentials
 from cwl_udss.images.sources.registry.refusals import (
-    NotFound,
     lacks,
     lacks_blob,
     refusal,

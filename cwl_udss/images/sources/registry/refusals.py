@@ -8,14 +8,10 @@ from urllib.parse import urlsplit
 import requests
 import urllib3
 
-from cwl_udss.errors import MissingPart, RegistryError
+from cwl_udss.errors import AccessRefused, MissingPart, RegistryError
 from cwl_udss.images.manifests.manifest import Descriptor
 from cwl_udss.images.sources.registry.registries import Endpoint
 from cwl_udss.web.asking import innermost
-
-
-class NotFound(RegistryError):
-    """The registry has no such image."""
 
 
 def lacks(endpoint: Endpoint, what: str) -> MissingPart:
@@ -40,7 +36,7 @@ def refusal(endpoint: Endpoint, response: requests.Response) -> RegistryError:
     status = response.status_code
     registry = endpoint.registry
     if status in (requests.codes.unauthorized, requests.codes.forbidden):
-        return RegistryError(
+        return AccessRefused(
             f"{registry} gives no access to {endpoint.repository} ({status})",
             "look for a misspelling; if it is private, type `podman login` or `docker login` "
             f"for {registry}",

@@ -3,16 +3,16 @@
 
 from __future__ import annotations
 
-import ipaddress
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
 from cwl_udss.errors import ImageError, SettingsError
 from cwl_udss.images.reference import DOCKER_HUB, DOCKER_HUB_SERVER, ImageReference, parse_reference
 from cwl_udss.machine.user_directories import user_configuration
+from cwl_udss.records import record
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -20,7 +20,7 @@ else:
     import tomli as tomllib
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class Endpoint:
     """A server to ask for a repository."""
 
@@ -36,7 +36,7 @@ class Endpoint:
         return f"{self.registry}/{self.repository}"
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class _Location:
     """Where a registry or one of its mirrors is: host and the beginning of the repository."""
 
@@ -50,7 +50,7 @@ class _Location:
         return self.pull_from in ("all", by)
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class _Registry:
     """A `[[registry]]` table."""
 
@@ -68,7 +68,7 @@ class _Registry:
         return self.prefix if f"{name}/".startswith(f"{self.prefix}/") else None
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class Registries:
     """All that registries.conf says."""
 
@@ -232,6 +232,8 @@ def is_loopback(registry: str) -> bool:
     if host == "localhost":
         return True
     try:
+        import ipaddress
+
         return ipaddress.ip_address(host).is_loopback
     except ValueError:  # a name
         return False

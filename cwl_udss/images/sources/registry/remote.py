@@ -7,13 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from cwl_udss.errors import ImageError, RegistryError
+from cwl_udss.errors import ImageError, NotFound, RegistryError
 from cwl_udss.images.manifests.choice import ChosenImage, Documents, choose_image
 from cwl_udss.images.manifests.manifest import Platform
 from cwl_udss.images.reference import ImageReference
 from cwl_udss.images.sources.registry.client import RegistryClient
 from cwl_udss.images.sources.registry.credentials import find_credentials
-from cwl_udss.images.sources.registry.refusals import NotFound
 from cwl_udss.images.sources.registry.registries import Registries
 from cwl_udss.images.sources.source import Source
 

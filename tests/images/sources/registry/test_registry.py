@@ -18,12 +18,11 @@ from needs import need
 from registry_server import OCI, Registry, serve
 from tar_layers import file, gzipped
 
-from cwl_udss.errors import ImageError, InvalidImage, MissingPart, RegistryError
+from cwl_udss.errors import ImageError, InvalidImage, MissingPart, NotFound, RegistryError
 from cwl_udss.images.manifests.manifest import Descriptor, Platform
 from cwl_udss.images.reference import parse_reference
 from cwl_udss.images.sources.registry.client import RegistryClient
 from cwl_udss.images.sources.registry.credentials import Credentials
-from cwl_udss.images.sources.registry.refusals import NotFound
 from cwl_udss.images.sources.registry.registries import Endpoint, load_registries
 from cwl_udss.images.sources.registry.remote import RemoteImage, find_image
 

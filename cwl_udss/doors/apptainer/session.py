@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who calls, and with which settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from cwl_udss.doors.runtime import find_runtime
+from cwl_udss.images.pull import When
+from cwl_udss.runtimes.starting import PipedRuntime
+from cwl_udss.settings.settings import Settings
+from cwl_udss.steps.shared import Steps
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """What all commands of one call have."""
+
+    settings: Settings
+    environment: Mapping[str, str]
+    home: Path
+
+    def steps(self, when: When = When.MISSING) -> Steps:
+        """Return what gets images and runs commands in them."""
+        return Steps(self.settings, self.environment, self.home, when, self._runtime)
+
+    def _runtime(self) -> PipedRuntime:
+        return find_runtime(self.settings, self.environment)

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Installing doors, and removing them, and nothing else."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from commands import Command
+
+from cwl_udss.doors.shims import NAMES
+
+
+def test_doors_are_installed_and_removed(run_command: Command, tmp_path: Path) -> None:
+    directory = tmp_path / "some doors"
+    done = run_command("cwl-udss", "shim", "install", directory, "podman", "docker")
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[-1] == f"export PATH='{directory}':\"$PATH\""
+    assert sorted(os.listdir(directory)) == ["docker", "podman"]
+    again = run_command("cwl-udss", "shim", "install", directory)
+    assert again.returncode == 0
+    assert sorted(os.listdir(directory)) == sorted(NAMES)
+    version = subprocess.run(
+        [directory / "podman", "--version"], capture_output=True, text=True, check=True
+    )
+    assert version.stdout.startswith("podman version ")
+    assert run_command("cwl-udss", "shim", "remove", directory).returncode == 0
+    assert os.listdir(directory) == []
+
+
+@pytest.mark.parametrize("kind", ["file", "link", "directory"])
+def test_what_is_somebody_elses_stays(run_command: Command, tmp_path: Path, kind: str) -> None:
+    place = tmp_path / "podman"
+    if kind == "file":
+        place.write_text("#!/bin/sh\n")
+    elif kind == "link":
+        place.symlink_to("/usr/bin/true")
+    else:
+        place.mkdir()
+    done = run_command("cwl-udss", "shim", "install", tmp_path)
+    assert (done.returncode, "was not made by cwl-udss" in done.stderr) == (1, True)
+    assert not (tmp_path / "docker").exists()
+    assert run_command("cwl-udss", "shim", "remove", tmp_path, "podman").returncode == 1
+    assert run_command("cwl-udss", "shim", "remove", tmp_path).returncode == 0
+    assert os.path.lexists(place)
+
+
+def test_there_are_no_others(run_command: Command, tmp_path: Path) -> None:
+    done = run_command("cwl-udss", "shim", "install", tmp_path, "rkt")
+    assert (done.returncode, "podman" in done.stderr) == (1, True)
