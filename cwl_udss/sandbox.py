@@ -78,6 +78,11 @@ class Sandbox:
     """Limit of `/dev/shm`; None is the kernel's default, half of the memory."""
     cores: int | None = None
     """How many were asked for. No limit, but where a runtime is faster on one, it takes one."""
+    cpu_limit: float | None = None
+    """How much processor time the command and all that it starts may have, in processors."""
+    memory_limit: int | None = None
+    """How much memory they may have together, in bytes; a step that has had more is killed, and has
+    ended so even if it was quicker (Ending.MEMORY_LIMIT)."""
     memory: tuple[Memory, ...] = ()
     devices: tuple[str, ...] = ()
     """Devices of the host, besides the usual ones, as `/dev/fuse`."""
@@ -112,6 +117,7 @@ class Ending(enum.Enum):
 
     EXITED = "exited"
     TIME_LIMIT = "time limit"
+    MEMORY_LIMIT = "memory limit"
     KILLED = "killed"
     NOT_STARTED = "not started"
     """The sandbox was made, but the program could not be executed in it."""

@@ -30,6 +30,7 @@ _libc = ctypes.CDLL(None)
 # A look takes some 0.1 ms for one process, and there may be thousands: the pause after it is at
 # least so many times as long.
 _FIRST_SECONDS, _LONGEST_SECONDS = 0.004, 0.2
+_LONGEST_WITH_LIMIT_SECONDS = 0.05  # in which a process can fill some 100 MB
 _PAUSE_PER_LOOK = 20
 # Pages that processes share are counted once by the kernel only if it walks through all of them, in
 # some 20 ms a GB: so much of the time may that take.
@@ -73,12 +74,19 @@ class _Process:
 class Watch:
     """Looks at a tree of processes now and then, and says in the end what they have used."""
 
-    def __init__(self, first: int, own_generations: int, tracer: int | None = None) -> None:
+    def __init__(
+        self,
+        first: int,
+        own_generations: int,
+        tracer: int | None = None,
+        memory_limit: int | None = None,
+    ) -> None:
         """`first` is the first process of a PID namespace, or another to which orphans come; it and
         so many generations from it on are the runtime's own, and not the step's. So is a `tracer`,
         which is there if there are no namespaces; the step's /dev/shm is then no memory."""
         self._first = first
         self._own_generations = own_generations
+        self._memory_limit = memory_limit
         self._tracer = None if tracer is None else str(tracer)
         self._began = time.monotonic()
         self._pause = _FIRST_SECONDS
@@ -116,8 +124,16 @@ class Watch:
             self._together = max(self._together, rough)
         elif rough > self._together * _MORE:
             self._look_closer(steps, in_files, rough)
-        self._pause = max(min(2 * self._pause, _LONGEST_SECONDS), took * _PAUSE_PER_LOOK)
+        longest = _LONGEST_SECONDS
+        if self._memory_limit is not None:  # one that must be close has no share of the time
+            took, longest = time.thread_time() - began, _LONGEST_WITH_LIMIT_SECONDS
+        self._pause = max(min(2 * self._pause, longest), took * _PAUSE_PER_LOOK)
         self.next = time.monotonic() + self._pause
+
+    @property
+    def has_seen_too_much(self) -> bool:
+        """Whether the processes had more memory than they may."""
+        return self._memory_limit is not None and self._together > self._memory_limit
 
     def usage(self, counted: Counted, *, is_whole: bool) -> Usage:
         """Return what was used, given what the kernel has counted; of all, or only of some of the
@@ -143,7 +159,9 @@ class Watch:
     def _look_closer(self, processes: list[_Process], in_files: int, rough: int) -> None:
         began = time.thread_time()  # of a loaded machine others have the most
         allowed = _CREDIT_SECONDS + _SHARE * (time.monotonic() - self._began)
-        if self._spent + rough * _SECONDS_PER_BYTE > allowed:
+        # Nobody is killed for what only might be.
+        must_be_known = self._memory_limit is not None and rough > self._memory_limit
+        if not must_be_known and self._spent + rough * _SECONDS_PER_BYTE > allowed:
             self._rough = max(self._rough, rough)
             return
         own, shared = map(sum, zip(*map(_proportional_bytes, processes), strict=True))
@@ -157,6 +175,14 @@ class Watch:
             self._closely = rough
             self._shrinks_to = min(1.0, counted / rough)
         self._spent += time.thread_time() - began
+
+
+def is_over(memory_limit: int | None, usage: Usage | None) -> bool:
+    """Whether what has ended had more memory than it might, also if it was quicker
+    than any look."""
+    if memory_limit is None or usage is None:
+        return False
+    return (usage.memory_bytes or 0) > memory_limit
 
 
 def _tree(first: int) -> Iterator[tuple[int, _Process]]:
