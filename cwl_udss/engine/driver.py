@@ -37,6 +37,7 @@ from cwl_udss.engine.options import (
     refusal,
     refuse_needless_options,
     when_to_pull,
+    with_strict_options,
 )
 from cwl_udss.engine.outputs.relocation import tell_of_moves
 from cwl_udss.engine.places import choose_places, given_prefixes, keep_outputs, place_steps
@@ -102,6 +103,7 @@ def _run_with_udss(arguments: list[str], options: argparse.Namespace) -> int:
         print(f"cwltool: {refused}", file=sys.stderr)
         return USAGE_ERROR
     settings = load_settings(vars(options), os.environ, home_directory())
+    settings = with_strict_options(options, settings)
     batch = _batch_run(options, settings)
     leaves_outputs = options.move_outputs == "leave"
     recorder = Recorder()

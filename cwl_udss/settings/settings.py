@@ -51,6 +51,8 @@ class Settings:
     """The `bwrap` program to use; None looks for one."""
     door_hide: tuple[str, ...]
     """What the commands with other programs' names show of this machine only if they are asked."""
+    limit: tuple[str, ...]
+    """Of what steps on this machine have no more than they ask for: memory, cores."""
     report: Path | None
     """A file to write a page to that tells of the run; None writes none."""
     trace_table: Path | None

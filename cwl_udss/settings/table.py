@@ -17,6 +17,7 @@ from cwl_udss.settings.setting import (
     one_of,
     parse_compression,
     parse_format,
+    parse_limited,
     parse_path,
     parse_paths,
     parse_places,
@@ -24,6 +25,7 @@ from cwl_udss.settings.setting import (
     parse_yes_or_no,
     show_compression,
     show_format,
+    show_limited,
     show_paths,
     show_places,
     show_trust,
@@ -172,6 +174,17 @@ _SETTINGS_OF_ALL_RUNS: tuple[Setting, ...] = (
         convert=some_of("home", "cwd", "tmp", "network"),
         show=join_list,
         is_list=True,
+    ),
+    Setting(
+        name="limit",
+        metavar="WHAT",
+        help="end a step of this machine that uses more `memory` than it asks for, and give it no "
+        "more `cores` (both with a comma between; default: no)",
+        default=always(()),
+        convert=parse_limited,
+        show=show_limited,
+        is_list=True,
+        is_driver=True,
     ),
     Setting(
         name="report",

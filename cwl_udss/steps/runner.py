@@ -68,6 +68,7 @@ _SIGNALS_SECONDS = 0.5
 _ENDINGS = {
     Ending.EXITED: StepEnding.EXITED,
     Ending.TIME_LIMIT: StepEnding.TIME_LIMIT,
+    Ending.MEMORY_LIMIT: StepEnding.OUT_OF_MEMORY,
     Ending.NOT_STARTED: StepEnding.NOT_STARTED,
     Ending.KILLED: StepEnding.TERMINATED,
 }

@@ -128,6 +128,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "readable": st.lists(PATHS).map(tuple),
     "required": st.lists(st.sampled_from([limit.name for limit in LIMITS])).map(tuple),
     "accept": st.lists(st.sampled_from([limit.name for limit in WEAKNESSES])).map(tuple),
+    "limit": st.lists(st.sampled_from(["memory", "cores"])).map(tuple),
     "door_hide": st.lists(st.sampled_from(["home", "cwd", "tmp", "network"])).map(tuple),
     "batch": st.sampled_from(["pbs", "slurm", "lsf", "local"]),
     "batch_options": st.lists(WORDS).map(tuple),

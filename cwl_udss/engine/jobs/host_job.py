@@ -36,7 +36,7 @@ from cwl_udss.engine.jobs.reporting import (
     report_failure,
     report_not_executed,
 )
-from cwl_udss.engine.jobs.wishes import check_wishes, whole_cores
+from cwl_udss.engine.jobs.wishes import check_wishes, cpu_limit, memory_limit, whole_cores
 from cwl_udss.errors import UdssError
 from cwl_udss.machine.resources import memory_kills
 from cwl_udss.sandbox import Bind, Ending, RootFilesystem, Sandbox
@@ -91,6 +91,8 @@ class HostJob(RecordedJob, CommandLineJob):
             binds=tuple(self._binds()),
             network=self.networkaccess,
             cores=whole_cores(self.builder),
+            cpu_limit=cpu_limit(self, self._steps.limited),
+            memory_limit=memory_limit(self, self._steps.limited),
         )
         # cwltool only calls it.
         self.builder.make_fs_access = cast(
@@ -117,7 +119,7 @@ class HostJob(RecordedJob, CommandLineJob):
         except UdssError as error:
             raise WorkflowException(str(error)) from error
         self.ran = ran_here(result, started, self.outdir)
-        conclude(self, self.outdir, self._view(), result)
+        conclude(self, self.outdir, self._view(), sandbox, result)
         if result.exit_code and result.ending in (Ending.EXITED, Ending.NOT_STARTED):
             reason = why_not_executed(sandbox, result)
             if reason:

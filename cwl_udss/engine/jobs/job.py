@@ -37,7 +37,9 @@ from cwl_udss.engine.jobs.reporting import (
 from cwl_udss.engine.jobs.volumes import JobWithBinds
 from cwl_udss.engine.jobs.wishes import (
     check_wishes,
+    cpu_limit,
     means_success,
+    memory_limit,
     shared_memory_bytes,
     whole_cores,
 )
@@ -159,6 +161,8 @@ class SandboxedJob(JobWithBinds):
             network=self.networkaccess,
             shared_memory_bytes=shared_memory_bytes(self.builder),
             cores=whole_cores(self.builder),
+            cpu_limit=cpu_limit(self, self._steps.limited),
+            memory_limit=memory_limit(self, self._steps.limited),
         )
 
     def _root(self, image: StoredImage) -> tuple[RootFilesystem, dict[str, bytes]]:
@@ -202,7 +206,7 @@ class SandboxedJob(JobWithBinds):
             except UdssError as error:
                 raise WorkflowException(str(error)) from error
         self.ran = ran_here(result, started, self.outdir)
-        conclude(self, self.builder.outdir, self._view(), result)
+        conclude(self, self.builder.outdir, self._view(), self._sandbox, result)
         if result.ending in (Ending.EXITED, Ending.NOT_STARTED):
             reason = why_not_executed(self._sandbox, result)
             self.report_failure(result.exit_code, reason, memory_kills() - kills)

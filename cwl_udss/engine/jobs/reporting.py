@@ -13,9 +13,10 @@ from cwltool.context import RuntimeContext
 from cwltool.errors import WorkflowException
 from cwltool.job import JobBase
 
+from cwl_udss.engine.jobs.wishes import why_over_memory
 from cwl_udss.errors import UdssError
 from cwl_udss.filesystems.system_words import NO_ROOM, full_places, system_words
-from cwl_udss.sandbox import Ending, Result, Usage
+from cwl_udss.sandbox import Ending, Result, Sandbox, Usage
 from cwl_udss.surroundings.outputs import View, confine, restore_access
 from cwl_udss.surroundings.signals import signal_words
 
@@ -50,9 +51,10 @@ def report_end(job: str, usage: Usage | None, *, exceeded: float | None) -> None
         _logger.warning("[job %s] killed: time limit of %d s", job, exceeded)
 
 
-def conclude(job: JobBase, destination: str, view: View, result: Result) -> None:
+def conclude(job: JobBase, destination: str, view: View, sandbox: Sandbox, result: Result) -> None:
     """Make safe what a step has left that knew its output directory as `destination`, and tell of
-    that and of what it has used."""
+    that and of what it has used. Raises WorkflowException if that was more memory than it may:
+    whatever its exit codes mean, it has failed."""
     removed = confine(job.outdir, destination, view)
     restore_access(job.tmpdir)
     report_removed(job.name, removed)
@@ -61,6 +63,9 @@ def conclude(job: JobBase, destination: str, view: View, result: Result) -> None
         result.usage,
         exceeded=job.timelimit if result.ending is Ending.TIME_LIMIT else None,
     )
+    if result.ending is Ending.MEMORY_LIMIT and sandbox.memory_limit is not None:
+        used = result.usage.memory_bytes if result.usage else None
+        raise WorkflowException(why_over_memory(job, sandbox.memory_limit, used))
 
 
 def report_not_executed(job: str, command: Sequence[str], image: str, reason: str) -> None:

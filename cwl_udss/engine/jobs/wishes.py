@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 
 from cwltool.builder import Builder
 from cwltool.errors import WorkflowException
 from cwltool.job import JobBase
 
+from cwl_udss.batch.systems.system import memory_text
 from cwl_udss.errors import SandboxError
 from cwl_udss.report.record import Asked
 
@@ -59,6 +61,28 @@ def means_success(job: JobBase, exit_code: int) -> bool:
 def whole_cores(builder: Builder) -> int:
     """Return how many cores a step is to have, where it may have asked for a part of one."""
     return math.ceil(builder.resources["cores"])
+
+
+def memory_limit(job: JobBase, limited: Collection[str]) -> int | None:
+    """Return how many bytes a step may use if "memory" is limited: what it asks for, or what CWL
+    gives one that does not ask."""
+    return math.ceil(job.builder.resources["ram"]) * _MEBIBYTE if "memory" in limited else None
+
+
+def cpu_limit(job: JobBase, limited: Collection[str]) -> float | None:
+    """Return how many processors a step may use if "cores" are limited."""
+    return float(job.builder.resources["cores"]) if "cores" in limited else None
+
+
+def why_over_memory(job: JobBase, limit: int, used: int | None) -> str:
+    """Say in a sentence that a step has used more than it may."""
+    has_asked = asked_by(job).memory_bytes is not None
+    reason = "which it asks for" if has_asked else "which is what it gets as it does not ask"
+    amount = "too much memory" if used is None else f"{memory_text(used / _MEBIBYTE)} of memory"
+    return (
+        f"killed at its memory limit: it has used {amount}, and may use "
+        f"{memory_text(limit / _MEBIBYTE)}, {reason}: raise its ramMin"
+    )
 
 
 def shared_memory_bytes(builder: Builder) -> int | None:
