@@ -102,7 +102,9 @@ def needs(step: str, jobs: Sequence[StepRecord]) -> Needs:
     lines, reasons = [], []
     whole_memory = None if memory is None else (int(memory[0]), int(memory[1]))
     has_succeeded = any(job.status is Status.COMPLETED for job in jobs)
-    if whole_memory is not None and has_succeeded:
+    # What a step that failed has used says something only where that was more than it asks for.
+    is_more = bool(whole_memory and whole_memory[1] > (asked.memory_bytes or math.inf))
+    if whole_memory is not None and (has_succeeded or is_more):
         wanted = _rounded(whole_memory[1] * _SLACK)
         reason = _compared(asked.memory_bytes, wanted, whole_memory[1])
         if reason:

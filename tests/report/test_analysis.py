@@ -65,6 +65,12 @@ def test_no_advice_by_what_has_failed() -> None:
     assert needs("a", jobs).advice == ()
 
 
+def test_what_has_failed_with_more_than_it_asks_for_should_ask_for_more() -> None:
+    asked = Asked(memory_bytes=GIB)
+    jobs = [step(1, "a", 0, 5, memory=2 * GIB, status=Status.FAILED, asked=asked)]
+    assert needs("a", jobs).advice == ("ResourceRequirement:", "  ramMin: 2560")
+
+
 def test_the_median_and_the_most() -> None:
     jobs = [step(number, "a", 0, number, memory=number) for number in (1, 2, 9)]
     found = needs("a", jobs)

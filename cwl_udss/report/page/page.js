@@ -118,6 +118,9 @@
     const wide = Math.max(1, graph.graph().width), high = Math.max(1, graph.graph().height);
     const made = chart("graph", Math.min(900, Math.max(180, high + 60)),
       "The steps of the workflow and what they give each other; the same is in the table below.");
+    // The drawing is fitted to where nodes are: all below each other would be fitted to no width.
+    const corners = [[0, 0], [wide, high]].map(([x, y]) =>
+      ({ name: `corner ${x} ${y}`, x, y, symbol: "none", label: { show: false }, tooltip: { show: false } }));
     const scale = Math.min(1, (made.getWidth() - 40) / wide, (made.getHeight() - 30) / high);
     made.setOption({
       animation: false,
@@ -137,7 +140,8 @@
           const state = stateOf(node);
           const counts = Object.entries(node.counts).map(([word, n]) => `${n} ${word}`).join(", ");
           const all = jobs > 1 ? `${jobs} jobs, ` : "";
-          const what = node.has_jobs ? `${all}${time(1000 * node.seconds)}` : "expression";
+          const spent = jobs ? `${all}${time(1000 * node.seconds)}` : "none yet";
+          const what = node.has_jobs ? spent : "expression";
           return {
             name: node.path, x: place.x, y: place.y,
             symbolSize: [place.width * scale, 40 * Math.max(scale, 0.6)],
@@ -153,7 +157,7 @@
               borderType: node.has_jobs ? "solid" : "dashed",
             },
           };
-        }),
+        }).concat(corners),
         links,
       }],
     });
