@@ -11,6 +11,7 @@ from typing import Protocol
 
 from cwl_udss.errors import SandboxError
 from cwl_udss.machine.deferral import Deferral
+from cwl_udss.runtimes.accounting.memory import memory_of
 from cwl_udss.runtimes.accounting.watch import adopt_orphans
 from cwl_udss.runtimes.affinity import Processors
 from cwl_udss.runtimes.process import RuntimeProcess
@@ -27,7 +28,8 @@ class PipedRuntime(Runtime, Protocol):
         """Start the sandbox's command (see sandbox.Runtime)."""
         with _processors.for_children(sandbox.cpu_limit) as theirs:
             process = with_relay(streams, functools.partial(self.start_with, sandbox))
-            process.memory_limit = sandbox.memory_limit
+            process.memory = memory_of(sandbox)
+            process.memory.take(process.process.pid)
             process.close_afterwards(theirs.pop_all())
         return process
 
