@@ -5,13 +5,12 @@ have one, else who looks at its processes."""
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from cwl_udss.runtimes.accounting.memory_group import (
-    MemoryGroup,
-    group_of_job,
-    group_with_limit,
-)
 from cwl_udss.sandbox import MemorySource, Sandbox, Usage
+
+if TYPE_CHECKING:
+    from cwl_udss.runtimes.accounting.memory_group import MemoryGroup
 
 
 class Memory:
@@ -70,6 +69,11 @@ class Memory:
 def memory_of(sandbox: Sandbox) -> Memory:
     """Return what sees to the memory of a sandbox's command."""
     limit = sandbox.memory_limit
+    if limit is None and not sandbox.only_in_job:
+        return Memory()
+    # Short commands have none, and need not wait for it.
+    from cwl_udss.runtimes.accounting.memory_group import group_of_job, group_with_limit
+
     if limit is not None:
         return Memory(limit, group_with_limit(limit))
-    return Memory(group=group_of_job(sandbox.only_in_job) if sandbox.only_in_job else None)
+    return Memory(group=group_of_job(sandbox.only_in_job))
