@@ -83,6 +83,9 @@ class Sandbox:
     memory_limit: int | None = None
     """How much memory they may have together, in bytes; a step that has had more is killed, and has
     ended so even if it was quicker (Ending.MEMORY_LIMIT)."""
+    only_in_job: str = ""
+    """The batch job that runs this, if it runs nothing else meanwhile: what is counted of it is
+    then this command's."""
     memory: tuple[Memory, ...] = ()
     devices: tuple[str, ...] = ()
     """Devices of the host, besides the usual ones, as `/dev/fuse`."""
@@ -126,6 +129,8 @@ class Ending(enum.Enum):
 class MemorySource(enum.Enum):
     """Where the figure of all processes together is from."""
 
+    CONTROL_GROUP = "control group"
+    """What the kernel has counted of a group that has nothing else in it: cgroups(7)."""
     LOOKED_AT = "looked at"
     """The most that was seen, while they ran."""
     LARGEST = "largest process"

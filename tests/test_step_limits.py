@@ -53,15 +53,15 @@ def test_a_step_over_its_memory_fails(run_command: Command, tmp_path: Path, opti
     done = run_command("cwltool", "--udss", option, "--udss-trace-table=trace.tsv", "tool.cwl")
     assert done.returncode == 1
     assert re.search(
-        r"killed at its memory limit: it has used \d+ MB of memory, and may use 64 MB, "
-        r"which it asks for: raise its ramMin",
+        r"killed at its memory limit: it may use 64 MB, which it asks for, and has used "
+        r"(\d+ MB|all of that): raise its ramMin",
         plain(done.stderr),
     )
     assert "completed permanentFail" in done.stderr
     assert "Traceback" not in done.stderr
     line = trace(tmp_path / "trace.tsv")
     assert (line["status"], line["exit"]) == ("FAILED", "137")
-    assert float(line["peak_rss"].removesuffix(" MB")) > 64
+    assert float(line["peak_rss"].removesuffix(" MB")) >= 64
 
 
 def test_a_step_within_its_limits(run_command: Command, tmp_path: Path) -> None:
@@ -101,4 +101,4 @@ def test_a_tool_of_this_machine_has_limits_and_figures(
     assert "killed at its memory limit" in plain(done.stderr)
     line = trace(tmp_path / "trace.tsv")
     assert (line["status"], line["exit"]) == ("FAILED", "137")
-    assert float(line["peak_rss"].removesuffix(" MB")) > 64
+    assert float(line["peak_rss"].removesuffix(" MB")) >= 64

@@ -18,7 +18,8 @@ from cwl_udss.errors import SandboxError
 from cwl_udss.machine.deferral import Deferral
 from cwl_udss.machine.waiting import told
 from cwl_udss.runtimes.accounting.counted import NOTHING, Counted
-from cwl_udss.runtimes.accounting.watch import Watch, is_over
+from cwl_udss.runtimes.accounting.memory import Memory
+from cwl_udss.runtimes.accounting.watch import Watch
 from cwl_udss.runtimes.namespace import (
     WHY_NOT_ENDED,
     adopted,
@@ -78,8 +79,8 @@ class RuntimeProcess:
         self._runtime = descriptor_of(process.pid) if self._made.tidies_up else None
         self._afterwards = contextlib.ExitStack() if afterwards is None else afterwards
         self._explain = explain
-        self.memory_limit: int | None = None
-        """See sandbox.Sandbox."""
+        self.memory = Memory()
+        """What the step may have."""
         self._watch: Watch | None = None
         self._killed: Ending | None = None
         self._lock = threading.RLock()  # a signal's handler may kill what this thread waits for
@@ -109,7 +110,7 @@ class RuntimeProcess:
                 self._end(Ending.KILLED)
                 raise
             finally:
-                usage = self._wait_for_the_rest()
+                usage, was_over = self.memory.conclude(self._wait_for_the_rest())
             self._copy_the_rest()
         finally:
             with self._lock:
@@ -122,7 +123,7 @@ class RuntimeProcess:
             self._afterwards.close()
         said = b"" if self._relay is None else self._relay.said
         result = replace(self._result(), usage=usage, said=said)
-        if self._killed is None and is_over(self.memory_limit, usage):
+        if self._killed is None and was_over:
             result = replace(result, exit_code=_KILLED, ending=Ending.MEMORY_LIMIT)
         if self._relay is not None and self._killed is None:
             self._relay.check()
@@ -159,7 +160,7 @@ class RuntimeProcess:
 
     def _watch_from(self, first: int) -> Watch:
         tracer = self._outermost.facts.get("tracer-pid")
-        return Watch(first, self._generations, tracer, self.memory_limit)
+        return Watch(first, self._generations, tracer, self.memory.watched_limit)
 
     def _attend(self, give_up: float) -> None:
         """Copy the streams, and look at the processes, until bwrap has ended or must."""
@@ -170,10 +171,11 @@ class RuntimeProcess:
             if now >= give_up:
                 return self._end(Ending.TIME_LIMIT)
             if self._watch is None and self._made.fact in self._outermost.facts:
+                self.memory.take(self._outermost.facts["child-pid"])
                 self._watch = self._watch_from(self._outermost.facts["child-pid"])
             if self._watch is not None and now >= self._watch.next:
                 self._watch.look()
-                if self._watch.has_seen_too_much:
+                if self._watch.has_seen_too_much or self.memory.is_over():
                     return self._end(Ending.MEMORY_LIMIT)
             until = give_up if self._watch is None else min(give_up, self._watch.next)
             self._wait_for_news(until)

@@ -11,13 +11,12 @@ from typing import Protocol
 
 from cwl_udss.errors import SandboxError
 from cwl_udss.machine.deferral import Deferral
+from cwl_udss.runtimes.accounting.memory import memory_of
 from cwl_udss.runtimes.accounting.watch import adopt_orphans
-from cwl_udss.runtimes.affinity import Processors
+from cwl_udss.runtimes.affinity import processors_for_children
 from cwl_udss.runtimes.process import RuntimeProcess
 from cwl_udss.runtimes.streams import Pipes, with_relay
 from cwl_udss.sandbox import Runtime, Sandbox, Streams
-
-_processors = Processors()
 
 
 class PipedRuntime(Runtime, Protocol):
@@ -25,9 +24,10 @@ class PipedRuntime(Runtime, Protocol):
 
     def start(self, sandbox: Sandbox, streams: Streams) -> RuntimeProcess:
         """Start the sandbox's command (see sandbox.Runtime)."""
-        with _processors.for_children(sandbox.cpu_limit) as theirs:
+        with processors_for_children(sandbox.cpu_limit) as theirs:
             process = with_relay(streams, functools.partial(self.start_with, sandbox))
-            process.memory_limit = sandbox.memory_limit
+            process.memory = memory_of(sandbox)
+            process.memory.take(process.process.pid)
             process.close_afterwards(theirs.pop_all())
         return process
 

@@ -78,10 +78,14 @@ def why_over_memory(job: JobBase, limit: int, used: int | None) -> str:
     """Say in a sentence that a step has used more than it may."""
     has_asked = asked_by(job).memory_bytes is not None
     reason = "which it asks for" if has_asked else "which is what it gets as it does not ask"
-    amount = "too much memory" if used is None else f"{memory_text(used / _MEBIBYTE)} of memory"
+    amount, allowed = memory_text((used or 0) / _MEBIBYTE), memory_text(limit / _MEBIBYTE)
+    if used is None or used <= limit:  # the kernel has let it have no more
+        amount = "all of that"
+    elif amount == allowed:
+        amount = "more"
     return (
-        f"killed at its memory limit: it has used {amount}, and may use "
-        f"{memory_text(limit / _MEBIBYTE)}, {reason}: raise its ramMin"
+        f"killed at its memory limit: it may use {allowed}, {reason}, and has used {amount}: "
+        "raise its ramMin"
     )
 
 

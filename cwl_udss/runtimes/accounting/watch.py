@@ -177,14 +177,6 @@ class Watch:
         self._spent += time.thread_time() - began
 
 
-def is_over(memory_limit: int | None, usage: Usage | None) -> bool:
-    """Whether what has ended had more memory than it might, also if it was quicker
-    than any look."""
-    if memory_limit is None or usage is None:
-        return False
-    return (usage.memory_bytes or 0) > memory_limit
-
-
 def _tree(first: int) -> Iterator[tuple[int, _Process]]:
     """A process and all that come from it, each with its generation; in a PID namespace that is
     all of them, as orphans come to its first process."""
