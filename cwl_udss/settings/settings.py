@@ -51,6 +51,8 @@ class Settings:
     """The `bwrap` program to use; None looks for one."""
     door_hide: tuple[str, ...]
     """What the commands with other programs' names show of this machine only if they are asked."""
+    progress: str
+    """Whether a run is shown as it goes on, instead of its log; `auto` asks what there is."""
     report: Path | None
     """A file to write a page to that tells of the run; None writes none."""
     trace_table: Path | None
