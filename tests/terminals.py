@@ -74,6 +74,10 @@ class Terminal:
             assert time.monotonic() < give_up, self.text
             assert self.look() or is_right(self), self.text
 
+    def look_for(self, words: str) -> None:
+        """See what is drawn until these words are to be seen, however far from each other."""
+        self.look_until(lambda seen: words in " ".join(seen.text.split()))
+
     def look_to_the_end(self, seconds: float = 60) -> int:
         """See all that is drawn; return the command's exit code."""
         give_up = time.monotonic() + seconds

@@ -142,7 +142,7 @@ def test_a_run_that_is_ended_leaves_the_screen_whole(
     write_workflow(tmp_path / "w.cwl", "sleep 39")
     how, code = ENDS[name]
     with run_on(tmp_path, environment) as seen:
-        seen.look_until(lambda seen: "many      0/4       1" in seen.text)
+        seen.look_for("many 0/4 1")
         if isinstance(how, bytes):
             seen.type(how)
         else:
@@ -163,7 +163,7 @@ def test_it_is_stopped_and_goes_on(tmp_path: Path, environment: dict[str, str]) 
         environment={**environment, "PS1": "prompt> ", "XDG_STATE_HOME": str(tmp_path / "state")},
     ) as seen:
         seen.type(b"cwltool --udss w.cwl > outputs.json\n")
-        seen.look_until(lambda seen: "many      0/3       1" in seen.text)
+        seen.look_for("many 0/3 1")
         seen.type(CTRL_Z)
         seen.look_until(lambda seen: seen.lines[-1].strip() == "prompt>")
         assert seen.has_cursor
@@ -171,7 +171,7 @@ def test_it_is_stopped_and_goes_on(tmp_path: Path, environment: dict[str, str]) 
         seen.look(1.5)
         assert seen.lines == stopped
         seen.type(b"echo in between; fg\n")
-        seen.look_until(lambda seen: "Final process status is success" in seen.text)
+        seen.look_for("Final process status is success")
         text = seen.text
     assert "\n".join(stopped[:-1]) in text
     assert "\nin between\n" in text
@@ -181,7 +181,7 @@ def test_it_is_stopped_and_goes_on(tmp_path: Path, environment: dict[str, str]) 
 def test_another_size(tmp_path: Path, environment: dict[str, str]) -> None:
     write_workflow(tmp_path / "w.cwl", "sleep 1", numbers=3)
     with run_on(tmp_path, environment) as seen:
-        seen.look_until(lambda seen: "many      0/3       1" in seen.text)
+        seen.look_for("many 0/3 1")
         seen.resize(40, 24)
         seen.look_until(lambda seen: "1 running" in seen.lines)
         assert seen.look_to_the_end() == 0
