@@ -13,7 +13,7 @@ from pathlib import Path
 from measure import Finding, print_findings
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests/report"))
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
 from browsers import browser
 from reports import large_run

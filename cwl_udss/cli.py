@@ -21,7 +21,7 @@ from cwl_udss.commands.runs.arguments import add_runs
 from cwl_udss.commands.shim import add_shim
 from cwl_udss.engine.startup.pure import prefer_python_modules
 from cwl_udss.engine.startup.start import given_options, quick_imports
-from cwl_udss.errors import UdssError
+from cwl_udss.errors import SettingsError, UdssError
 from cwl_udss.filesystems.system_words import system_words
 from cwl_udss.machine.standard_streams import (
     open_standard_streams,
@@ -204,6 +204,9 @@ def _add_doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "is 0 if all is well, otherwise 1.",
     )
     parser.add_argument(
+        "--json", action="store_true", help="print what is found as JSON, for monitoring"
+    )
+    parser.add_argument(
         "--mend",
         action="store_true",
         help="put the `cwltool` command of cwl-udss back where an upgrade has replaced it",
@@ -265,6 +268,10 @@ def _clean(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def _doctor(options: argparse.Namespace, settings: Settings) -> int:
+    if options.json and (options.udss_batch or options.containment or options.runtime):
+        raise SettingsError(
+            "--json is for what doctor finds here", "leave out --batch, --containment, --runtime"
+        )
     if options.mend:
         from cwl_udss.engine.startup.installation import write_cwltool_command
 
@@ -285,4 +292,4 @@ def _doctor(options: argparse.Namespace, settings: Settings) -> int:
         return print_runtimes(settings, os.environ, options.runtime)
     from cwl_udss.commands.doctor import print_examination
 
-    return print_examination(settings, os.environ, home_directory())
+    return print_examination(settings, os.environ, home_directory(), as_json=options.json)

@@ -17,9 +17,10 @@ import pytest
 from commands import COMMANDS, Command
 from mortal import remaining
 from needs import need
+from terminals import terminal
 
-from cwl_udss.commands.doctor import describe
 from cwl_udss.commands.findings import Finding
+from cwl_udss.commands.printing.findings import describe
 from cwl_udss.runtimes.bubblewrap.probe import bundled_bubblewrap
 
 DEBIAN = "docker.io/library/debian:stable-slim"
@@ -287,9 +288,13 @@ def test_images(run_command: Command, tmp_path: Path) -> None:
     assert pulled.returncode == 0, pulled.stderr
     assert [line.split()[1] for line in pulled.stdout.splitlines()] == ["busybox:1.36", DEBIAN]
     assert "pulled docker.io/library/busybox:1.36" in pulled.stderr
-    listed = run_command("cwl-udss", "images", "list", *store).stdout
-    assert "docker.io/library/busybox:1.36" in listed
-    assert len(listed.splitlines()) == 3
+    listed = run_command("cwl-udss", "images", "list", *store)
+    assert "docker.io/library/busybox:1.36" in listed.stdout
+    assert len(listed.stdout.splitlines()) == 3
+    assert listed.stderr.startswith("2 images, ")
+    found = run_command("cwl-udss", "images", "list", *store, "--filter", "*busybox:1*", "--json")
+    [image] = json.loads(found.stdout)
+    assert image["references"] == ["docker.io/library/busybox:1.36"]
     removed = run_command("cwl-udss", "images", "rm", *store, "busybox:1.36")
     assert removed.returncode == 0
     assert "busybox" not in run_command("cwl-udss", "images", "list", *store).stdout
@@ -472,6 +477,37 @@ def test_doctor_says_first_what_there_is_to_be_done() -> None:
         "note  another: slow: do this",
         "ok    one:     well",
     ]
+
+
+def test_doctor_for_monitoring(run_command: Command) -> None:
+    done = run_command("cwl-udss", "doctor", "--json", CWL_UDSS_BATCH_JOBS="7", TERM="xterm")
+    found = json.loads(done.stdout)
+    assert found["well"] is (done.returncode == 0) is True
+    assert found["settings"]["batch_jobs"] == {"value": "7", "origin": "$CWL_UDSS_BATCH_JOBS"}
+    assert "retries" not in found["settings"]
+    states = [finding["state"] for finding in found["findings"]]
+    assert states == sorted(states, key=["FAIL", "note", "ok"].index)
+    refused = run_command("cwl-udss", "doctor", "--json", "--runtime", "bwrap")
+    assert (refused.returncode, refused.stdout) == (1, "")
+
+
+@pytest.mark.parametrize("width", [20, 80, 200])
+def test_doctor_at_a_terminal(width: int, environment: dict[str, str], tmp_path: Path) -> None:
+    variables = {"CWL_UDSS_RETRIES": "3", "CWL_UDSS_BATCH_NAME": "[red]x[/red]"}
+    with terminal(
+        [COMMANDS / "cwl-udss", "doctor"],
+        directory=tmp_path,
+        environment={**environment, **variables},
+        size=(width, 80),
+    ) as seen:
+        assert seen.look_to_the_end() == 0
+        text = seen.text
+    assert "retries = 3" in " ".join(text.split())
+    if width >= 80:
+        assert "[red]x[/red]" in text
+        assert max(map(len, text.splitlines())) <= width
+        # What is folded stays in its column.
+        assert all(line.startswith(("FAIL ", "note ", "ok ", "   ")) for line in text.splitlines())
 
 
 def test_doctor_names_what_is_wrong(run_command: Command, tmp_path: Path) -> None:

@@ -68,6 +68,9 @@ class Backend(Protocol):
     def remaining(self) -> list[str]:
         """Return what is not known to have ended, for people."""
 
+    def describe(self) -> str:
+        """Say how it stands with what has not ended, for people; "" if there is nothing."""
+
     def cause_in_log(self, log: str) -> Cause | None:
         """Return what the end of a job's log says about why it ended."""
 
@@ -144,6 +147,10 @@ class JobBackend:
     def remaining(self) -> list[str]:
         """Return the jobs that are not known to have ended."""
         return self._poller.jobs()
+
+    def describe(self) -> str:
+        """Say what is known of the jobs."""
+        return self._poller.describe().removeprefix("for ") if self._poller.jobs() else ""
 
     def cause_in_log(self, log: str) -> Cause | None:
         """Return what the batch system knows to read there."""

@@ -34,6 +34,7 @@ _logger = logging.getLogger(__name__)
 
 _LOG_BYTES = 4096
 _LONGEST_JOB_NAME = 60
+_MOST_LOOKED_AT = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +84,8 @@ class BatchSteps:
         self._backend = backend
         self._run = run
         self._stop = threading.Event()
+        self._waiting: dict[Path, str] = {}
+        """The names of steps of which nobody has seen yet that they have begun, by directory."""
 
     def run(
         self,
@@ -108,9 +111,11 @@ class BatchSteps:
         tried = 0
         while True:
             entry = self._run.add(spec.name, key or secrets.token_hex(32), spec, staged)
+            self._waiting[entry.path] = spec.name
             try:
                 outcome = self._attempt(entry, wish)
             finally:
+                self._waiting.pop(entry.path, None)
                 if is_secret:
                     entry.spec.unlink()
             may_retry = tried < wish.retries and not self._stop.is_set()
@@ -140,6 +145,24 @@ class BatchSteps:
     def remaining(self) -> list[str]:
         """Return what is not known to have ended, for people."""
         return self._backend.remaining()
+
+    def describe(self) -> str:
+        """Say how it stands with what has not ended, for people; "" if there is nothing."""
+        return self._backend.describe()
+
+    def begun(self) -> list[str]:
+        """Return the names of steps that have begun to run since this was asked before. Of many
+        only some are looked at each time: it costs a question to a file server."""
+        names = []
+        for path in list(self._waiting)[:_MOST_LOOKED_AT]:
+            name = self._waiting.pop(path, None)
+            if name is None:
+                continue  # it has ended just now
+            if (path / STARTED).exists():
+                names.append(name)
+            else:
+                self._waiting[path] = name
+        return names
 
     def _attempt(self, entry: Entry, wish: Wish) -> Outcome:
         request = StepRequest(
@@ -198,7 +221,9 @@ class BatchSteps:
             waiting = self._backend.running(entry, _job_name(wish.name_prefix, entry))
             if waiting is not None:
                 _logger.info("[job %s] is still %s job %s", name, self._backend.name, waiting.job)
+                self._waiting[entry.path] = name
                 waiting.wait()
+                self._waiting.pop(entry.path, None)
             with contextlib.suppress(UnreadableStep):
                 result = read_result(entry.path)
                 self._run.mark_seen(entry.name)

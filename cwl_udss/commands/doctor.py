@@ -17,6 +17,7 @@ import cwl_udss
 from cwl_udss.batch.examination import examine_node
 from cwl_udss.commands.findings import Finding
 from cwl_udss.commands.libraries import examine_libraries
+from cwl_udss.commands.printing.findings import describe_settings, print_findings
 from cwl_udss.commands.runtimes import (
     ALL,
     describe_sandbox,
@@ -37,22 +38,21 @@ from cwl_udss.images.store.store import Store
 from cwl_udss.machine.quantities import counted
 from cwl_udss.machine.resources import available_resources
 from cwl_udss.settings.opening import open_store
-from cwl_udss.settings.setting import DEFAULT
 from cwl_udss.settings.settings import Settings
-from cwl_udss.settings.table import SETTINGS
 from cwl_udss.steps.shared import runtime_finder
 from cwl_udss.surroundings.javascript import SandboxedNode
 
 _FEW_BYTES = 2 << 30
 _FEW_INODES = 20_000
-_STATES = ("FAIL", "note", "ok")
 _KEPT_AS = {ImageFormat.DIRECTORY: "directories", ImageFormat.SQUASHFS: "single SquashFS files"}
 
 
-def print_examination(settings: Settings, environment: Mapping[str, str], home: Path) -> int:
+def print_examination(
+    settings: Settings, environment: Mapping[str, str], home: Path, *, as_json: bool
+) -> int:
     """Print all findings. Returns the exit code: 0 if all is well."""
     findings = list(examine(settings, environment, home))
-    print("\n".join(describe(findings)))
+    print_findings(findings, settings, as_json=as_json)
     return 0 if all(finding.well for finding in findings) else 1
 
 
@@ -62,16 +62,6 @@ def print_runtimes(settings: Settings, environment: Mapping[str, str], names: Se
     tried = list(try_runtimes(runtime_finder(settings, environment), parse_names(names)))
     print(*describe_tried(tried), sep="\n")
     return 1 if ALL not in names and any(one.problem for one in tried) else 0
-
-
-def describe(findings: Sequence[Finding]) -> Iterator[str]:
-    """Yield what is printed: first what there is to be done, in columns."""
-    width = max(len(finding.subject) for finding in findings) + 1
-    for finding in sorted(findings, key=lambda finding: _STATES.index(finding.state)):
-        advice = f": {finding.advice}" if finding.advice else ""
-        first, *others = f"{finding.text}{advice}".split("\n")
-        yield f"{finding.state:4}  {finding.subject + ':':{width}} {first}"
-        yield from (f"{'':{width + 6}} {line}" for line in others)
 
 
 def print_node_examination(settings: Settings, environment: Mapping[str, str]) -> int:
@@ -91,7 +81,7 @@ def examine(settings: Settings, environment: Mapping[str, str], home: Path) -> I
     checks: list[tuple[str, Callable[[], str]]] = [
         ("versions", _versions),
         ("cwltool command", _command),
-        ("settings", lambda: _settings(settings)),
+        ("settings", lambda: describe_settings(settings)),
         ("sandbox", lambda: describe_sandbox(finder)),
         ("runtimes", lambda: "\n".join(describe_tried(try_runtimes(finder)))),
         ("JavaScript", lambda: _javascript(settings, environment)),
@@ -240,22 +230,6 @@ def _command() -> str:
             "put this installation's commands first on PATH, or activate its environment",
         )
     return "cwl-udss's"
-
-
-def _settings(settings: Settings) -> str:
-    given = [
-        f"{setting.name} = {setting.show(getattr(settings, setting.name))} ({origin})"
-        for setting in SETTINGS
-        if (origin := settings.origins[setting.name]) != DEFAULT
-    ]
-    if not given:
-        return "all are at their defaults"
-    return "\n".join(("all are at their defaults but", *map(_printable, given)))
-
-
-def _printable(line: str) -> str:
-    """A value may have line breaks and control codes."""
-    return "".join(c if c.isprintable() else " " for c in line)
 
 
 def _javascript(settings: Settings, environment: Mapping[str, str]) -> str:

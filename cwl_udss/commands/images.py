@@ -7,7 +7,6 @@ import argparse
 import json
 import os
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from urllib.parse import urlsplit
 
 from rich.filesize import decimal
 
+from cwl_udss.commands.printing.images import print_images
 from cwl_udss.engine.startup.pure import prefer_python_modules
 from cwl_udss.errors import DownloadError, UdssError
 from cwl_udss.images.adopt import may_be_image
@@ -117,27 +117,10 @@ def _is_document(name: str) -> bool:
 
 def _list(options: argparse.Namespace, settings: Settings) -> int:
     images = open_store(settings).images()
-    if not images:
+    if not images and not options.json:
         print(f"no images in {settings.store}", file=sys.stderr)
         return 0
-    titles = ("IMAGE", "DIGEST", "FORMAT", "SIZE", "FILES", "LAST USED")
-    # Most commands print no table.
-    from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-
-    table = Table(*titles, box=None, pad_edge=False, header_style="")
-    for image in images:
-        used = time.localtime(image.last_used) if image.last_used else None
-        table.add_row(
-            "\n".join(image.references) or "-",
-            image.digest.partition(":")[2][:12],
-            image.format.value,
-            decimal(image.size),
-            str(image.entries),
-            time.strftime("%Y-%m-%d %H:%M", used) if used else "-",
-        )
-    # A pipe has no width, and what reads it wants whole lines.
-    Console(width=None if sys.stdout.isatty() else 1000, highlight=False).print(table)
+    print_images(images, options.filter, as_json=options.json)
     return 0
 
 

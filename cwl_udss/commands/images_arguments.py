@@ -52,7 +52,21 @@ def add_images(
         help="as Docker names it, or a CWL document, or the URL of one",
     )
     pull.add_argument("--overrides", metavar="FILE", help="cwltool's overrides for the workflows")
-    add("list", "show what is in the store", "Show what is in the store.")
+    listing = add(
+        "list",
+        "show what is in the store",
+        "Show what is in the store, and how much room it takes; what was used last comes last. "
+        "Into a pipe a line is printed for each name of an image.",
+    )
+    listing.add_argument(
+        "--filter",
+        metavar="TEXT",
+        action="append",
+        default=[],
+        help="only images with TEXT in a name or their digest, or whose name a pattern matches, "
+        "`*/samtools:*` (again and again: any of them)",
+    )
+    listing.add_argument("--json", action="store_true", help="print all as JSON, for programs")
     inspect = add("inspect", "show all about an image", "Show all about an image, as JSON.")
     inspect.add_argument("name", metavar="IMAGE", help=_NAME)
     remove = add(

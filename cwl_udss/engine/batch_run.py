@@ -24,6 +24,7 @@ from cwl_udss.batch.systems.pbs import Pbs
 from cwl_udss.batch.systems.slurm import Slurm
 from cwl_udss.batch.systems.system import BatchError, BatchSystem, some_of
 from cwl_udss.machine.quantities import counted
+from cwl_udss.machine.standard_error import give_back
 from cwl_udss.settings.settings import Settings
 from cwl_udss.staging import remove_tree
 
@@ -215,6 +216,7 @@ class BatchRun:
             else f"add --udss-resume {self.directory.path} to the command"
         )
         with contextlib.suppress(OSError):  # the terminal may be gone
+            give_back()
             print(
                 f"cwltool: {counted(len(jobs), what)} {how_left}{named}; to go on, {how}",
                 file=sys.stderr,

@@ -44,6 +44,7 @@ from cwl_udss.engine.places import choose_places, given_prefixes, keep_outputs, 
 from cwl_udss.engine.recorded import RunRecord
 from cwl_udss.engine.replacements.scatter import pace_scatters, straighten_cwltool
 from cwl_udss.engine.replacements.workflow import wait_for_running_steps
+from cwl_udss.engine.shown import RunShown
 from cwl_udss.engine.startup.loaders import use_late_loaders
 from cwl_udss.engine.startup.schema_cache import keep_schemas
 from cwl_udss.engine.startup.start import given_options
@@ -111,6 +112,7 @@ def _run_with_udss(arguments: list[str], options: argparse.Namespace) -> int:
     with contextlib.ExitStack() as stack:
         stack.enter_context(tracing(settings.trace_events))
         record = RunRecord(recorder, settings, ("cwltool", *arguments), str(options.workflow))
+        shown = RunShown(settings, options, recorder)
         stack.enter_context(record.written())
         when = when_to_pull(options)
         steps = stack.enter_context(Steps(settings, os.environ, home_directory(), when))
@@ -163,7 +165,9 @@ def _run_with_udss(arguments: list[str], options: argparse.Namespace) -> int:
             cwltool.main.main(
                 arguments,
                 versionfunc=version_text,
-                executor=_prepared(executor, prepare, remote, record, batch),
+                executor=_prepared(
+                    executor, prepare, remote=remote, record=record, shown=shown, batch=batch
+                ),
                 loadingContext=loading_context(options, steps, cache, make_job, recorder.follow),
                 runtimeContext=runtime_context,
             )
@@ -202,8 +206,10 @@ def _stop(recorder: Recorder, batch: BatchRun | None, steps: Steps) -> None:
 def _prepared(
     executor: JobExecutor,
     prepare: Callable[[RuntimeContext], None],
+    *,
     remote: RemoteInputs,
     record: RunRecord,
+    shown: RunShown,
     batch: BatchRun | None,
 ) -> JobExecutor:
     """Have `prepare` called when main() has read all documents and set all of its context."""
@@ -214,10 +220,13 @@ def _prepared(
         except UdssError as error:
             raise WorkflowException(str(error)) from error
         remote.place(context)
-        if not context.validate_only:
-            run_directory = None if batch is None else batch.own_directory
-            record.begin(process, job_order, run_directory, context.secret_store)
-        outputs, status = executor(process, job_order, context, logger)
+        if context.validate_only:
+            return executor(process, job_order, context, logger)
+        run_directory = None if batch is None else batch.own_directory
+        record.begin(process, job_order, run_directory, context.secret_store)
+        outputs, status = shown.run(
+            lambda: executor(process, job_order, context, logger), record.nodes, batch
+        )
         record.outputs = outputs or {}
         return outputs, status
 

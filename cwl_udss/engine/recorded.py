@@ -26,7 +26,7 @@ from cwl_udss.errors import UdssError, masked
 from cwl_udss.report.journal import JOURNAL, Journal
 from cwl_udss.report.output import check_page, write_page
 from cwl_udss.report.record import SAID_BYTES, StepRecord
-from cwl_udss.report.run import Begin, End, Run
+from cwl_udss.report.run import Begin, End, Node, Run
 from cwl_udss.report.trace_table import TraceTable
 from cwl_udss.settings.settings import Settings
 
@@ -91,10 +91,14 @@ class RunRecord:
         if run_directory is not None:
             self._journal = Journal(run_directory / JOURNAL)
             self._recorder.sinks.append(self._journal.add)
-        if not self._recorder.sinks:
+        if not self._recorder.sinks and not self._recorder.watchers:
             return
         with _not_fatal("what the workflow is cannot be noted"):
             nodes, self._recorder.places = outline(process)
+            self._begin = replace(self._begin, nodes=tuple(nodes))
+        if not self._recorder.sinks:
+            return
+        with _not_fatal("what the run is cannot be noted"):
             self._begin = replace(
                 self._begin,
                 workflow=str(process.tool["id"]).removeprefix("file://").partition("#")[0],
@@ -102,7 +106,6 @@ class RunRecord:
                 command=tuple(masked(word, self._recorder.secrets) for word in self._command),
                 run_directory=str(run_directory or ""),
                 facts=machine_facts(self._settings),
-                nodes=tuple(nodes),
                 inputs=plain_object(inputs),
                 captions={
                     shortname(str(output["id"])): _about(output)
@@ -111,6 +114,11 @@ class RunRecord:
             )
         if self._journal is not None:
             self._journal.begin(self._begin)
+
+    @property
+    def nodes(self) -> Sequence[Node]:
+        """The steps of what is run, if anybody wants to know them."""
+        return self._begin.nodes
 
     @contextlib.contextmanager
     def written(self) -> Iterator[None]:

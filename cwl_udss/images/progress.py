@@ -8,7 +8,7 @@ import logging
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from rich.filesize import decimal
@@ -31,6 +31,15 @@ class PullProgress(Protocol):
 
     def finish(self, layer: Descriptor) -> None:
         """All of a layer has come."""
+
+
+_in_hand: dict[object, Callable[[], str]] = {}
+"""What is being made now: what to say of each."""
+
+
+def pulls_in_hand() -> list[str]:
+    """Return a line for each image that is being made now, by any thread, for people."""
+    return [describe() for describe in list(_in_hand.values())]
 
 
 class _Bars:
@@ -83,14 +92,22 @@ def pull_progress(
     _logger.info("%sing %s: %s%s", verb, name, counted(len(layers), "layer"), known)
     started = time.monotonic()
     count = _Count()
-    # Not in a quiet run, and not where standard error is a file.
-    if sys.stderr.isatty() and _logger.isEnabledFor(logging.INFO):
-        with _shown_bars(layers) as bars:
-            count = _Count(bars)
-            yield count
-    else:
-        with told(lambda: f"until {name} is made: {decimal(count.total)} of its layers were read"):
-            yield count
+    key = object()
+    of_all = f" of {decimal(sum(sizes))}" if known else ""
+    _in_hand[key] = lambda: f"{verb}ing {name}: {decimal(count.total)}{of_all}"
+    try:
+        # Not in a quiet run, and not where standard error is a file.
+        if sys.stderr.isatty() and _logger.isEnabledFor(logging.INFO):
+            with _shown_bars(layers) as bars:
+                count = _Count(bars)
+                yield count
+        else:
+            with told(
+                lambda: f"until {name} is made: {decimal(count.total)} of its layers were read"
+            ):
+                yield count
+    finally:
+        del _in_hand[key]
     seconds = time.monotonic() - started
     _logger.info("%sed %s: %s in %.1f s", verb, name, decimal(count.total), seconds)
 

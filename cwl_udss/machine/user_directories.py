@@ -29,6 +29,11 @@ def user_cache(environment: Mapping[str, str], home: Path) -> Path:
     return (_chosen("XDG_CACHE_HOME", environment) or home / ".cache") / "cwl-udss"
 
 
+def user_state(environment: Mapping[str, str], home: Path) -> Path:
+    """Return the directory of what has happened, which a person may want to look up."""
+    return (_chosen("XDG_STATE_HOME", environment) or home / ".local" / "state") / "cwl-udss"
+
+
 def user_runtime(environment: Mapping[str, str]) -> Path | None:
     """Return the directory of what ends with the login, if there is one."""
     return _chosen("XDG_RUNTIME_DIR", environment)

@@ -19,6 +19,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from cwl_udss.machine.standard_error import give_back
+
 _logger = logging.getLogger(__name__)
 _Item = TypeVar("_Item")
 
@@ -166,6 +168,7 @@ def _end_after_signal(reader: int, exit_codes: Mapping[int, int], name: str) -> 
             if said[0] in exit_codes:
                 time.sleep(END_SECONDS)
                 with contextlib.suppress(OSError):  # the terminal may be gone
+                    give_back()
                     print(f"{name}: ended while something was waited for", file=sys.stderr)
                     sys.stderr.flush()
                 os._exit(exit_codes[said[0]])

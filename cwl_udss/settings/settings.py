@@ -53,6 +53,8 @@ class Settings:
     """What the commands with other programs' names show of this machine only if they are asked."""
     limit: tuple[str, ...]
     """Of what steps on this machine have no more than they ask for: memory, cores."""
+    progress: str
+    """Whether a run is shown as it goes on, instead of its log; `auto` asks what there is."""
     report: Path | None
     """A file to write a page to that tells of the run; None writes none."""
     trace_table: Path | None

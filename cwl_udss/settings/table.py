@@ -187,6 +187,15 @@ _SETTINGS_OF_ALL_RUNS: tuple[Setting, ...] = (
         is_driver=True,
     ),
     Setting(
+        name="progress",
+        metavar="auto|yes|no",
+        help="show a table of the steps instead of the log, which goes to a file; `auto` does on a "
+        "terminal, and adds a line to the log now and then elsewhere (default: auto)",
+        default=always("auto"),
+        convert=one_of("auto", "yes", "no"),
+        is_driver=True,
+    ),
+    Setting(
         name="report",
         metavar="FILE",
         help="write what the run has done as one page, FILE.html, when it has ended",

@@ -18,6 +18,7 @@ import pytest
 from clusters import Cluster, serve, wait_until
 from commands import COMMANDS
 from directories import INDEX, INDEX_SEEN, LOOK, reader, seen, tool, workflow
+from terminals import CTRL_C, terminal
 
 BUSYBOX = {"DockerRequirement": {"dockerPull": "docker.io/library/busybox:1.36"}}
 
@@ -218,6 +219,37 @@ def test_a_page_of_a_run_at_any_time(runs: Runs) -> None:
     assert "What failed first: work (2)" in page
     assert "reason\n</pre>" in page
     assert re.search(r"cwl-udss step /\S+/steps/work_2\.", page)
+
+
+def test_a_table_of_jobs(runs: Runs) -> None:
+    """On a terminal; who leaves it is told of the jobs there, and finds the log with the run."""
+    files = runs.scatter("case $0 in w0) echo of a node >&2;; *) sleep 51;; esac", 3)
+    with terminal(
+        [
+            COMMANDS / "cwltool",
+            "--udss",
+            "--udss-batch",
+            runs.cluster.name,
+            "--udss-detach",
+            *files,
+        ],
+        directory=runs.directory,
+        environment=runs.environment,
+    ) as seen:
+        for counts in ("0/3 - 3 -", "1/3 2 - -"):
+            seen.look_for(f"work {counts}")
+        assert f" of {runs.cluster.title}: " in seen.lines[-1]
+        assert "of a node" not in seen.text
+        seen.type(CTRL_C)
+        assert seen.look_to_the_end() == 130
+        said = next(line for line in seen.lines if "left behind" in line)
+        assert said.startswith("cwltool: 2 jobs left behind")
+        assert seen.has_cursor
+    [log] = runs.directory.glob("cwl-udss-runs/*/cwltool.log")
+    assert "of a node\n" in log.read_text()
+    command = [COMMANDS / "cwl-udss", "status", log.parent]
+    status = subprocess.check_output(command, env=runs.environment, text=True)
+    assert re.search(r"^work +1 +2 +- +- ", status, re.MULTILINE)
 
 
 def test_a_directory_is_on_a_node_what_it_was_on_another(runs: Runs) -> None:

@@ -130,6 +130,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "accept": st.lists(st.sampled_from([limit.name for limit in WEAKNESSES])).map(tuple),
     "limit": st.lists(st.sampled_from(["memory", "cores"])).map(tuple),
     "door_hide": st.lists(st.sampled_from(["home", "cwd", "tmp", "network"])).map(tuple),
+    "progress": st.sampled_from(["auto", "yes", "no"]),
     "batch": st.sampled_from(["pbs", "slurm", "lsf", "local"]),
     "batch_options": st.lists(WORDS).map(tuple),
     **dict.fromkeys(("scratch_images", "batch_memory", "batch_walltime"), st.integers(0, 1 << 50)),

@@ -100,6 +100,10 @@ class PilotBackend:
         """Return the steps that have not ended."""
         return sorted(self._steps)
 
+    def describe(self) -> str:
+        """Say how it stands with the allocations."""
+        return self._fleet.describe().removeprefix("for ") if self._steps else ""
+
     def cause_in_log(self, log: str) -> Cause | None:
         """Nothing: a step of a pilot has no log of its own."""
         return None

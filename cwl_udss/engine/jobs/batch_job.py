@@ -54,6 +54,8 @@ class Batch:
 class BatchJob(SandboxedJob):
     """A job that runs on whichever node the batch system chooses."""
 
+    begins_elsewhere = True
+
     def __init__(
         self,
         steps: Steps,

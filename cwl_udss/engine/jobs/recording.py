@@ -40,6 +40,8 @@ class RecordedJob:
     ran: Ran | None = None
     problem: str = ""
     """Why it has not run, or not to its end."""
+    begins_elsewhere: bool = False
+    """It waits for its turn when it has been run."""
     remembered_bytes: int = 0
     """See sandbox.Streams."""
     image_name: str = ""
@@ -76,6 +78,8 @@ class Recorder:
     def __init__(self) -> None:
         self.sinks: list[Callable[[StepRecord], None]] = []
         """To be told of each job that has ended, one at a time."""
+        self.watchers: list[Callable[[StepRecord], None]] = []
+        """To be told of each job that waits, that runs, and that has ended."""
         self.remembered_bytes = 0
         """How much of what each says at its end is to be told."""
         self.secrets: Collection[str] = ()
@@ -90,7 +94,7 @@ class Recorder:
 
     def follow(self, tool: Process, job: JobBase) -> None:
         """Record what becomes of a job that is about to be run."""
-        if not self.sinks:
+        if not self.sinks and not self.watchers:
             return
         place = self.places.get(id(tool)) or Place(path=job.name, is_scattered=False)
         self._indices[place.path] += 1
@@ -119,6 +123,25 @@ class Recorder:
                 callback(outputs, status)
 
         job.output_callback = ended
+        if self.watchers:
+            self._watch(job, record)
+
+    def _watch(self, job: JobBase, record: StepRecord) -> None:
+        self._tell(replace(record, status=Status.SUBMITTED))
+        if isinstance(job, RecordedJob) and job.begins_elsewhere:
+            return
+        run = job.run
+
+        def begin(*arguments: Any, **keywords: Any) -> Any:
+            self._tell(replace(record, status=Status.RUNNING))
+            return run(*arguments, **keywords)
+
+        vars(job)["run"] = begin
+
+    def _tell(self, record: StepRecord) -> None:
+        with self._lock:
+            for watcher in self.watchers:
+                watcher(record)
 
     def stop(self) -> None:
         """Take it that what fails from now on does so as the run is ended."""
@@ -140,7 +163,7 @@ class Recorder:
                     problem=masked(record.problem, self.secrets),
                     ran=replace(record.ran, said=masked(record.ran.said, self.secrets)),
                 )
-            for sink in self.sinks:
+            for sink in (*self.sinks, *self.watchers):
                 sink(record)
 
 

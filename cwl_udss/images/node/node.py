@@ -116,14 +116,14 @@ class NodeImages:
             return f"unpacked to {self.unpacked_directory} (there is no {MOUNTER} on PATH)"
         if not os.access("/dev/fuse", os.R_OK | os.W_OK):
             return f"unpacked to {self.unpacked_directory} (you may not use /dev/fuse)"
-        if not self._can_enter_mounts():
-            return f"unpacked to {self.unpacked_directory} (only bubblewrap mounts them)"
+        try:
+            runtime = self._runtime()
+        except SandboxError:  # another's to tell
+            return f"unpacked to {self.unpacked_directory} (there is no runtime to mount them for)"
+        if not can_enter_mounts(runtime):
+            words = f"{runtime.description} makes no sandboxes of what is mounted"
+            return f"unpacked to {self.unpacked_directory} ({words})"
         return f"mounted by {mounter}"
-
-    def _can_enter_mounts(self) -> bool:
-        with contextlib.suppress(SandboxError):  # another's to tell
-            return can_enter_mounts(self._runtime())
-        return False
 
     def _root(self, image: StoredImage) -> RootFilesystem:
         if image.is_stored:
