@@ -53,6 +53,10 @@ class Settings:
     """What the commands with other programs' names show of this machine only if they are asked."""
     report: Path | None
     """A file to write a page to that tells of the run; None writes none."""
+    crate: Path | None
+    """A directory to write a Workflow Run RO-Crate to; None writes none."""
+    crate_profile: str
+    """Which version of its profile."""
     trace_table: Path | None
     """A file to write a line to for each step that has ended; None writes none."""
     trace_raw: bool
