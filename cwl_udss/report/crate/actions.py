@@ -84,12 +84,11 @@ def _error(run: Run) -> str:
     record = run.record
     if record is None:
         return run.problem or "it has not ended by itself"
+    code, ending = record.ran.exit_code, record.ran.ending
+    ended = f"{ending}, exit code {code}" if code else ending
     why = record.problem or run.problem
-    if not why:
-        code = record.ran.exit_code
-        why = record.ran.ending or "it has not run"
-        why = why if code is None else f"{why}, exit code {code}"
-    return f"{why}\n{record.ran.said}" if record.ran.said else why
+    said = (ended if code or not why else "", why, record.ran.said)
+    return "\n".join(filter(None, said)) or "it has not run"
 
 
 def _image(graph: Graph, record: StepRecord) -> Reference | None:

@@ -88,7 +88,7 @@ class Data:
         key = "\n".join(("files", *sorted(parts)))
         if key not in self._known:
             self._known[key] = self._graph.add(
-                fragment(f"files-{len(self._known)}"),
+                fragment(f"files-{len(self._known) + 1}"),
                 "Collection",
                 name=text(value.get("basename") or ""),
                 mainEntity=main,
@@ -131,7 +131,7 @@ class Data:
         if identifier in self._graph.entities:
             return reference(identifier)  # another link to the same
         if not identifier:
-            identifier = fragment(f"{'file' if is_file else 'directory'}-{len(self._known)}/{name}")
+            identifier = fragment(f"{'file' if is_file else 'directory'}-{len(self._known) + 1}/{name}")
         stored = identifier.rstrip("/").rpartition("/")[2]
         size = value.get("size")
         if size is None and is_file and place.path is not None:
