@@ -15,7 +15,7 @@ from cwl_udss.report.calls import Call
 from cwl_udss.report.crate import actions
 from cwl_udss.report.crate.actions import add_action, iso_time
 from cwl_udss.report.crate.data import Data
-from cwl_udss.report.crate.document import CwlObject, Document
+from cwl_udss.report.crate.document import CwlObject, Document, Side
 from cwl_udss.report.crate.files import Addition, CrateFiles
 from cwl_udss.report.crate.graph import Graph, Reference, fragment, path_id, reference, text
 from cwl_udss.report.crate.profile import Profile
@@ -224,13 +224,13 @@ class _Maker:
         self._graph.link(reference(_ROOT), "mentions", action)
 
     def _values(
-        self, values: Mapping[str, Any], process: str, side: str, room: str = ""
+        self, values: Mapping[str, Any], process: str, side: Side, room: str = ""
     ) -> list[Reference]:
         parameters = self._document.parameters(process, side)
         found: dict[str, Reference] = {}
         for name, value in values.items():
             if name in parameters:  # others are for expressions of the step
-                parameter = self._workflow.parameter(str(parameters[name]["id"]))
+                parameter = self._workflow.parameter(side, str(parameters[name]["id"]))
                 for entity in self._data.entities(value, name, parameter, room):
                     found[entity["@id"]] = entity
         return list(found.values())

@@ -131,7 +131,9 @@ class Data:
         if identifier in self._graph.entities:
             return reference(identifier)  # another link to the same
         if not identifier:
-            identifier = fragment(f"{'file' if is_file else 'directory'}-{len(self._known) + 1}/{name}")
+            identifier = fragment(
+                f"{'file' if is_file else 'directory'}-{len(self._known) + 1}/{name}"
+            )
         stored = identifier.rstrip("/").rpartition("/")[2]
         size = value.get("size")
         if size is None and is_file and place.path is not None:

@@ -7,9 +7,13 @@ import graphlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 CwlObject = Mapping[str, Any]
+Side = Literal["inputs", "outputs"]
+Connection = tuple[CwlObject | None, tuple[Side, str], tuple[Side, str]]
+"""The step that receives (none: the workflow's own outputs), the parameter that gives, and the one
+that is given: of one side a tool may have one that is called as one of the other."""
 
 _TYPES = {
     "string": "Text",
@@ -81,7 +85,7 @@ class Document:
             short(str(step["id"])): step for step in listed(self.processes[process].get("steps"))
         }
 
-    def parameters(self, process: str, side: str) -> Mapping[str, CwlObject]:
+    def parameters(self, process: str, side: Side) -> Mapping[str, CwlObject]:
         """What a process is given (`inputs`), or makes (`outputs`), by name."""
         return {
             short(str(entry["id"])): entry for entry in listed(self.processes[process].get(side))
@@ -113,27 +117,28 @@ class Document:
         }
         return [steps[name] for name in graphlib.TopologicalSorter(before).static_order()]
 
-    def connections(self, process: str) -> Iterator[tuple[str, str, str]]:
-        """For each connection in a workflow: the receiving step (none: the workflow's own outputs),
-        the parameter that gives, and the one that is given. Those are of tools, not of steps."""
-        makers = {}
+    def connections(self, process: str) -> Iterator[Connection]:
+        """Those in a workflow. The parameters are of tools, not of steps."""
+        makers: dict[str, tuple[Side, str]] = {
+            str(entry["id"]): ("inputs", str(entry["id"]))
+            for entry in self.parameters(process, "inputs").values()
+        }
         for step in self.steps(process).values():
             made = self.parameters(self.run_of(step), "outputs")
             for out in _outputs(step):
                 if short(out) in made:
-                    makers[out] = str(made[short(out)]["id"])
-        makers |= {str(x["id"]): str(x["id"]) for x in self.parameters(process, "inputs").values()}
+                    makers[out] = ("outputs", str(made[short(out)]["id"]))
         for step in self.steps(process).values():
             given = self.parameters(self.run_of(step), "inputs")
             for entry in listed(step.get("in")):
                 target = given.get(short(str(entry["id"])))
                 for source in map(str, listed(entry.get("source"))):
                     if source in makers and target is not None:
-                        yield str(step["id"]), makers[source], str(target["id"])
+                        yield step, makers[source], ("inputs", str(target["id"]))
         for output in self.parameters(process, "outputs").values():
             for source in map(str, listed(output.get("outputSource"))):
                 if source in makers:
-                    yield "", makers[source], str(output["id"])
+                    yield None, makers[source], ("outputs", str(output["id"]))
 
 
 def _outputs(step: CwlObject) -> list[str]:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 from urllib.parse import unquote
 
-from cwl_udss.report.crate.document import CwlObject, Document, listed, parameter_type, short
+from cwl_udss.report.crate.document import CwlObject, Document, Side, listed, parameter_type, short
 from cwl_udss.report.crate.graph import Graph, Reference, fragment, path_id, reference, text
 
 _PARAMETER_PROFILE = "https://bioschemas.org/profiles/FormalParameter/1.0-RELEASE"
@@ -31,6 +31,11 @@ class DescribedWorkflow:
         self._document = document
         self._numbers = itertools.count(1)
         self._files = {process: path_id(file) for process, file in files.items()}
+        self._inputs = {
+            str(entry["id"])
+            for process in document.processes
+            for entry in document.parameters(process, "inputs").values()
+        }
         self._owners = {
             str(entry["id"]): process
             for process in document.processes
@@ -63,9 +68,11 @@ class DescribedWorkflow:
         """A workflow, a tool or an expression."""
         return reference(self._files[identifier])
 
-    def parameter(self, identifier: str) -> Reference:
+    def parameter(self, side: Side, identifier: str) -> Reference:
         """A formal parameter."""
-        return reference(self._part(identifier))
+        part = self._part(identifier)
+        is_twice = side == "outputs" and identifier in self._inputs
+        return reference(f"{part}/output" if is_twice else part)
 
     def step(self, step: CwlObject) -> Reference:
         """A step of a workflow."""
@@ -107,17 +114,17 @@ class DescribedWorkflow:
                 workExample=self.process(document.run_of(step)),
             )
 
-    def _parameters(self, process: str, side: str) -> list[Reference]:
+    def _parameters(self, process: str, side: Side) -> list[Reference]:
         return [
-            self._add_parameter(name, entry)
+            self._add_parameter(side, name, entry)
             for name, entry in self._document.parameters(process, side).items()
         ]
 
-    def _add_parameter(self, name: str, entry: CwlObject) -> Reference:
+    def _add_parameter(self, side: Side, name: str, entry: CwlObject) -> Reference:
         kind = parameter_type(entry)
         default = entry.get("default")
         return self._graph.add(
-            self._part(str(entry["id"])),
+            self.parameter(side, str(entry["id"]))["@id"],
             "FormalParameter",
             name=text(name),
             description=_name(entry) or _description(entry),
@@ -135,10 +142,10 @@ class DescribedWorkflow:
             connection = self._graph.add(
                 f"#connection-{next(self._numbers)}",
                 "ParameterConnection",
-                sourceParameter=self.parameter(source),
-                targetParameter=self.parameter(target),
+                sourceParameter=self.parameter(*source),
+                targetParameter=self.parameter(*target),
             )
-            receiver = reference(self._part(step)) if step else self.process(process)
+            receiver = self.process(process) if step is None else self.step(step)
             self._graph.link(receiver, "connection", connection)
 
     def _part(self, identifier: str) -> str:
