@@ -17,7 +17,14 @@ from cwl_udss.report.record import Status, StepRecord
 _QUANTITIES = "https://pypi.org/project/cwl-udss/#"
 _UNITS = "https://qudt.org/vocab/unit/"
 _DIGEST = re.compile("sha256:([0-9a-f]{64})")
-_SUCCESSES = (Status.COMPLETED, Status.CACHED)
+_STATUSES = {
+    Status.COMPLETED: "CompletedActionStatus",
+    Status.CACHED: "CompletedActionStatus",
+    Status.RUNNING: "ActiveActionStatus",
+    Status.SUBMITTED: "PotentialActionStatus",
+    Status.FAILED: "FailedActionStatus",
+    Status.ABORTED: "FailedActionStatus",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +54,7 @@ def iso_time(seconds: float | None) -> str | None:
 def add_action(graph: Graph, run: Run, agent: Reference | None) -> Reference:
     """Add it, with its image and what it used."""
     record = run.record
-    is_success = run.status in _SUCCESSES
+    has_failed = run.status in (Status.FAILED, Status.ABORTED)
     return graph.add(
         run.identifier,
         "CreateAction",
@@ -57,18 +64,13 @@ def add_action(graph: Graph, run: Run, agent: Reference | None) -> Reference:
         agent=agent,
         startTime=iso_time(run.started),
         endTime=iso_time(run.ended),
-        actionStatus=_status(is_success=is_success),
-        error=None if is_success else text(_error(run)),
+        actionStatus=reference(f"http://schema.org/{_STATUSES[run.status]}"),
+        error=text(_error(run)) if has_failed else None,
         object=run.inputs,
         result=run.outputs,
         containerImage=_image(graph, record) if record is not None else None,
         resourceUsage=_usage(graph, run.identifier, record) if record is not None else None,
     )
-
-
-def _status(*, is_success: bool) -> Reference:
-    word = "CompletedActionStatus" if is_success else "FailedActionStatus"
-    return reference(f"http://schema.org/{word}")
 
 
 def _description(record: StepRecord | None) -> str | None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -133,7 +133,9 @@ class _Maker:
         made = end.outputs if end else {}
         record = None if self._workflow.is_workflow or not run.steps else run.steps[0]
         times = record.ran.times if record else None
-        status = Status.COMPLETED if end and end.exit_code == 0 else Status.FAILED
+        status = Status.RUNNING
+        if end is not None:
+            status = Status.COMPLETED if end.exit_code == 0 else Status.FAILED
         failed = run.failed
         return self._add_action(
             actions.Run(
@@ -160,7 +162,8 @@ class _Maker:
         known = {call.number for call in self._run.calls}
         for number, record in enumerate(self._run.steps):
             found = self._document.find(record.step)
-            if found is not None and record.call not in known:  # of a driver that was killed
+            is_begun = record.status is not Status.SUBMITTED
+            if found is not None and record.call not in known and is_begun:  # of another driver
                 self._add_record(f"#job-{number + 1}", record, *found)
 
     def _add_call(
@@ -187,6 +190,8 @@ class _Maker:
     def _add_record(
         self, identifier: str, record: StepRecord, step: CwlObject, process: str
     ) -> None:
+        if record.digest and not record.image:  # no driver has told of it
+            record = replace(record, image=self._document.image(process))
         action = add_action(
             self._graph,
             actions.Run(

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import mimetypes
 import os
@@ -10,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cwl_udss.report.crate.document import listed
-from cwl_udss.report.crate.files import CrateFiles, Place, files_in, safe
+from cwl_udss.report.crate.files import MOST_OF_ONE, CrateFiles, Place, files_in, safe
 from cwl_udss.report.crate.graph import Graph, Reference, fragment, path_id, reference, text
 
 _ROOT = reference("./")
@@ -146,7 +147,7 @@ class Data:
             description=None if place.identifier or "listing" in value else _ABSENT,
             contentSize=None if size is None or not is_file else str(size),
             encodingFormat=_formats(value, name) if is_file else None,
-            sha1=_sha1(value),
+            sha1=_sha1(value) or (_sum(place) if is_file else ""),
         )
         if place.identifier:
             self.parts.append(entity)
@@ -177,6 +178,13 @@ def _is_object(value: Any) -> bool:
 def _formats(value: Mapping[str, Any], name: str) -> list[str]:
     guessed = mimetypes.guess_type(name)[0]
     return [text(x) for x in (guessed, value.get("format")) if isinstance(x, str)]
+
+
+def _sum(place: Place) -> str:
+    """The checksum of a file in the crate, if that is soon had."""
+    if place.path is None or not place.identifier or place.path.stat().st_size > MOST_OF_ONE:
+        return ""
+    return hashlib.sha1(place.path.read_bytes(), usedforsecurity=False).hexdigest()
 
 
 def _sha1(value: Mapping[str, Any]) -> str:

@@ -91,6 +91,14 @@ class Document:
             short(str(entry["id"])): entry for entry in listed(self.processes[process].get(side))
         }
 
+    def image(self, process: str) -> str:
+        """The image that a tool names itself."""
+        for side in ("requirements", "hints"):
+            for wish in listed(self.processes[process].get(side)):
+                if wish.get("class") == "DockerRequirement" and "dockerPull" in wish:
+                    return str(wish["dockerPull"])
+        return ""
+
     def find(self, path: str) -> tuple[CwlObject, str] | None:
         """The step of such a path from the main workflow on, and what it runs."""
         process, found = self.main, None

@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 from cwl_udss.report.crate.graph import path_id, text
 
-_MOST_OF_ONE, _MOST_OF_ALL = 10 << 20, 100 << 20
+MOST_OF_ONE, _MOST_OF_ALL = 10 << 20, 100 << 20
 _MOST_LISTED = 1000
 """Files of one directory."""
 
@@ -89,7 +89,7 @@ class CrateFiles:
     def _copied(self, real: Path, target: str) -> Place:
         files = [real] if real.is_file() else files_in(real)
         size = None if files is None else sum(file.stat().st_size for file in files)
-        if files is None or size is None or size > min(_MOST_OF_ONE, self._left):
+        if files is None or size is None or size > min(MOST_OF_ONE, self._left):
             return Place(identifier="", path=real)
         self._left -= size
         if real.is_file():

@@ -51,7 +51,7 @@ def problems(directory: Path, **crates: Path) -> dict[str, list[str]]:
     profiles = {name.replace("_", "-").replace("--", "."): path for name, path in crates.items()}
     done = subprocess.run(
         [
-            *(sys.executable, Path(__file__).with_name("validate_crates.py")),
+            *(sys.executable, Path(__file__).parent / "report/validate_crates.py"),
             *(directory / "validator", str(newest)),
             *(f"{profile}={path}" for profile, path in profiles.items()),
         ],
