@@ -28,7 +28,7 @@ _STATUSES = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
+class Use:
     """One use of a tool or workflow."""
 
     identifier: str
@@ -51,25 +51,25 @@ def iso_time(seconds: float | None) -> str | None:
     return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="milliseconds")
 
 
-def add_action(graph: Graph, run: Run, agent: Reference | None) -> Reference:
+def add_action(graph: Graph, use: Use, agent: Reference | None) -> Reference:
     """Add it, with its image and what it used."""
-    record = run.record
-    has_failed = run.status in (Status.FAILED, Status.ABORTED)
+    record = use.record
+    has_failed = use.status in (Status.FAILED, Status.ABORTED)
     return graph.add(
-        run.identifier,
+        use.identifier,
         "CreateAction",
-        name=text(run.name),
+        name=text(use.name),
         description=_description(record),
-        instrument=run.instrument,
+        instrument=use.instrument,
         agent=agent,
-        startTime=iso_time(run.started),
-        endTime=iso_time(run.ended),
-        actionStatus=reference(f"http://schema.org/{_STATUSES[run.status]}"),
-        error=text(_error(run)) if has_failed else None,
-        object=run.inputs,
-        result=run.outputs,
+        startTime=iso_time(use.started),
+        endTime=iso_time(use.ended),
+        actionStatus=reference(f"http://schema.org/{_STATUSES[use.status]}"),
+        error=text(_error(use)) if has_failed else None,
+        object=use.inputs,
+        result=use.outputs,
         containerImage=_image(graph, record) if record is not None else None,
-        resourceUsage=_usage(graph, run.identifier, record) if record is not None else None,
+        resourceUsage=_usage(graph, use.identifier, record) if record is not None else None,
     )
 
 
@@ -82,13 +82,13 @@ def _description(record: StepRecord | None) -> str | None:
     return command
 
 
-def _error(run: Run) -> str:
-    record = run.record
+def _error(use: Use) -> str:
+    record = use.record
     if record is None:
-        return run.problem or "it has not ended by itself"
+        return use.problem or "it has not ended by itself"
     code, ending = record.ran.exit_code, record.ran.ending
     ended = f"{ending}, exit code {code}" if code else ending
-    why = record.problem or run.problem
+    why = record.problem or use.problem
     said = (ended if code or not why else "", why, record.ran.said)
     return "\n".join(filter(None, said)) or "it has not run"
 

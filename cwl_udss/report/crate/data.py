@@ -12,9 +12,8 @@ from typing import Any
 
 from cwl_udss.report.crate.document import listed
 from cwl_udss.report.crate.files import MOST_OF_ONE, CrateFiles, Place, files_in, safe
-from cwl_udss.report.crate.graph import Graph, Reference, fragment, path_id, reference, text
+from cwl_udss.report.crate.graph import ROOT, Graph, Reference, fragment, path_id, reference, text
 
-_ROOT = reference("./")
 _ABSENT = "It is not in this crate: only what is known of it."
 
 
@@ -95,7 +94,7 @@ class Data:
                 mainEntity=main,
                 hasPart=list(parts.values()),
             )
-            self._graph.link(_ROOT, "mentions", self._known[key])
+            self._graph.link(ROOT, "mentions", self._known[key])
         return self._known[key]
 
     def one(self, value: Mapping[str, Any], room: str) -> Reference:

@@ -11,8 +11,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from cwl_udss.report.crate.graph import path_id, text
+from cwl_udss.report.crate.graph import path_id, text, url_id
 
+INPUTS, OUTPUTS = "inputs", "outputs"
+"""The rooms of a crate."""
 MOST_OF_ONE, _MOST_OF_ALL = 10 << 20, 100 << 20
 _MOST_LISTED = 1000
 """Files of one directory."""
@@ -67,7 +69,7 @@ class CrateFiles:
         is not."""
         location = str(value.get("location") or value.get("path") or "")
         if urlsplit(location).scheme in ("http", "https", "ftp"):
-            return Place(identifier=text(location).replace(" ", "%20"))
+            return Place(identifier=url_id(location))
         contents, name = value.get("contents"), str(value.get("basename") or "")
         path = local_path(location)
         if path is None:

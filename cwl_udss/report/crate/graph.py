@@ -8,6 +8,8 @@ from urllib.parse import quote
 
 Reference = dict[str, str]
 
+ROOT: Reference = {"@id": "./"}
+"""The crate itself."""
 _IN_FRAGMENTS = "/!$'()*+,;:@"
 
 
@@ -29,6 +31,11 @@ def fragment(name: str) -> str:
 def reference(identifier: str) -> Reference:
     """Return what refers to an entity."""
     return {"@id": identifier}
+
+
+def url_id(url: str) -> str:
+    """Return the identifier of what is on the web, which people may have written with blanks."""
+    return quote(text(url), safe="/:?#[]@!$&'()*+,;=%")
 
 
 class Graph:
