@@ -20,7 +20,10 @@ from cwl_udss.filesystems.filesystem import look_at
 from cwl_udss.report.nextflow import show_memory
 from cwl_udss.settings.settings import Settings
 
-_KEPT = ("class", "basename", "location", "path", "size", "checksum", "secondaryFiles", "listing")
+_KEPT = (
+    *("class", "basename", "location", "path", "size", "checksum", "secondaryFiles", "listing"),
+    "format",
+)
 _MOST_HASHED = 1 << 30
 """Of all files together: a second or two."""
 _CHUNK = 1 << 20
@@ -33,11 +36,16 @@ def plain_object(value: Any) -> Any:
         return {
             str(name): plain_object(part)
             for name, part in value.items()
-            if not is_file or name in _KEPT
+            if not is_file or name in _KEPT or (name == "contents" and _is_literal(value))
         }
     if isinstance(value, list | tuple):
         return [plain_object(part) for part in value]
     return value if value is None or isinstance(value, bool | int | float | str) else str(value)
+
+
+def _is_literal(value: Mapping[str, Any]) -> bool:
+    """Whether there is nothing of it but what the object has."""
+    return str(value.get("location", "_:")).startswith("_:")
 
 
 def with_checksums(inputs: Mapping[str, Any]) -> dict[str, Any]:

@@ -62,7 +62,7 @@ def loading_context(
     steps: Steps,
     cache: StepCache | None,
     make_job: MakeJob,
-    follow: Callable[[Process, JobBase], None] | None = None,
+    follow: Callable[[Process, JobBase, int | None], None] | None = None,
 ) -> LoadingContext:
     """Return what has cwltool make our tools of documents, and notes what they ask for. `follow` is
     told of each of their jobs."""

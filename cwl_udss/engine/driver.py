@@ -111,7 +111,7 @@ def _run_with_udss(arguments: list[str], options: argparse.Namespace) -> int:
     # Left in this order, whatever happens: steps are stopped before their directories go.
     with contextlib.ExitStack() as stack:
         stack.enter_context(tracing(settings.trace_events))
-        record = RunRecord(recorder, settings, ("cwltool", *arguments), str(options.workflow))
+        record = RunRecord(recorder, settings, ("cwltool", *arguments), options)
         shown = RunShown(settings, options, recorder)
         stack.enter_context(record.written())
         when = when_to_pull(options)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import logging
 import os
@@ -22,7 +23,11 @@ from cwltool.utils import aslist
 from cwl_udss.engine.described import machine_facts, plain_object, with_checksums
 from cwl_udss.engine.jobs.recording import Recorder
 from cwl_udss.engine.outline import outline
+from cwl_udss.engine.packing import packed_document
+from cwl_udss.engine.replacements.calls import Calls, follow_calls, note_moved
 from cwl_udss.errors import UdssError, masked
+from cwl_udss.report.calls import Call
+from cwl_udss.report.crate.output import check_crate, write_crate
 from cwl_udss.report.journal import JOURNAL, Journal
 from cwl_udss.report.output import check_page, write_page
 from cwl_udss.report.record import SAID_BYTES, StepRecord
@@ -39,10 +44,15 @@ class RunRecord:
     """Knows of a run what is to be written of it. Nothing that goes wrong here ends the run."""
 
     def __init__(
-        self, recorder: Recorder, settings: Settings, command: Sequence[str], workflow: str
+        self,
+        recorder: Recorder,
+        settings: Settings,
+        command: Sequence[str],
+        options: argparse.Namespace,
     ) -> None:
-        """`command` is what was typed, with the name of a workflow in it. Raises SettingsError if a
-        file cannot be written, or is none of ours."""
+        """`command` is what was typed, which `options` are of. Raises SettingsError if a file
+        cannot be written, or is none of ours."""
+        workflow = str(options.workflow)
         self._recorder = recorder
         self._settings = settings
         self._command = tuple(command)
@@ -60,6 +70,7 @@ class RunRecord:
             nodes=(),
             inputs={},
             captions={},
+            agent={"name": options.cwl_full_name, "orcid": options.orcid},
         )
         self._has_begun = False
         self._journal: Journal | None = None
@@ -69,8 +80,17 @@ class RunRecord:
         self.outputs: Mapping[str, Any] = {}
         """As CWL has them; to be set by who knows, as the exit code is."""
         self.exit_code = 1
+        self._calls = Calls()
+        self._called: list[Call] = []
+        self._moved: dict[str, str] = {}
+        if settings.crate is not None or settings.batch is not None:
+            follow_calls(self._calls)
+        if settings.crate is not None:
+            check_crate(settings.crate)
+            self._calls.sinks.append(self._called.append)
         if settings.report is not None:
             check_page(settings.report)
+        if settings.report is not None or settings.crate is not None:
             recorder.sinks.append(self._steps.append)
             recorder.remembered_bytes = SAID_BYTES
         if settings.trace_table is not None:
@@ -87,10 +107,11 @@ class RunRecord:
         """Note what is going to be run; `run_directory` has what belongs to it, if it has one."""
         self._has_begun = True
         if secrets is not None:
-            self._recorder.secrets = secrets.secrets.values()
+            self._recorder.secrets = self._calls.secrets = secrets.secrets.values()
         if run_directory is not None:
             self._journal = Journal(run_directory / JOURNAL)
             self._recorder.sinks.append(self._journal.add)
+            self._calls.sinks.append(self._journal.add_call)
         if not self._recorder.sinks and not self._recorder.watchers:
             return
         with _not_fatal("what the workflow is cannot be noted"):
@@ -112,6 +133,10 @@ class RunRecord:
                     for output in process.tool["outputs"]
                 },
             )
+        if self._calls.sinks:
+            note_moved(self._moved)
+            with _not_fatal("the workflow's documents cannot be packed"):
+                self._begin = replace(self._begin, document=packed_document(process))
         if self._journal is not None:
             self._journal.begin(self._begin)
 
@@ -132,6 +157,7 @@ class RunRecord:
         finally:
             cwltool_logger.removeHandler(self._messages)
             self._recorder.close()
+            self._calls.close()
             if self._table is not None:
                 self._table.close()
             if self._has_begun or self.exit_code:  # else nothing was to be run
@@ -139,19 +165,27 @@ class RunRecord:
                     self._write_end()
 
     def _write_end(self) -> None:
-        report = self._settings.report
+        report, crate = self._settings.report, self._settings.crate
         end = End(
             ended=time.time(),
             exit_code=self.exit_code,
             outputs=plain_object(self.outputs),
             messages=tuple(masked(line, self._recorder.secrets) for line in self._messages.lines),
-            inputs=self._begin.inputs if report is None else with_checksums(self._begin.inputs),
+            inputs=self._begin.inputs
+            if report is None and crate is None
+            else with_checksums(self._begin.inputs),
+            moved=self._moved,
         )
         if self._journal is not None:
             self._journal.end(end)
             self._journal.close()
+        run = Run(begin=self._begin, steps=self._steps, end=end, now=end.ended, calls=self._called)
         if report is not None:
-            write_page(Run(begin=self._begin, steps=self._steps, end=end, now=end.ended), report)
+            with _not_fatal("the report cannot be written"):
+                write_page(run, report)
+        if crate is not None:
+            with _not_fatal("the crate cannot be written"):
+                write_crate(run, crate, self._settings.crate_profile)
 
 
 @contextlib.contextmanager

@@ -4,13 +4,17 @@ ended, and its end. A driver that goes on with the run adds to it."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
-from dataclasses import asdict
+from collections.abc import Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from cwl_udss.errors import UdssError
+from cwl_udss.report.calls import Call, read_call
 from cwl_udss.report.record import StepRecord, read_record
 from cwl_udss.report.run import Begin, End, read_begin, read_end
 
@@ -46,6 +50,10 @@ class Journal:
         """Add a step that has ended."""
         self._write(f'{{"step": {record.line()}}}')
 
+    def add_call(self, call: Call) -> None:
+        """Add what a step was given, and has made."""
+        self._write(f'{{"call": {call.line()}}}')
+
     def end(self, end: End) -> None:
         """Add what has come of it."""
         self._write(json.dumps({"end": asdict(end)}))
@@ -72,6 +80,42 @@ class Journal:
 def read_journal(path: Path) -> tuple[Begin, list[StepRecord], End | None]:
     """Return what was written; of a step that later drivers have told of, too, their word. What is
     no line of ours, as of a driver that was killed, is left out. Raises UnreadableRun."""
+    begin: Begin | None = None
+    end: End | None = None
+    steps: dict[str, StepRecord] = {}
+    for kind, facts in _lines(path):
+        try:
+            if kind == "begin":
+                begin, end = read_begin(facts), None
+                # Calls are numbered anew.
+                steps = {name: replace(step, call=None) for name, step in steps.items()}
+            elif kind == "step":
+                record = read_record(facts)
+                steps[record.job] = record
+            elif kind == "end":
+                end = read_end(facts)
+        except (KeyError, TypeError, ValueError):
+            continue
+    if begin is None:
+        raise UnreadableRun(
+            f"{path} does not say how the run began", "it is damaged, or of another version"
+        )
+    return begin, list(steps.values()), end
+
+
+def read_calls(path: Path) -> list[Call]:
+    """Return what the last driver has told of steps. Raises UnreadableRun."""
+    calls: list[Call] = []
+    for kind, facts in _lines(path):
+        if kind == "begin":
+            calls = []
+        elif kind == "call":
+            with contextlib.suppress(KeyError, TypeError, ValueError):
+                calls.append(read_call(facts))
+    return calls
+
+
+def _lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     try:
         lines = path.read_bytes().splitlines()
     except OSError as error:
@@ -79,23 +123,7 @@ def read_journal(path: Path) -> tuple[Begin, list[StepRecord], End | None]:
             f"{path} cannot be read: {error.strerror}",
             "name the directory of a run whose steps were jobs",
         ) from error
-    begin: Begin | None = None
-    end: End | None = None
-    steps: dict[str, StepRecord] = {}
     for line in lines:
-        try:
+        with contextlib.suppress(AttributeError, ValueError):
             [(kind, facts)] = json.loads(line).items()
-            if kind == "begin":
-                begin, end = read_begin(facts), None
-            elif kind == "step":
-                record = read_record(facts)
-                steps[record.job] = record
-            elif kind == "end":
-                end = read_end(facts)
-        except (AttributeError, KeyError, TypeError, ValueError):
-            continue
-    if begin is None:
-        raise UnreadableRun(
-            f"{path} does not say how the run began", "it is damaged, or of another version"
-        )
-    return begin, list(steps.values()), end
+            yield kind, facts

@@ -107,6 +107,8 @@ class StepRecord:
     problem: str
     """Why it has not run, or not to its end."""
     ran: Ran
+    call: int | None = None
+    """Of a step of a workflow (see calls.py), if that is known."""
 
     @property
     def name(self) -> str:

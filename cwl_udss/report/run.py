@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from cwl_udss.report.calls import Call
 from cwl_udss.report.record import Status, StepRecord
 
 
@@ -48,6 +49,10 @@ class Begin:
     """As CWL has them."""
     captions: Mapping[str, str]
     """What the author says of the outputs."""
+    document: Mapping[str, Any] | None = None
+    """All CWL documents as one, if a crate may be made of the run."""
+    agent: Mapping[str, str] = field(default_factory=dict)
+    """Who has it run, as far as they say: `name` and `orcid`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +67,8 @@ class End:
     """Warnings and errors, the last ones."""
     inputs: Mapping[str, Any]
     """Again, with what is known of them by now."""
+    moved: Mapping[str, str] = field(default_factory=dict)
+    """Where the outputs were put, by where their steps had them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +79,8 @@ class Run:
     steps: Sequence[StepRecord]
     end: End | None
     now: float
+    calls: Sequence[Call] = ()
+    """Of steps, if they were asked for."""
 
     @property
     def failed(self) -> StepRecord | None:

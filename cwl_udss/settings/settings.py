@@ -57,6 +57,10 @@ class Settings:
     """Whether a run is shown as it goes on, instead of its log; `auto` asks what there is."""
     report: Path | None
     """A file to write a page to that tells of the run; None writes none."""
+    crate: Path | None
+    """A directory to write a Workflow Run RO-Crate to; None writes none."""
+    crate_profile: str
+    """Which version of its profile."""
     trace_table: Path | None
     """A file to write a line to for each step that has ended; None writes none."""
     trace_raw: bool

@@ -204,6 +204,23 @@ _SETTINGS_OF_ALL_RUNS: tuple[Setting, ...] = (
         is_driver=True,
     ),
     Setting(
+        name="crate",
+        metavar="DIR",
+        help="write what the run has done as a Workflow Run RO-Crate, to be published, when it has "
+        "ended",
+        default=always(None),
+        convert=parse_path,
+        is_driver=True,
+    ),
+    Setting(
+        name="crate_profile",
+        metavar="VERSION",
+        help="of the crate's profile, `0.6` or `0.5` (default: 0.6)",
+        default=always("0.6"),
+        convert=one_of("0.6", "0.5"),
+        is_driver=True,
+    ),
+    Setting(
         name="trace_table",
         metavar="FILE",
         help="write a line for each step that has ended, with Nextflow's columns",

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from clusters import Cluster, serve, wait_until
 from commands import COMMANDS
+from crates import check_what_passes, entities, of_type, refers
 from directories import INDEX, INDEX_SEEN, LOOK, reader, seen, tool, workflow
 from terminals import CTRL_C, terminal
 
@@ -219,6 +220,29 @@ def test_a_page_of_a_run_at_any_time(runs: Runs) -> None:
     assert "What failed first: work (2)" in page
     assert "reason\n</pre>" in page
     assert re.search(r"cwl-udss step /\S+/steps/work_2\.", page)
+    check_crate_of_killed(runs, run)
+
+
+def check_crate_of_killed(runs: Runs, run: Path) -> None:
+    crate = runs.directory / "crate"
+    command = [COMMANDS / "cwl-udss", "crate", run, crate]
+    subprocess.run(command, check=True, env=runs.environment)
+    check_what_passes(crate)
+    found = entities(crate)
+    one, two = (action(found, f"work ({number})") for number in (1, 2))
+    assert one["actionStatus"]["@id"].endswith("/CompletedActionStatus")
+    assert [found[x]["value"] for x in refers(one, "object")] == ["w0"]
+    assert {found[x]["name"] for x in refers(one, "resourceUsage")} >= {"wallTime", "userTime"}
+    assert refers(one, "containerImage")
+    assert two["error"] == "exited, exit code 4\nreason\n"
+    assert found["#run"]["error"].startswith("work (2): ")
+    [control] = of_type(found, "ControlAction")
+    assert refers(control, "object") == [one["@id"], two["@id"]]
+
+
+def action(found: dict[str, Any], name: str) -> dict[str, Any]:
+    [run] = [x for x in of_type(found, "CreateAction") if x["name"] == f"Run of {name}"]
+    return run
 
 
 def test_a_table_of_jobs(runs: Runs) -> None:

@@ -112,7 +112,10 @@ NAMES = st.sampled_from([STORE, *NAMINGS])
 POSITIVE = st.integers(min_value=1)
 # Of each setting all values that it may have; of those left out, texts.
 VALUES: dict[str, st.SearchStrategy[Any]] = {
-    **dict.fromkeys(("store", "scratch", "report", "trace_table", "trace_events", "runs"), PATHS),
+    **dict.fromkeys(
+        ("store", "scratch", "report", "crate", "trace_table", "trace_events", "runs"), PATHS
+    ),
+    "crate_profile": st.sampled_from(["0.6", "0.5"]),
     "library": st.lists(
         st.builds(LibraryPlace, path=PATHS.filter(lambda path: path != Path("/")), naming=NAMES),
         min_size=1,

@@ -13,6 +13,7 @@ def add_runs(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     """Add the commands."""
     _add_status(commands)
     _add_report(commands)
+    _add_crate(commands)
 
 
 def _add_status(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -46,6 +47,29 @@ def _add_report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.set_defaults(command=_report)
 
 
+def _add_crate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "crate",
+        help="write what a batch run has done as a Workflow Run RO-Crate",
+        description="Write what a run has done whose steps are jobs as a Workflow Run RO-Crate, to "
+        "be published, from what is in its directory: when it has ended, however that was, or "
+        "while it goes on.",
+    )
+    _add_run(parser)
+    parser.add_argument(
+        "directory",
+        metavar="DIR",
+        nargs="?",
+        type=Path,
+        default=Path("crate"),
+        help="where to write it (default: ./crate)",
+    )
+    parser.add_argument(
+        "--udss-crate-profile", metavar="VERSION", help="of its profile, `0.6` or `0.5`"
+    )
+    parser.set_defaults(command=_crate)
+
+
 def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "run", metavar="RUN", type=Path, help="its directory, or its name below --udss-runs"
@@ -64,6 +88,13 @@ def _report(options: argparse.Namespace, settings: Settings) -> int:
     from cwl_udss.commands.runs.report import write_report  # noqa: PLC0415 - as above
 
     return write_report(_directory(options.run, settings), options.output)
+
+
+def _crate(options: argparse.Namespace, settings: Settings) -> int:
+    from cwl_udss.commands.runs.crate import write_crate_of  # noqa: PLC0415 - as above
+
+    run = _directory(options.run, settings)
+    return write_crate_of(run, options.directory, settings.crate_profile)
 
 
 def _directory(run: Path, settings: Settings) -> Path:

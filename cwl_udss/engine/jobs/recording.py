@@ -92,8 +92,8 @@ class Recorder:
         self.places: Mapping[int, Place] = {}
         """Of tools, by id()."""
 
-    def follow(self, tool: Process, job: JobBase) -> None:
-        """Record what becomes of a job that is about to be run."""
+    def follow(self, tool: Process, job: JobBase, call: int | None) -> None:
+        """Record what becomes of a job that is about to be run, of such a call of a step."""
         if not self.sinks and not self.watchers:
             return
         place = self.places.get(id(tool)) or Place(path=job.name, is_scattered=False)
@@ -111,6 +111,7 @@ class Recorder:
             command=tuple(map(str, job.command_line)),
             problem="",
             ran=Ran(times=Times(ready=time.time())),
+            call=call,
         )
         self._pending[record.number] = (job, record)
         if isinstance(job, RecordedJob):

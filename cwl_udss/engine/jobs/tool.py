@@ -37,6 +37,7 @@ from cwl_udss.engine.inputs.remote import RemoteAccess, make_literal
 from cwl_udss.engine.jobs.mpi import MpiWish, take_mpi_wish
 from cwl_udss.engine.jobs.process import start_tool
 from cwl_udss.engine.replacements.bindings import bind_items_alone
+from cwl_udss.engine.replacements.calls import call_of
 from cwl_udss.files import copies
 from cwl_udss.files.links import copy_directory
 from cwl_udss.images.request import ImageRequest, parse_request
@@ -66,7 +67,7 @@ class SandboxedTool(CommandLineTool):
         self._make_job = make_job
         self._make_host_job = make_host_job
         self._mpi: MpiWish | None = None
-        self.follow: Callable[[Process, JobBase], None] | None = None
+        self.follow: Callable[[Process, JobBase, int | None], None] | None = None
         """To be told of each of its jobs."""
 
     @property
@@ -108,7 +109,7 @@ class SandboxedTool(CommandLineTool):
             if self._mpi is not None and isinstance(job, JobBase):
                 self._mpi.tell(job, runtimeContext)
             if self.follow is not None and isinstance(job, JobBase):
-                self.follow(self, job)
+                self.follow(self, job, call_of(runtimeContext))
             yield job
 
     def _init_job(self, joborder: Any, runtime_context: RuntimeContext) -> Builder:
