@@ -125,6 +125,7 @@ IMPORT = (
 )
 BUILD = (
     *(Option(("--tag", "-t"), _LIST), Option(("--file", "-f"))),
+    *(Option(("--build-arg",), _LIST), Option(("--target",))),
     *(Option(("--quiet", "-q"), _FLAG), Option(("--iidfile",)), Option(("--pull",), _FLAG)),
     Option(("--platform",)),
     Option(("--rm",), _FLAG, _IGNORED),
@@ -137,8 +138,6 @@ BUILD = (
     Option(("--isolation",), Kind.VALUE, _IGNORED),
     Option(("--squash",), _FLAG, _IGNORED),
     Option(("--load",), _FLAG, _IGNORED),
-    Option(("--build-arg",), _LIST, _REFUSED, "write it into the Dockerfile, as ARG NAME=VALUE"),
-    Option(("--target",), Kind.VALUE, _REFUSED, "the last stage is built"),
     Option(("--secret",), _LIST, _REFUSED, "builds get no secrets"),
 )
 RMI = (
