@@ -10,12 +10,18 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from cwl_udss.runtimes.accounting.counted import Counted
 from cwl_udss.runtimes.machine_code.program import Program
 
-# The status, and struct rusage of getrusage(2), in which times are before the largest process.
-ENDED = struct.Struct("=i4x5q104x")
+# The status, and struct rusage of getrusage(2): the times, the largest process, (three unused and
+# minor faults,) major faults, (swaps,) blocks read and written, (and five others).
+ENDED = struct.Struct("=i4x4qq32xq8x2q40x")
 ANY = 0xFFFFFFFF
 """-1, for wait4(2)."""
+NO_CHILD = -errno.ECHILD & 0xFFFFFFFF
+"""What wait4(2) returns if there is nobody to wait for."""
+_CHILDREN = 0xFFFFFFFF
+"""-1, for getrusage(2): all that were waited for, and what they have waited for."""
 CHILD_HAS_ENDED = 17
 """SIGCHLD."""
 _USAGE = 8  # where in it the latter is
@@ -52,6 +58,16 @@ def wait(program: Program, status: int, options: int = 0) -> bytes:
     return program.call("wait4", ANY, status, options, status + _USAGE)
 
 
+def count_all(program: Program, status: int) -> bytes:
+    """Put in the place of what the command has used what all have used that have ended, also those
+    whom it has not waited for, and who are left to the first process."""
+    nobody = program.memory.constant(bytes(8))
+    waited = program.call("wait4", ANY, 0, os.WNOHANG, 0)
+    waited += program.processor.if_result(NO_CHILD, program.processor.load(nobody))
+    counted = program.call("getrusage", _CHILDREN, status + _USAGE)
+    return program.processor.repeat_until(nobody, waited) + counted
+
+
 def end_like(program: Program, status: int) -> bytes:
     """End with 0 if what was waited for has ended so, else with 1."""
     failed = program.processor.unless_result(0, program.call("exit_group", 1))
@@ -64,16 +80,23 @@ class Ended:
 
     code: int
     """That of os.waitstatus_to_exitcode()."""
-    largest_kib: int
-    """How much memory the largest of its processes had."""
-    processor_microseconds: int
-    """Of it, and of those that it has waited for."""
+    counted: Counted
+    """Of it, and of those that it has waited for; of all, after count_all()."""
 
 
 def ended(said: bytes) -> Ended | None:
     """Return how a command has ended; None if that is not what was said."""
     if len(said) != ENDED.size:
         return None
-    status, user, user_rest, system, system_rest, kibibytes = ENDED.unpack(said)
-    microseconds = (user + system) * 1_000_000 + user_rest + system_rest
-    return Ended(os.waitstatus_to_exitcode(status), kibibytes, microseconds)
+    status, user, user_rest, system, system_rest, largest, faults, read, written = ENDED.unpack(
+        said
+    )
+    counted = Counted(
+        user_seconds=user + user_rest / 1e6,
+        system_seconds=system + system_rest / 1e6,
+        largest_kibibytes=largest,
+        major_faults=faults,
+        read_blocks=read,
+        written_blocks=written,
+    )
+    return Ended(os.waitstatus_to_exitcode(status), counted)
