@@ -57,6 +57,13 @@ EXEC = (
     Option(("--detach-keys",), Kind.VALUE, _IGNORED),
     _LATEST,
 )
+COPY = (
+    Option(("--follow-link", "-L"), _FLAG),
+    Option(("--archive", "-a"), _FLAG, _IGNORED, "what is copied is its receiver's always"),
+    Option(("--overwrite",), _FLAG, _IGNORED, "what is there is replaced"),
+    Option(("--quiet", "-q"), _FLAG, _IGNORED, "it says nothing"),
+    Option(("--pause",), _FLAG, _IGNORED, "containers are never paused"),
+)
 PS = (
     *(_ALL, Option(("--quiet", "-q"), _FLAG), Option(("--no-trunc",), _FLAG)),
     *(Option(("--format",)), Option(("--filter", "-f"), _LIST, note="name, id, status, label")),

@@ -25,6 +25,7 @@ COMMANDS = {
     "rm": "containers.control.remove",
     "wait": "containers.control.wait",
     "exec": "containers.executing.execute",
+    "cp": "containers.copying.copy",
     "ps": "containers.listing.list_containers",
     "container list": "containers.listing.list_containers",
     "container ls": "containers.listing.list_containers",
