@@ -7,7 +7,6 @@ Needs `nextflow` and podman in PATH.
 from __future__ import annotations
 
 import shutil
-import tempfile
 from pathlib import Path
 
 from measure import Finding, Run, print_findings, print_table, ratio, run, run_in_turn, setting
@@ -41,12 +40,7 @@ def main() -> list[Finding]:
     nextflow = shutil.which("nextflow")
     if nextflow is None or shutil.which("podman") is None:
         return []
-    with (
-        setting() as here,
-        podman(here.scratch / "podman") as real,
-        # Containers have a /dev/shm of their own, in which nothing of the machine can be.
-        tempfile.TemporaryDirectory(dir="/var/tmp") as directory,
-    ):
+    with setting() as here, podman(here.scratch / "podman") as real:
         doors, reals = here.scratch / "doors", here.scratch / "reals"
         (door,) = install(doors, ["podman"])
         reals.mkdir()
@@ -54,7 +48,8 @@ def main() -> list[Finding]:
         (reals / "podman").chmod(0o755)
         for program in (door, reals / "podman"):
             run([program, "pull", "--quiet", IMAGE], here.environment)
-        work = Path(directory)
+        work = here.scratch / "work"
+        work.mkdir()
         (work / "main.nf").write_text(PIPELINE)
         (work / "nextflow.config").write_text(CONFIGURATION)
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import FrameType
 
 from cwl_udss.doors.mounts import along_links, is_within, last_of_each
+from cwl_udss.doors.runtime import OVER_MOUNTS, OVER_STORE
 from cwl_udss.machine.deferral import deferred
 from cwl_udss.records import record
 from cwl_udss.runtimes.bubblewrap.bwrap import Bubblewrap
@@ -119,11 +120,13 @@ def sandbox_of(
 
 
 def can_write_root(runtime: PipedRuntime, root: RootFilesystem) -> bool:
-    """Say whether a runtime can have a container write over its image. In one that is mounted by
-    FUSE nobody is an owner whom the container knows, so that nothing can be made there."""
-    if root.mounted_by is not None:
+    """Say whether a runtime can have a container write over its image (see find_runtime()). In one
+    that is mounted nothing can be made if it belongs to nobody whom the container knows."""
+    if not isinstance(runtime, Bubblewrap):
         return False
-    return isinstance(runtime, Bubblewrap) and "--tmp-overlay" in runtime.options
+    if root.mounted_by is None:
+        return OVER_STORE in runtime.options
+    return OVER_MOUNTS in runtime.options and os.stat(root.here).st_uid == os.geteuid()
 
 
 @dataclass

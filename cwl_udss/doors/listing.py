@@ -14,6 +14,7 @@ COMMANDS: Sequence[tuple[str, Sequence[Option]]] = (
     ("run, create", RUN),
     ("start", tables.START),
     ("exec", tables.EXEC),
+    ("cp", tables.COPY),
     ("stop, restart", tables.STOP),
     ("kill", tables.KILL),
     ("rm", tables.REMOVE),

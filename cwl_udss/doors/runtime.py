@@ -16,7 +16,12 @@ from cwl_udss.runtimes.starting import PipedRuntime
 from cwl_udss.settings.settings import Settings
 from cwl_udss.steps.shared import runtime_finder
 
-_OVERLAY = "--tmp-overlay"
+# Options of bwrap, which are kept if what they stand for works.
+OVER_STORE = "--tmp-overlay"
+"""A container can write over directories of the store."""
+OVER_MOUNTS = "--overlay-src"
+"""It can write over SquashFS files that are mounted, whatever filesystem they are in themselves."""
+_LOCAL = Path("/usr")
 
 
 def find_runtime(settings: Settings, environment: Mapping[str, str]) -> PipedRuntime:
@@ -36,31 +41,35 @@ def forget_runtime(settings: Settings, environment: Mapping[str, str]) -> None:
 
 def _with_overlays(runtime: Bubblewrap, settings: Settings, remember: Remember) -> Bubblewrap:
     """A bubblewrap that has a container write over its image, if there is one: the same, or else
-    the one that came with cwl-udss, which is newer than most sites'."""
+    the one that came with cwl-udss, which is newer than most sites'. A store on Lustre, say, can be
+    no part of an overlay, but what is mounted from it can."""
     if _makes_overlays(runtime, settings.store, remember):
         return runtime
+    found = [runtime]
     if not settings.bwrap:
         from cwl_udss.runtimes.bubblewrap.probe import bundled_bubblewrap
 
         with contextlib.suppress(SandboxError):
-            bundled = bundled_bubblewrap(remember)
-            if _makes_overlays(bundled, settings.store, remember):
-                return bundled
-    return replace(runtime, options=runtime.options - {_OVERLAY})
+            found.append(bundled_bubblewrap(remember))
+    for lower, lost in ((settings.store, set()), (_LOCAL, {OVER_STORE})):
+        for one in found:
+            if _makes_overlays(one, lower, remember):
+                return replace(one, options=one.options - lost)
+    return replace(runtime, options=runtime.options - {OVER_STORE, OVER_MOUNTS})
 
 
-def _makes_overlays(runtime: Bubblewrap, store: Path, remember: Remember) -> bool:
-    """Whether it can, and the kernel does (since Linux 5.11) over the filesystem of the store:
-    found by trying."""
-    if _OVERLAY not in runtime.options or not store.is_dir():
+def _makes_overlays(runtime: Bubblewrap, lower: Path, remember: Remember) -> bool:
+    """Whether it can, and the kernel does (since Linux 5.11) over that filesystem: found by
+    trying."""
+    if OVER_STORE not in runtime.options or not lower.is_dir():
         return False
-    facts = remember(runtime.path, lambda: _try(runtime.path, store), f"overlays of {store}")
+    facts = remember(runtime.path, lambda: _try(runtime.path, lower), f"overlays of {lower}")
     return bool(facts["works"])
 
 
-def _try(path: str, store: Path) -> Facts:
+def _try(path: str, lower: Path) -> Facts:
     options = ("--unshare-user", "--unshare-pid", "--die-with-parent", "--ro-bind", "/", "/")
-    overlay = ("--overlay-src", str(store), _OVERLAY, str(store))
+    overlay = (OVER_MOUNTS, str(lower), OVER_STORE, str(lower))
     tried = subprocess.run(
         [path, *options, *overlay, "--", "/bin/true"],
         stdin=subprocess.DEVNULL,

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import posixpath
 import stat
 from collections.abc import Iterator
 from dataclasses import replace
@@ -21,6 +22,7 @@ from operator import attrgetter
 from cwl_udss.errors import SandboxError
 from cwl_udss.files.paths import components, walk
 from cwl_udss.runtimes.operations import (
+    SHARED_MEMORY,
     SPECIAL_MOUNTS,
     MakeDirectory,
     MakeSymlink,
@@ -32,8 +34,10 @@ from cwl_udss.runtimes.operations import (
     MountTmpfs,
     Operation,
     RemountReadOnly,
+    WriteFile,
+    is_directory_mount,
 )
-from cwl_udss.sandbox import Bind, RootFilesystem, Sandbox
+from cwl_udss.sandbox import RootFilesystem, Sandbox
 
 
 def plan_mounts(sandbox: Sandbox) -> tuple[Operation, ...]:
@@ -47,7 +51,7 @@ def plan_mounts(sandbox: Sandbox) -> tuple[Operation, ...]:
         *map(MountSpecial, SPECIAL_MOUNTS),
         *map(MountTmpfs, sandbox.directories),
         *(MountTmpfs(memory.path, True, memory.size_bytes) for memory in sandbox.memory),
-        *map(_mount_of, sandbox.binds),
+        *map(MountBind.of, sandbox.binds),
         *itertools.starmap(MountFile, sandbox.files.items()),
     ]
     # Parents first, so that a mount is never hidden by a later one above it.
@@ -85,9 +89,15 @@ class _Place:
             holder, location = self.mount or self.holder, self.location
             if self.mount is not None:
                 location = self.mount.source if isinstance(self.mount, MountBind) else None
-            below = None if location is None else _below(location, name)
-            self.children[name] = _Place(_below(self.path, name), self, holder, below)
+            below = None if location is None else posixpath.join(location, name)
+            self.children[name] = _Place(posixpath.join(self.path, name), self, holder, below)
         return self.children[name]
+
+    @property
+    def is_in_memory(self) -> bool:
+        """Whether it is in a directory in memory, as every sandbox has one in its /dev."""
+        shared = isinstance(self.holder, MountSpecial) and self.path.startswith(SHARED_MEMORY)
+        return shared or isinstance(self.holder, MountTmpfs)
 
     @property
     def mode(self) -> int:
@@ -114,7 +124,7 @@ class _Place:
     def can_be_mounted_on(self, *, directory: bool) -> bool:
         """Say whether there is a directory, or else a file."""
         if self.mount is not None:
-            return _is_directory(self.mount) == directory
+            return is_directory_mount(self.mount) == directory
         return stat.S_ISDIR(self.mode) if directory else stat.S_ISREG(self.mode)
 
     def put(self, mount: Mount) -> None:
@@ -204,7 +214,7 @@ class _Plan:
                 )
             if place.path in SPECIAL_MOUNTS:
                 raise SandboxError(f"{mount.path} is the sandbox's own", "choose another path")
-        _make_room(place, is_directory=_is_directory(mount), is_writable=self._is_writable)
+        _make_room(place, is_directory=is_directory_mount(mount), is_writable=self._is_writable)
         place.put(mount if mount.path == place.path else replace(mount, path=place.path))
 
     def _destination(self, mount: Mount) -> _Place:
@@ -232,6 +242,9 @@ class _Plan:
                 if self._is_writable or place is not self._top:  # that is one to begin with
                     yield MountTmpfs(place.path)
                 yield from self._entries(place)
+            elif isinstance(place.mount, MountFile) and self._is_writable and not place.holder:
+                # Whoever makes users of his own must have /etc/passwd written to, and replaced.
+                yield WriteFile(place.path, place.mount.content)
             elif place.mount is not None:
                 yield place.mount
             if place.is_opened or (
@@ -252,7 +265,7 @@ class _Plan:
             here = place.children.get(entry.name)
             if here is not None and (here.mount or here.is_opened or here.is_replaced):
                 continue
-            path = _below(place.path, entry.name)
+            path = posixpath.join(place.path, entry.name)
             if entry.is_symlink():
                 yield MakeSymlink(path, os.readlink(entry.path))
             elif entry.is_dir() or entry.is_file():
@@ -278,22 +291,7 @@ def _make_room(place: _Place, *, is_directory: bool, is_writable: bool) -> None:
             return  # what is below is made in the opened directory
         if isinstance(ancestor.holder, MountBind):
             ancestor.make(directory=directory)
-        elif not isinstance(ancestor.holder, MountTmpfs):
+        elif not ancestor.is_in_memory:
             raise SandboxError(
                 f"{place.path} cannot be made in {ancestor.holder.path}", "choose another path"
             )
-
-
-def _mount_of(bind: Bind) -> MountBind:
-    source = bind.source
-    if not os.path.isabs(source):  # runtimes look for it from other directories
-        source = os.path.join(os.getcwd(), source)
-    return MountBind(bind.destination, source, bind.writable, os.path.isdir(source))
-
-
-def _is_directory(mount: Mount) -> bool:
-    return mount.is_directory if isinstance(mount, MountBind) else not isinstance(mount, MountFile)
-
-
-def _below(directory: str, name: str) -> str:
-    return f"{directory}/{name}" if directory != "/" else f"/{name}"

@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import os
+
 from cwl_udss.records import record
+from cwl_udss.sandbox import Bind
 
 
 @record(frozen=True)
@@ -31,6 +34,14 @@ class MakeDirectory:
 
 
 @record(frozen=True)
+class WriteFile:
+    """A file where something is written to, in the place of any other."""
+
+    path: str
+    content: bytes
+
+
+@record(frozen=True)
 class MountBind:
     """A file or directory of the host."""
 
@@ -38,6 +49,14 @@ class MountBind:
     source: str
     writable: bool
     is_directory: bool
+
+    @classmethod
+    def of(cls, bind: Bind) -> MountBind:
+        """Return what shows what is there now."""
+        source = bind.source
+        if not os.path.isabs(source):  # runtimes look for it from other directories
+            source = os.path.join(os.getcwd(), source)
+        return cls(bind.destination, source, bind.writable, os.path.isdir(source))
 
 
 @record(frozen=True)
@@ -71,8 +90,14 @@ class RemountReadOnly:
 
 
 Mount = MountTmpfs | MountBind | MountFile | MountSpecial
-Operation = Mount | MountOverlay | MakeDirectory | MakeSymlink | RemountReadOnly
+Operation = Mount | MountOverlay | MakeDirectory | WriteFile | MakeSymlink | RemountReadOnly
 # Made by the runtime whatever the image has at these names.
 SPECIAL_MOUNTS = ("/dev", "/proc", "/sys")
+SHARED_MEMORY = "/dev/shm"  # noqa: S108 - a path in the sandbox
 # Which of /proc are read-only in Docker's containers.
 KERNEL_SETTINGS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+
+
+def is_directory_mount(mount: Mount) -> bool:
+    """Say whether it is a directory that is mounted, and not a file."""
+    return mount.is_directory if isinstance(mount, MountBind) else not isinstance(mount, MountFile)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from cwl_udss.files.paths import follow_links, walk
 from cwl_udss.filesystems.filesystem import user_name
-from cwl_udss.runtimes.operations import SPECIAL_MOUNTS
+from cwl_udss.runtimes.operations import SHARED_MEMORY, SPECIAL_MOUNTS
 from cwl_udss.sandbox import Bind, Ending, Result, Sandbox
 from cwl_udss.surroundings.executables import (
     ELF,
@@ -52,7 +52,8 @@ def why_not_executed(sandbox: Sandbox, result: Result) -> str:
 
 def has_directory(sandbox: Sandbox, path: str) -> bool:
     """Say whether a sandbox is going to have a directory at a path, as far as that can be seen."""
-    if any(f"{path}/".startswith(f"{place}/") for place in SPECIAL_MOUNTS):
+    in_memory = path.startswith(f"{SHARED_MEMORY}/")  # where there is nothing to begin with
+    if not in_memory and any(f"{path}/".startswith(f"{place}/") for place in SPECIAL_MOUNTS):
         return True
     try:
         return stat.S_ISDIR(_Files(sandbox).mode(path))

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from needs import need
 
+from cwl_udss.doors.container import can_write_root
 from cwl_udss.images.formats.names import ImageFormat
 from cwl_udss.images.locations import file_stamp
 from cwl_udss.images.manifests.manifest import parse_config
@@ -35,7 +36,7 @@ def squashfs(busybox_root: Path, tmp_path_factory: pytest.TempPathFactory) -> St
         pytest.skip("/dev/fuse may not be used")
     path = tmp_path_factory.mktemp("squashfs") / "image.squashfs"
     subprocess.run(
-        ["mksquashfs", busybox_root, path, "-quiet", "-no-progress"],
+        ["mksquashfs", busybox_root, path, "-quiet", "-no-progress", "-all-root"],
         check=True,
         capture_output=True,
     )
@@ -108,3 +109,22 @@ def test_a_mount_that_another_runtime_has_made(
         made = making.root(squashfs)
         assert using.root(squashfs) == made
         check(user, made, tmp_path)
+
+
+def test_a_container_can_write_over_its_image_where_that_is_mounted(
+    squashfs: StoredImage, tmp_path: Path
+) -> None:
+    runtime = found("bwrap", tmp_path)
+    with images(runtime, tmp_path, "written") as node:
+        root = node.root(squashfs)
+        assert root.mounted_by is not None
+        assert can_write_root(runtime, root)
+        sandbox = Sandbox(
+            root=root,
+            command=("sh", "-c", "echo new >/new && rm /bin/ls && ! test -e /bin/ls"),
+            environment={"PATH": "/bin"},
+            working_directory="/",
+            writable_root=True,
+        )
+        assert runtime.start(sandbox, Streams(stdout=1, stderr=2)).wait().exit_code == 0
+        assert not os.path.exists(f"{root.here}/new")

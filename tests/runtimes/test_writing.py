@@ -12,10 +12,13 @@ from cwl_udss.runtimes.mounts import plan_mounts
 from cwl_udss.runtimes.operations import (
     MakeDirectory,
     MountBind,
+    MountFile,
     MountOverlay,
+    MountSpecial,
     MountTmpfs,
     Operation,
     RemountReadOnly,
+    WriteFile,
 )
 from cwl_udss.sandbox import Bind, Memory, RootFilesystem, Sandbox
 
@@ -30,7 +33,11 @@ def root(tmp_path: Path) -> Path:
 
 
 def plan(
-    root: Path, *binds: Bind, working_directory: str = "/usr", memory: tuple[Memory, ...] = ()
+    root: Path,
+    *binds: Bind,
+    working_directory: str = "/usr",
+    memory: tuple[Memory, ...] = (),
+    files: dict[str, bytes] | None = None,
 ) -> tuple[Operation, ...]:
     return plan_mounts(
         Sandbox(
@@ -40,6 +47,7 @@ def plan(
             working_directory=working_directory,
             binds=binds,
             memory=memory,
+            files=files or {},
             writable_root=True,
         )
     )
@@ -70,3 +78,19 @@ def test_memory_that_is_written_to_stays_so(root: Path) -> None:
     operations = plan(root, memory=(Memory(path="/mem", size_bytes=1 << 20),))
     assert MountTmpfs("/mem", True, 1 << 20) in operations
     assert RemountReadOnly("/mem") not in operations
+
+
+def test_files_can_be_written_to_where_the_root_can(root: Path, tmp_path: Path) -> None:
+    own = Bind(source=str(tmp_path), destination="/data", writable=True)
+    operations = plan(root, own, files={"/etc/passwd": b"one", "/data/file": b"other"})
+    assert WriteFile("/etc/passwd", b"one") in operations
+    assert MountFile("/data/file", b"other") in operations  # which is the host's
+
+
+def test_a_mount_in_shared_memory_comes_after_that(root: Path, tmp_path: Path) -> None:
+    bind = Bind(source=str(tmp_path), destination="/dev/shm/work")
+    operations = plan(root, bind)
+    made = MountBind("/dev/shm/work", str(tmp_path), False, True)
+    assert operations.index(made) > operations.index(MountSpecial("/dev"))
+    with pytest.raises(SandboxError, match="cannot be made in /dev"):
+        plan(root, Bind(source=str(tmp_path), destination="/dev/other"))

@@ -16,7 +16,7 @@ from cwl_udss.doors.docker.options import INSPECT
 from cwl_udss.doors.docker.parser import DoorParser
 from cwl_udss.doors.docker.session import Session
 from cwl_udss.doors.docker.templates import formatted
-from cwl_udss.doors.docker.words import shown_reference, timestamp
+from cwl_udss.doors.docker.words import shown_names, timestamp
 from cwl_udss.doors.table import EXITED, Entry, short
 from cwl_udss.images.store.image import StoredImage
 
@@ -142,8 +142,7 @@ def _image(session: Session, name: str) -> Mapping[str, Any]:
 def image_facts(image: StoredImage, program: Program) -> Mapping[str, Any]:
     """Return what is known of an image, in docker's words: mostly its own configuration's."""
     document = json.loads((image.path.parent / "config.json").read_bytes())
-    references = [shown_reference(name, program) for name in image.references]
-    named = [reference for reference in references if reference is not None]
+    named = shown_names(image, program)
     tags = [f"{one.name}:{one.tag}" for one in named if one.tag]
     digests = [f"{one.name}@{image.digest}" for one in named]
     id = ids_of(image)[0]

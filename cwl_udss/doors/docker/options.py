@@ -57,6 +57,13 @@ EXEC = (
     Option(("--detach-keys",), Kind.VALUE, _IGNORED),
     _LATEST,
 )
+COPY = (
+    Option(("--follow-link", "-L"), _FLAG),
+    Option(("--archive", "-a"), _FLAG, _IGNORED, "what is copied is its receiver's always"),
+    Option(("--overwrite",), _FLAG, _IGNORED, "what is there is replaced"),
+    Option(("--quiet", "-q"), _FLAG, _IGNORED, "it says nothing"),
+    Option(("--pause",), _FLAG, _IGNORED, "containers are never paused"),
+)
 PS = (
     *(_ALL, Option(("--quiet", "-q"), _FLAG), Option(("--no-trunc",), _FLAG)),
     *(Option(("--format",)), Option(("--filter", "-f"), _LIST, note="name, id, status, label")),
@@ -125,6 +132,7 @@ IMPORT = (
 )
 BUILD = (
     *(Option(("--tag", "-t"), _LIST), Option(("--file", "-f"))),
+    *(Option(("--build-arg",), _LIST), Option(("--target",))),
     *(Option(("--quiet", "-q"), _FLAG), Option(("--iidfile",)), Option(("--pull",), _FLAG)),
     Option(("--platform",)),
     Option(("--rm",), _FLAG, _IGNORED),
@@ -137,8 +145,6 @@ BUILD = (
     Option(("--isolation",), Kind.VALUE, _IGNORED),
     Option(("--squash",), _FLAG, _IGNORED),
     Option(("--load",), _FLAG, _IGNORED),
-    Option(("--build-arg",), _LIST, _REFUSED, "write it into the Dockerfile, as ARG NAME=VALUE"),
-    Option(("--target",), Kind.VALUE, _REFUSED, "the last stage is built"),
     Option(("--secret",), _LIST, _REFUSED, "builds get no secrets"),
 )
 RMI = (

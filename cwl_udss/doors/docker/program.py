@@ -6,7 +6,6 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from typing import TYPE_CHECKING
 
 from cwl_udss.doors.docker.errors import Program, UsageError, error_line, failure_code
 from cwl_udss.doors.docker.parser import DoorParser
@@ -14,9 +13,6 @@ from cwl_udss.doors.docker.run_options import GLOBAL
 from cwl_udss.doors.late import function_at
 from cwl_udss.errors import UdssError
 from cwl_udss.filesystems.system_words import system_words
-
-if TYPE_CHECKING:
-    pass
 
 # Modules and functions, as each is only imported when it is called.
 COMMANDS = {
@@ -29,6 +25,7 @@ COMMANDS = {
     "rm": "containers.control.remove",
     "wait": "containers.control.wait",
     "exec": "containers.executing.execute",
+    "cp": "containers.copying.copy",
     "ps": "containers.listing.list_containers",
     "container list": "containers.listing.list_containers",
     "container ls": "containers.listing.list_containers",
@@ -39,7 +36,7 @@ COMMANDS = {
     "top": "containers.usage.top",
     "inspect": "inspecting.inspect",
     "pull": "images.getting.pull",
-    "build": "images.getting.build",
+    "build": "images.building.build",
     "load": "images.getting.load",
     "import": "images.getting.import_image",
     "save": "images.saving.save",
@@ -59,7 +56,7 @@ COMMANDS = {
     "version": "site.version",
     "--version": "site.version_line",
 }
-_GROUPS = ("container", "image", "system")
+_GROUPS = ("container", "image", "system", "buildx", "builder")
 """Words before a command that make no difference: `docker image pull` is `docker pull`."""
 
 

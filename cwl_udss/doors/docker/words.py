@@ -4,16 +4,22 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 from cwl_udss.doors.docker.errors import Program
 from cwl_udss.errors import InvalidReference
 from cwl_udss.images.reference import DOCKER_HUB, ImageReference, parse_reference
+from cwl_udss.images.store.image import StoredImage
 
 _SPANS = (
     *((365 * 86400, "year"), (30 * 86400, "month"), (7 * 86400, "week"), (86400, "day")),
     *((3600, "hour"), (60, "minute"), (1, "second")),
 )
 NONE = "<none>"
+LOCALHOST = "localhost"
+ALIAS = "id:"
+"""Begins a name of the store that is another id of an image: that of its configuration as it was
+saved to an archive."""
 
 
 def ago(moment: float) -> str:
@@ -67,3 +73,16 @@ def shown_reference(text: str, program: Program) -> ImageReference | None:
     return ImageReference(
         registry="", repository=repository, tag=reference.tag, digest=reference.digest
     )
+
+
+def shown_names(image: StoredImage, program: Program) -> list[ImageReference]:
+    """Return the names of an image as a program shows them. One that was given here is on no
+    registry: podman's of localhost, docker's of none."""
+    given = [shown_reference(name, program) for name in image.references if ALIAS not in name]
+    names = dict.fromkeys(name for name in given if name is not None)
+    for name in [name for name in names if name.registry == LOCALHOST]:
+        on_hub = shown_reference(str(replace(name, registry="")), program)
+        gone = on_hub if program is Program.PODMAN else name
+        if on_hub in names and gone is not None:
+            del names[gone]
+    return list(names)

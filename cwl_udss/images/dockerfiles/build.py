@@ -17,6 +17,7 @@ from typing import Any
 
 from cwl_udss.errors import ImageError
 from cwl_udss.images.convert import make_in_turn, new_root
+from cwl_udss.images.dockerfiles.context import Given
 from cwl_udss.images.dockerfiles.dockerfile import parse_dockerfile, problem
 from cwl_udss.images.dockerfiles.plan import Planner
 from cwl_udss.images.dockerfiles.roots import BuildRoots, Command, Root
@@ -45,8 +46,10 @@ def build_image(
     runtime: Callable[[], Runtime],
     name: str,
     when: When,
+    given: Given | None = None,
 ) -> StoredImage:
-    """Return the image that a Dockerfile describes, built if need be and allowed.
+    """Return the image that a Dockerfile describes, with what else is given to it, built if need be
+    and allowed.
 
     Raises ImageError that names the line, StoreError or SandboxError.
     """
@@ -57,7 +60,9 @@ def build_image(
         empty = work / "scratch"
         empty.mkdir()
         bases = partial(images.get, when=When.NEVER if when is When.NEVER else When.MISSING)
-        state = Planner(parse_dockerfile(dockerfile), bases, node, platform, empty).plan()
+        parsed = parse_dockerfile(dockerfile)
+        planner = Planner(parsed, bases, node, platform, empty=empty, given=given or Given())
+        state = planner.plan()
         document = json.dumps(_configuration(state, platform), sort_keys=True).encode()
         digest = f"sha256:{hash_of(state.key, document.decode())}"
 
@@ -119,4 +124,6 @@ def _configuration(state: State, platform: Platform) -> dict[str, Any]:
             "Labels": dict(state.labels),
         },
         "rootfs": {"type": "layers", "diff_ids": []},
+        # So that no two images have one configuration, whose digest callers know them by.
+        "history": [{"created_by": "cwl-udss", "comment": state.key}],
     }

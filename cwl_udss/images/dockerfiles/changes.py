@@ -15,7 +15,7 @@ import posixpath
 import shutil
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from cwl_udss.files.paths import components, follow_links
@@ -46,6 +46,22 @@ def inside(root: str, path: str) -> str:
             return None
 
     return root + follow_links(path, link_target)
+
+
+def matches(origin: str, pattern: str) -> Iterator[str]:
+    """Give the paths of a root filesystem that match, wildcards as in Go's filepath.Match."""
+    found = ["/"]
+    for part in components(pattern):
+        following = []
+        for directory in found:
+            here = inside(origin, directory)
+            if not any(character in part for character in "*?["):
+                names = [part] if os.path.lexists(f"{here}/{part}") else []
+            else:
+                names = fnmatch.filter(os.listdir(here), part) if os.path.isdir(here) else []
+            following += [posixpath.join(directory, name) for name in names]
+        found = following
+    yield from found
 
 
 def make_directory(root: str, path: str) -> None:
@@ -80,17 +96,27 @@ def write(root: str, path: str, source: str, mode: int, name: str) -> None:
     _copy_file(source, inside(root, target), mode)
 
 
-def copy(root: str, path: str, origin: str, sources: list[str], mode: int | None = None) -> None:
-    """Copy from another root filesystem, as COPY does: of a directory what is in it."""
+def copy(
+    root: str,
+    path: str,
+    origin: str,
+    sources: list[str],
+    mode: int | None = None,
+    *,
+    ignored: Collection[str] = (),
+) -> None:
+    """Copy from another root filesystem, or a context, as COPY does: of a directory what is in it,
+    without what is ignored."""
+    left_out = {*ignored}
     for pattern in sources:
-        found = sorted(_matches(origin, pattern))
+        found = [one for one in sorted(matches(origin, pattern)) if one not in left_out]
         if not found:
             raise FileNotFoundError(2, "COPY finds nothing there", pattern)
         for source in found:
             here = inside(origin, source)
             if os.path.isdir(here):
                 make_directory(root, path)
-                _copy_tree(here, inside(root, path), root, mode)
+                _copy_tree(here, inside(root, path), root, mode, {origin + one for one in left_out})
             else:
                 several = len(found) > 1 or len(sources) > 1
                 directory = f"{path}/" if several else path
@@ -123,23 +149,9 @@ def _into_directory(root: str, path: str, name: str) -> str:
     return path
 
 
-def _matches(origin: str, pattern: str) -> Iterator[str]:
-    """Paths of a root filesystem that match, wildcards as in Go's filepath.Match."""
-    found = ["/"]
-    for part in components(pattern):
-        following = []
-        for directory in found:
-            here = inside(origin, directory)
-            if not any(character in part for character in "*?["):
-                names = [part] if os.path.lexists(f"{here}/{part}") else []
-            else:
-                names = fnmatch.filter(os.listdir(here), part) if os.path.isdir(here) else []
-            following += [posixpath.join(directory, name) for name in names]
-        found = following
-    yield from found
-
-
-def _copy_tree(source: str, target: str, root: str, mode: int | None) -> dict[str, int]:
+def _copy_tree(
+    source: str, target: str, root: str, mode: int | None, left_out: Collection[str] = ()
+) -> dict[str, int]:
     """Copy what is in a directory into another, links as links; returns entries and bytes."""
     counts = {"entries": 0, "size": 0}
     copied: dict[tuple[int, int], str] = {}
@@ -148,6 +160,8 @@ def _copy_tree(source: str, target: str, root: str, mode: int | None) -> dict[st
     while pending:
         here, there = pending.pop()
         for entry in os.scandir(here):
+            if entry.path in left_out:
+                continue
             destination = f"{there}/{entry.name}"
             status = entry.stat(follow_symlinks=False)
             counts["entries"] += 1

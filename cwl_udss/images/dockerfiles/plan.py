@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import posixpath
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -11,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from cwl_udss.errors import ImageError
+from cwl_udss.images.dockerfiles.context import Given
+from cwl_udss.images.dockerfiles.copying import context_for, run_command, written_by
 from cwl_udss.images.dockerfiles.dockerfile import (
     Dockerfile,
-    Heredoc,
     Instruction,
     Stage,
     exec_form,
@@ -28,6 +30,14 @@ from cwl_udss.images.manifests.manifest import Platform
 from cwl_udss.images.node.node import NodeImages
 from cwl_udss.images.store.image import StoredImage
 
+_logger = logging.getLogger(__name__)
+
+# Arguments that need no ARG (docs.docker.com/reference/dockerfile/#predefined-args).
+_PREDEFINED = frozenset(
+    spelled
+    for name in ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
+    for spelled in (name, name.upper())
+)
 _IGNORED = frozenset(
     ("EXPOSE", "HEALTHCHECK", "MAINTAINER", "ONBUILD", "STOPSIGNAL", "VOLUME")
 )  # of no meaning to a step
@@ -42,17 +52,22 @@ class Planner:
         get: Callable[[str], StoredImage],
         node: NodeImages,
         platform: Platform,
+        *,
         empty: Path,
+        given: Given,
     ) -> None:
         self._dockerfile = dockerfile
         self._get = get
         self._node = node
         self._platform = platform
         self._empty = empty
+        self._given = given
+        self._used: set[str] = set()
         self._stages: dict[str, State] = {}
 
     def plan(self) -> State:
-        """Return what the last stage makes."""
+        """Return what the last stage makes, or the one that is wanted."""
+        given, target = self._given, self._given.target.lower()
         platform = {
             "TARGETPLATFORM": str(self._platform),
             "TARGETOS": self._platform.os,
@@ -68,6 +83,13 @@ class Planner:
             for instruction in stage.instructions:
                 state = self._apply(state, instruction, common)
             self._stages[str(number)] = self._stages[stage.name] = state
+            if target in (stage.name, str(number)):
+                break
+        if target and target not in self._stages:
+            raise ImageError(f"the Dockerfile has no stage {given.target}", "see its FROM … AS …")
+        unused = sorted({*given.arguments} - self._used - _PREDEFINED)
+        if unused:
+            _logger.warning("no ARG of the Dockerfile is named %s", " or ".join(unused))
         return state
 
     def _apply(self, state: State, instruction: Instruction, common: Mapping[str, str]) -> State:
@@ -117,8 +139,10 @@ class Planner:
 
     def _arg(self, state: State, instruction: Instruction, common: Mapping[str, str]) -> State:
         name, equals, value = instruction.text.partition("=")
-        # Without a value it is the one of before FROM; there is no command line to give others.
+        self._used.add(name.strip())
+        # Without a value it is the one of before FROM.
         default = self._text(value, state.variables) if equals else common.get(name)
+        default = self._given.arguments.get(name.strip(), default)
         if default is None:
             return state
         return replace(state, arguments={**state.arguments, name.strip(): default})
@@ -159,14 +183,18 @@ class Planner:
             kind = dict(part.partition("=")[::2] for part in value.split(",")).get("type")
             if (flag, kind) not in (("mount", "cache"), ("mount", "tmpfs")):
                 raise problem(instruction.line, f"RUN --{flag}={value} is not supported")
-        command, script = _run_command(state.shell, instruction)
+        command, script = run_command(state.shell, instruction)
         request = {
             "command": command,
             "script": script,
             "directory": state.directory,
-            "environment": {"HOME": "/root", **state.variables},
+            "environment": {"HOME": "/root", **self._proxies(), **state.variables},
         }
         return self._change(state, instruction, request)
+
+    def _proxies(self) -> dict[str, str]:
+        given = self._given.arguments
+        return {name: given[name] for name in sorted(_PREDEFINED & {*given})}
 
     def _copy(self, state: State, instruction: Instruction) -> State:
         flags = dict(instruction.flags)
@@ -178,27 +206,32 @@ class Planner:
         unknown = sorted(set(flags) - {"from", "chmod", "chown", "link"})
         if unknown:
             raise problem(instruction.line, f"{instruction.name} --{unknown[0]} is not supported")
-        heredocs = {f"<<{heredoc.name}": heredoc for heredoc in instruction.heredocs}
         if "from" in flags:
             origin = self._origin(instruction.line, self._text(flags["from"], state.variables))
             request = {"do": "copy", "path": path, "sources": sources, "mode": mode}
             return self._change(state, instruction, request, origin)
+        if len(sources) > 1:
+            path = f"{path}/"
+        of_context = []
         for source in sources:
-            heredoc = heredocs.get(source.replace("-", "", 1) if source[2:3] == "-" else source)
-            request = {"do": "write", "path": path, "mode": 0o644 if mode is None else mode}
-            if heredoc is not None:
-                request |= {"name": heredoc.name, "content": self._content(state, heredoc)}
-            elif instruction.name == "ADD" and source.startswith(("http://", "https://")):
-                name = posixpath.basename(source.partition("?")[0]) or "download"
-                request |= {"name": name, "url": source, "mode": 0o600 if mode is None else mode}
-            else:
-                raise problem(
-                    instruction.line,
-                    f"{source} would come from a build context, and CWL gives none",
-                    "use a here-document, COPY --from, ADD with a URL, or RUN",
-                )
+            written = written_by(instruction, source, state.variables, self._dockerfile.escape)
+            if written is None:
+                of_context.append(source)
+                continue
+            own = {} if mode is None else {"mode": mode}
+            request = {"do": "write", "path": path, **written, **own}
             state = self._change(state, instruction, request)
+        if of_context:
+            request = {"do": "copy", "path": path, "sources": of_context, "mode": mode}
+            state = self._from_context(state, instruction, request)
         return state
+
+    def _from_context(
+        self, state: State, instruction: Instruction, request: Mapping[str, Any]
+    ) -> State:
+        context = context_for(instruction, request["sources"], self._given)
+        origin = State(root=context.directory, key=context.key(request["sources"]) or "")
+        return self._change(state, instruction, request, origin, {"ignored": context.ignored})
 
     _add = _copy
 
@@ -214,24 +247,18 @@ class Planner:
         instruction: Instruction,
         request: Mapping[str, Any],
         origin: State | None = None,
+        beside: Mapping[str, Any] | None = None,
     ) -> State:
+        """`beside` is told to whoever makes the change, and makes no other one of it."""
         key = hash_of(state.key, json.dumps(request, sort_keys=True), origin.key if origin else "")
         layer = Layer(
             key=key,
             line=instruction.line,
             parent=state.root,
-            request=request,
+            request={**request, **(beside or {})},
             origin=origin.root if origin else None,
         )
         return replace(state, root=layer, key=key)
-
-    def _content(self, state: State, heredoc: Heredoc) -> str:
-        if not heredoc.is_expanded:
-            return heredoc.content
-        # As in a shell's here-document, quotes are nothing special.
-        marked = heredoc.content.replace("'", "\0").replace('"', "\1")
-        text = expand(marked, state.variables, self._dockerfile.escape)
-        return text.replace("\0", "'").replace("\1", '"')
 
     def _pairs(self, state: State, instruction: Instruction) -> dict[str, str]:
         text = expand(instruction.text, state.variables, self._dockerfile.escape)
@@ -246,17 +273,3 @@ class Planner:
 
     def _text(self, text: str, variables: Mapping[str, str]) -> str:
         return " ".join(words(expand(text, variables, self._dockerfile.escape)))
-
-
-def _run_command(shell: tuple[str, ...], instruction: Instruction) -> tuple[tuple[str, ...], str]:
-    """The command of a RUN, and the script if that is a here-document with an interpreter."""
-    heredocs = instruction.heredocs
-    if not heredocs:
-        return exec_form(instruction.text) or (*shell, instruction.text), ""
-    only = heredocs[0]
-    if len(heredocs) > 1 or instruction.text.strip("<-\"' ") != only.name:
-        bodies = "".join(f"{heredoc.content}{heredoc.name}\n" for heredoc in heredocs)
-        return (*shell, f"{instruction.text}\n{bodies}"), ""
-    if only.content.startswith("#!"):
-        return (), only.content
-    return (*shell, only.content), ""

@@ -53,6 +53,12 @@ def mount_command(runtime: Runtime, mounter: str, image: StoredImage, place: Pat
     return [*_namespaces(runtime), mounter, *options]
 
 
+# Files of root in an image, as nearly all are, then belong to the caller, as those of a directory
+# do: a container can only write over what belongs to somebody whom it knows (inode_permission() in
+# the kernel's fs/namei.c).
+_ROOT = ("--uid", "0", "--gid", "0")
+
+
 def _namespaces(runtime: Runtime) -> tuple[str, ...]:
     """The beginning of a command line that makes them, by the program which makes the runtime's
     own: it may be the only one that is allowed to (AppArmor on Ubuntu). Without the PID namespace
@@ -60,7 +66,7 @@ def _namespaces(runtime: Runtime) -> tuple[str, ...]:
     if isinstance(runtime, Bubblewrap):
         bind = ("--dev-bind", "/", "/", "--cap-add", "CAP_SYS_ADMIN")
         bwrap = (runtime.path, "--unshare-user", "--unshare-pid", "--die-with-parent")
-        return (*bwrap, *bind, "--info-fd", INFORMATION, "--")
+        return (*bwrap, *_ROOT, *bind, "--info-fd", INFORMATION, "--")
     if isinstance(runtime, MadeByUnshare):
         own = (runtime.unshare, "-r", "-m", "-p", "-f", "--kill-child")
         return (*own, "sh", "-c", _SAY_NUMBER, INFORMATION)

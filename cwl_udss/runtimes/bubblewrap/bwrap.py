@@ -27,6 +27,7 @@ from cwl_udss.runtimes.operations import (
     MountTmpfs,
     Operation,
     RemountReadOnly,
+    WriteFile,
 )
 from cwl_udss.runtimes.process import RuntimeProcess
 from cwl_udss.runtimes.seccomp import seccomp_program
@@ -188,6 +189,8 @@ def _operation_arguments(
             return ["--bind", source, path]
         case MountFile(path, content):
             return [*_permissions("0644", options), "--ro-bind-data", content, path]
+        case WriteFile(path, content):
+            return [*_permissions("0644", options), "--file", content, path]
         case MakeSymlink(path, target):
             return ["--symlink", target, path]
         case RemountReadOnly(path):

@@ -41,12 +41,17 @@ def _checked(result: int, what: str) -> None:
         raise OSError(number, os.strerror(number), what)
 
 
-def _enter(process: int) -> None:
-    """Enter all namespaces of a process, but those that are this one's already.
+def enter_namespaces(process: int) -> None:
+    """Enter all namespaces of a process, but those that are this one's already; this process ends
+    with its parent from then on.
 
     bwrap may have made a user namespace within the one that owns the others: only in that one,
     entered first, is there the right to enter these (setns(2)).
     """
+    _checked(_libc.prctl(_SET_DEATH_SIGNAL, _KILL, 0, 0, 0), "death signal")
+    # Nor may the sandbox get at what this program is made of, by /proc/PID/exe: the way of
+    # CVE-2019-5736. A new program can be looked at again.
+    _checked(_libc.prctl(_SET_DUMPABLE, 0, 0, 0, 0), "dumpable")
     files = {
         name: os.open(f"/proc/{process}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC)
         for name in (*_NAMESPACES, "user")
@@ -120,11 +125,7 @@ def main() -> None:
     given, filter_descriptor, status = map(int, sys.argv[1:])
     process, *words = _read(given).split(b"\0")[:-1]
     program = _read(filter_descriptor)
-    _checked(_libc.prctl(_SET_DEATH_SIGNAL, _KILL, 0, 0, 0), "death signal")
-    # Nor may the sandbox get at what this program is made of, by /proc/PID/exe: the way of
-    # CVE-2019-5736. A new program can be looked at again.
-    _checked(_libc.prctl(_SET_DUMPABLE, 0, 0, 0, 0), "dumpable")
-    _enter(int(process))
+    enter_namespaces(int(process))
     reading, writing = os.pipe()
     child = os.fork()  # the first in the PID namespace
     if not child:

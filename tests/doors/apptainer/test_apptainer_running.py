@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
@@ -231,6 +232,16 @@ def test_what_is_ignored_is_said_only_to_who_asks(apptainer: Door) -> None:
     assert "--pid changes nothing" in apptainer("-d", "exec", "-p", BUSYBOX, "true").stderr
     assert "--nv" in apptainer("exec", "--nv", BUSYBOX, "true").stderr
     assert apptainer("-s", "exec", "--nv", BUSYBOX, "true").stderr == ""
+
+
+def test_a_caller_may_be_in_shared_memory(apptainer: Door) -> None:
+    """Which all commands of a job share by default, as processes of MPI do."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as work:
+        done = apptainer("exec", BUSYBOX, "sh", "-c", "pwd; touch here", cwd=Path(work))
+        assert (done.returncode, done.stdout) == (0, f"{work}\n"), done.stderr
+        listing = ("exec", "--contain", "-B", work, BUSYBOX, "ls", "/dev/shm", work)
+        done = apptainer(*listing, cwd=Path(work))
+        assert done.stdout.split() == ["/dev/shm:", Path(work).name, f"{work}:", "here"]
 
 
 def test_a_command_may_believe_to_be_root_and_write_over_the_image(apptainer: Door) -> None:

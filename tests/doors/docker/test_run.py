@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
@@ -140,6 +141,24 @@ def test_a_container_can_write_everywhere_and_leaves_nothing(podman: Door) -> No
     script = "echo x > /etc/made && mkdir -p /opt/made && cat /etc/made"
     assert podman("run", "--rm", IMAGE, "sh", "-c", script).stdout == "x\n"
     assert podman("run", "--rm", IMAGE, "ls", "/opt/made").returncode == 1
+
+
+def test_a_container_may_have_users_of_its_own(podman: Door) -> None:
+    """As entry points of many images make them; some replace the whole file."""
+    line = "joe:x:7:7::/:/bin/sh"
+    script = f"echo {line} >>/etc/passwd && mv /etc/passwd /etc/p && tail -n 1 /etc/p"
+    done = podman("run", "--rm", IMAGE, "sh", "-c", script)
+    assert (done.returncode, done.stdout) == (0, f"{line}\n"), done.stderr
+
+
+def test_shared_memory_is_its_own_but_for_what_is_mounted_there(podman: Door) -> None:
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as work:
+        script = "echo 1 >here && echo 2 >/dev/shm/own && ls -A /dev/shm"
+        done = podman("run", "--rm", "-v", f"{work}:{work}", "-w", work, IMAGE, "sh", "-c", script)
+        assert (done.returncode, done.stdout) == (0, f"own\n{Path(work).name}\n"), done.stderr
+        assert Path(work, "here").read_text() == "1\n"
+    done = podman("run", "--rm", "--tmpfs", "/dev/shm:size=1m", IMAGE, "df", "-k", "/dev/shm")
+    assert " 1024 " in done.stdout
 
 
 def test_read_only_is_read_only_but_for_what_is_said(podman: Door) -> None:

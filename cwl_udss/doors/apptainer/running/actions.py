@@ -34,6 +34,7 @@ from cwl_udss.errors import UdssError
 from cwl_udss.files.scratch import temporary_directory
 from cwl_udss.images.manifests.command import DEFAULT_PATH
 from cwl_udss.runtimes.bubblewrap.bwrap import Bubblewrap
+from cwl_udss.runtimes.operations import SHARED_MEMORY
 from cwl_udss.runtimes.starting import PipedRuntime
 from cwl_udss.sandbox import Bind, Ending, Result, RootFilesystem, Sandbox, Streams
 from cwl_udss.steps.shared import Steps
@@ -154,11 +155,15 @@ def _shown(
     view: View, root: RootFilesystem, runtime: PipedRuntime
 ) -> tuple[tuple[Bind, ...], tuple[str, ...]]:
     """What is shown without having been asked for, and what is empty. PRoot shows no directory to
-    be written to that the image is in, which it then could be itself."""
+    be written to that the image is in, which it then could be itself, or its own files."""
     if isinstance(runtime, Bubblewrap):
         return view.shown, view.empty
-    shown = tuple(bind for bind in view.shown if not is_within(str(root.path), [bind.source]))
-    left_out = tuple(bind.destination for bind in view.shown if bind not in shown)
+    from cwl_udss.runtimes.proot.proot import Proot
+
+    own = {SHARED_MEMORY} if isinstance(runtime, Proot) else set()
+    wanted = tuple(bind for bind in view.shown if bind.destination not in own)
+    shown = tuple(bind for bind in wanted if not is_within(str(root.path), [bind.source]))
+    left_out = tuple(bind.destination for bind in wanted if bind not in shown)
     for path in left_out:
         _logger.warning("%s is not shown but empty: the image is in it", path)
     return shown, (*view.empty, *left_out)

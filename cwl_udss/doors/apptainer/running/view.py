@@ -14,7 +14,9 @@ from pathlib import Path
 
 from cwl_udss.doors.apptainer.command_line.binds import parse_binds, parse_mounts
 from cwl_udss.doors.apptainer.command_line.parser import Given, split_values
+from cwl_udss.doors.mounts import is_within
 from cwl_udss.errors import UdssError
+from cwl_udss.runtimes.operations import SHARED_MEMORY
 from cwl_udss.sandbox import Bind
 
 _logger = logging.getLogger(__name__)
@@ -111,6 +113,8 @@ def _shown(
             yield path, path
         else:
             yield path, _below(workdir, path[1:].replace("/", "_")) if workdir else None
+    if not (has_own_tmp or "dev" in left_out):
+        yield SHARED_MEMORY, SHARED_MEMORY  # in which processes of MPI find each other
     directory = caller.directory
     if not is_contained and "cwd" not in left_out and not _is_of_system(directory):
         yield directory, directory
@@ -139,7 +143,9 @@ def _without_twice(binds: Collection[Bind]) -> tuple[Bind, ...]:
     """Binds to different places, none of which is the kernel's."""
     found: dict[str, Bind] = {}
     for bind in binds:
-        if f"{bind.destination}/".startswith(tuple(f"{path}/" for path in _KERNEL)):
+        if is_within(bind.destination, _KERNEL) and not is_within(
+            bind.destination, [SHARED_MEMORY]
+        ):
             _logger.warning(
                 "Skipping %s bind mount: every sandbox has its own %s",
                 bind.source,

@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images that come: `pull`, `load`, `import`, `build`."""
+"""Images that come: `pull`, `load`, `import`."""
 
 from __future__ import annotations
 
-import argparse
 import json
-import logging
 import shutil
 import sys
 from pathlib import Path
@@ -14,8 +12,8 @@ from typing import Any
 
 from cwl_udss.doors.docker.errors import ContainerError, Program, UsageError
 from cwl_udss.doors.docker.images.listing import give_name
-from cwl_udss.doors.docker.images.lookup import check_platform, ids_of, pulls
-from cwl_udss.doors.docker.options import BUILD, IMPORT, LOAD, PULL
+from cwl_udss.doors.docker.images.lookup import check_platform, ids_of, pulls, say_progress
+from cwl_udss.doors.docker.options import IMPORT, LOAD, PULL
 from cwl_udss.doors.docker.parser import DoorParser
 from cwl_udss.doors.docker.session import Session
 from cwl_udss.doors.docker.words import shown_reference
@@ -38,7 +36,7 @@ def pull(session: Session, arguments: list[str]) -> int:
     parser.add_argument("names", nargs="+")
     options = parser.parse(arguments)
     check_platform(options.platform)
-    _say_progress(options)
+    say_progress(options)
     if session.program is Program.DOCKER and len(options.names) > 1:
         raise UsageError('"docker pull" requires exactly 1 argument')
     when = pulls(options.policy or "always")
@@ -53,36 +51,6 @@ def pull(session: Session, arguments: list[str]) -> int:
                 print(f"Digest: {image.digest}\nStatus: {name} is in the store of cwl-udss")
             print(shown or name)
     return 0
-
-
-def build(session: Session, arguments: list[str]) -> int:
-    """Build an image from a Dockerfile."""
-    parser = DoorParser(BUILD, f"{session.program.value} build [OPTIONS] DIRECTORY")
-    parser.add_argument("context", nargs="?", default=".")
-    options = parser.parse(arguments)
-    check_platform(options.platform)
-    _say_progress(options)
-    text = _dockerfile(options)
-    with _steps(session, When.ALWAYS if options.pull else When.MISSING) as steps:
-        image = steps.image(ImageRequest(file=text))
-    for name in options.tag or ():
-        give_name(session, image, name)
-    id = ids_of(image)[0]
-    if options.iidfile:
-        Path(options.iidfile).write_text(f"sha256:{id}")
-    print(f"sha256:{id}" if session.program is Program.DOCKER else id)
-    return 0
-
-
-def _dockerfile(options: argparse.Namespace) -> str:
-    if options.context == "-" or options.file == "-":
-        return sys.stdin.read()
-    names = ("Dockerfile", "Containerfile")
-    places = [Path(options.file)] if options.file else [Path(options.context, n) for n in names]
-    for path in places:
-        if path.is_file():
-            return path.read_text(encoding="utf-8")
-    raise ContainerError(f"failed to read dockerfile: open {places[0]}: no such file or directory")
 
 
 def load(session: Session, arguments: list[str]) -> int:
@@ -136,7 +104,7 @@ def import_image(session: Session, arguments: list[str]) -> int:
     parser.add_argument("name", nargs="?")
     options = parser.parse(arguments)
     check_platform(options.platform)
-    _say_progress(options)
+    say_progress(options)
     with _steps(session, When.MISSING) as steps, NamedTemporaryFile() as spooled:
         location = options.file
         if location in _STANDARD_INPUT:
@@ -148,13 +116,6 @@ def import_image(session: Session, arguments: list[str]) -> int:
         give_name(session, image, options.name)
     print(f"sha256:{ids_of(image)[0]}")
     return 0
-
-
-def _say_progress(options: argparse.Namespace) -> None:
-    level = logging.WARNING if options.quiet else logging.INFO
-    logger = logging.getLogger("cwl_udss")
-    if logger.level != logging.DEBUG:
-        logger.setLevel(level)
 
 
 def _steps(session: Session, when: When) -> Steps:

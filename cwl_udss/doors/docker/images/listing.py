@@ -8,16 +8,25 @@ import json
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from cwl_udss.doors.docker.errors import NoSuchObject, Program, UsageError, error_line
-from cwl_udss.doors.docker.images.lookup import ALIAS, find_image, ids_of, looks_like_id
+from cwl_udss.doors.docker.images.lookup import find_image, ids_of, looks_like_id
 from cwl_udss.doors.docker.options import IMAGES, NOTHING, RMI
 from cwl_udss.doors.docker.parser import DoorParser
 from cwl_udss.doors.docker.session import Session
 from cwl_udss.doors.docker.templates import as_table, formatted
-from cwl_udss.doors.docker.words import NONE, ago, shown_reference, size_words
+from cwl_udss.doors.docker.words import (
+    ALIAS,
+    LOCALHOST,
+    NONE,
+    ago,
+    shown_names,
+    shown_reference,
+    size_words,
+)
 from cwl_udss.doors.table import short
 from cwl_udss.errors import UdssError
 from cwl_udss.images.maintenance import remove_unused
@@ -65,8 +74,7 @@ def list_images(session: Session, arguments: list[str]) -> int:
 def _rows(image: StoredImage, program: Program, *, whole: bool) -> Iterator[dict[str, Any]]:
     """An image's lines: one for each name, and for each of its ids."""
     created = _created(image)
-    names = [shown_reference(name, program) for name in image.references if ALIAS not in name]
-    pairs = [(one.name, one.tag or NONE) for one in names if one is not None]
+    pairs = [(one.name, one.tag or NONE) for one in shown_names(image, program)]
     for id in ids_of(image):
         for name, tag in dict.fromkeys(pairs or [(NONE, NONE)]):
             yield {
@@ -101,8 +109,10 @@ def _fits(row: dict[str, Any], wanted: str) -> bool:
     if any(character in wanted for character in "*?["):
         whole = f"{row['Repository']}:{row['Tag']}"
         return fnmatch.fnmatch(whole, wanted) or fnmatch.fnmatch(row["Repository"], wanted)
-    shown = shown_reference(wanted, Program.PODMAN)
-    own = shown_reference(f"{row['Repository']}:{row['Tag']}", Program.PODMAN)
+    prefix = f"{LOCALHOST}/"
+    shown = shown_reference(wanted.removeprefix(prefix), Program.PODMAN)
+    name = row["Repository"].removeprefix(prefix)
+    own = shown_reference(f"{name}:{row['Tag']}", Program.PODMAN)
     if shown is None or own is None:
         return False
     named = ":" in last or "@" in last
@@ -145,9 +155,11 @@ def _spellings(name: str) -> list[str]:
     reference = parse_reference(name)
     full = f"{reference.name}:{reference.tag or 'latest'}" if not reference.digest else name
     spelled = [name, full]
-    if not reference.registry:
-        hub = reference.on(DOCKER_HUB)
-        spelled.append(f"{hub.name}:{hub.tag or 'latest'}" if not hub.digest else str(hub))
+    if reference.registry in ("", LOCALHOST):
+        bare = replace(reference, registry="")
+        others = (bare, replace(bare, registry=LOCALHOST), bare.on(DOCKER_HUB))
+        spelled += [f"{one.name}:{one.tag or 'latest'}" for one in others if not one.digest]
+        spelled += [str(one) for one in others if one.digest]
     return list(dict.fromkeys(spelled))
 
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from cwl_udss.doors.docker.errors import ContainerError, NoSuchObject, UsageError
 from cwl_udss.doors.docker.session import Session
+from cwl_udss.doors.docker.words import ALIAS
 from cwl_udss.errors import InvalidReference
 from cwl_udss.images.manifests.manifest import this_platform
 from cwl_udss.images.node.node import NodeImages
@@ -23,9 +24,6 @@ _PULLS = {
     **{"true": When.ALWAYS, "false": When.MISSING},
 }
 _ID = re.compile(r"(?:sha256:)?([0-9a-f]{4,64})")
-ALIAS = "id:"
-"""Begins a name of the store that is another id of an image: that of its configuration as it was
-saved to an archive."""
 
 
 def pulls(policy: str | None) -> When:
@@ -66,6 +64,14 @@ def _stored(session: Session, name: str) -> StoredImage | None:
         return images_of(session).find_name(name)
     except InvalidReference:
         return None
+
+
+def say_progress(options: argparse.Namespace) -> None:
+    """Have it said how images come, unless that was not wanted."""
+    level = logging.WARNING if options.quiet else logging.INFO
+    logger = logging.getLogger("cwl_udss")
+    if logger.level != logging.DEBUG:
+        logger.setLevel(level)
 
 
 def check_platform(wanted: str | None) -> None:

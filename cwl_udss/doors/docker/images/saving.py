@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import IO
 
 from cwl_udss.doors.docker.errors import ContainerError, UsageError
-from cwl_udss.doors.docker.images.lookup import ALIAS, find_image, node_images
+from cwl_udss.doors.docker.images.lookup import find_image, node_images
 from cwl_udss.doors.docker.options import SAVE
 from cwl_udss.doors.docker.parser import DoorParser
 from cwl_udss.doors.docker.session import Session
-from cwl_udss.doors.docker.words import shown_reference
+from cwl_udss.doors.docker.words import ALIAS, shown_reference
 from cwl_udss.errors import ImageError, UdssError
 from cwl_udss.filesystems.system_words import system_words
 from cwl_udss.images.layers.compression import decompress
