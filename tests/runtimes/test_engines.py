@@ -266,6 +266,45 @@ def test_what_does_not_do_is_refused_with_what_to_do(
     assert caught.value.advice
 
 
+@pytest.mark.parametrize(
+    ("said", "problem", "advice"),
+    [
+        pytest.param(
+            "cgroups in hybrid mode not supported, drop all controllers from cgroupv2",
+            "cgroups in hybrid mode not supported",
+            'set `runtime = "runc"`',
+            id="crun's refusal",
+        ),
+        pytest.param(
+            r'time="2026-01-01T00:00:00Z" level=error msg="no ranges for \"me\" in /etc/subuid"',
+            '(no ranges for "me" in /etc/subuid)',
+            "by hand",
+            id="a line of its log",
+        ),
+        pytest.param(
+            "cannot clone: No space left on device",
+            "cannot clone",
+            "user.max_user_namespaces",
+            id="no user namespaces",
+        ),
+    ],
+)
+def test_what_podman_says_is_told_with_what_to_do(
+    said: str, problem: str, advice: str, tmp_path: Path, temporary: Temporary
+) -> None:
+    (tmp_path / "help").write_text("--preserve-fds --rootfs --shm-size --userns")
+    (tmp_path / "said").write_text(said)
+    script = (
+        f'case "$*" in *help) cat {tmp_path}/help;; --version) echo podman version 9;; '
+        f"*) cat {tmp_path}/said >&2; exit 125;; esac"
+    )
+    with pytest.raises(SandboxError) as caught:
+        find_podman(temporary, in_front(os.environ, tmp_path, "podman", script))
+    assert problem in caught.value.problem
+    assert "time=" not in caught.value.problem
+    assert advice in caught.value.advice
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 def test_root_is_refused(tmp_path: Path) -> None:
     (tmp_path / "help").write_text("--preserve-fds --rootfs --shm-size --userns")

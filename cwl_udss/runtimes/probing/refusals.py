@@ -31,6 +31,8 @@ def advice_on_namespaces(message: str, package: str) -> str:
         )
     if "proc" in message:
         return "this looks like the inside of a container that hides parts of /proc: run outside"
+    if "hostname" in message:
+        return "this looks like the inside of a container that forbids system calls: run outside"
     return (
         "the kernel does not allow user namespaces here: on Debian ask for "
         "`sysctl kernel.unprivileged_userns_clone=1`; in a container allow unshare(2)"
