@@ -46,7 +46,8 @@ are made for it on one: no cell is written by hand. *n* ✔ are tests that pass;
 cannot, by the limits that the runtime names beforehand, and are accepted; ✘ are failures. Where a
 runtime does not work, a note says what `cwl-udss doctor` says there; – was not run. *auto* is what
 `--udss-runtime auto` takes there for who accepts nothing by name. Apptainer is Debian sid's,
-started where it finds sid's files; podman is told to use runc.
+started where it finds sid's files; podman is told to use runc. Machines with mounts of their own
+are made by a user namespace, in which setuid programs have no power.
 """
 Cell: TypeAlias = "dict[str, str]"
 """What came of it ("state"), and what is said of that ("text")."""
@@ -221,7 +222,7 @@ def _cell(cell: Cell | None, notes: dict[str, int]) -> str:
     if cell["state"] in (CONTAINED, FAILED):
         return cell["text"]
     number = notes.setdefault(_plain(cell["text"]), len(notes) + 1)
-    return f"no ({number})"
+    return f"{NOT_RUN if cell['state'] == IMPOSSIBLE else 'no'} ({number})"
 
 
 def _plain(text: str) -> str:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
@@ -225,6 +226,13 @@ def test_another_program_of_that_name(tmp_path: Path) -> None:
     (tmp_path / "proot").chmod(0o755)
     with pytest.raises(SandboxError, match="is it PRoot"):
         find_proot(lambda: pytest.fail("nothing is to be made"), str(tmp_path))
+
+
+def test_a_script_that_starts_proot(tmp_path: Path) -> None:
+    (tmp_path / "proot").write_text("#!/bin/sh\necho 5.1.0\n")
+    (tmp_path / "proot").chmod(0o755)
+    with pytest.raises(SandboxError, match="proot is a script: put the program that it starts"):
+        find_proot(lambda: contextlib.nullcontext(tmp_path), str(tmp_path))
 
 
 def test_no_proot_at_all(tmp_path: Path) -> None:
