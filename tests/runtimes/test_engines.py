@@ -142,6 +142,24 @@ def conmons() -> set[psutil.Process]:
     return {child for child in psutil.Process().children() if child.name() == "conmon"}
 
 
+def test_nothing_is_left_of_a_podman_that_is_killed_before_its_container_begins(
+    small_step: Step, podman: Podman
+) -> None:
+    """It has been made by then, and nobody would ever start it."""
+
+    def tidies_up() -> list[psutil.Process]:
+        own = psutil.Process().children(recursive=True)
+        return [one for one in own if one.name() == "conmon" and one.status() != "zombie"]
+
+    started = podman.start(
+        replace(small_step.sandbox, command=("sleep", "60")), Streams(stdout=1, stderr=2)
+    )
+    wait_until(tidies_up)
+    started.process.kill()
+    assert started.wait(30).ending is Ending.KILLED
+    assert tidies_up() == []
+
+
 def test_where_a_user_has_no_further_ids_a_step_is_root_who_is_the_caller(
     small_step: Step, podman: Podman, tmp_path: Path, temporary: Temporary
 ) -> None:
