@@ -7,6 +7,7 @@ anew stays as it was."""
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import re
@@ -17,29 +18,36 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
-from stand_ins import mirrors, serve_registry, stand_in_registry
+from stand_ins import cache_directory, mirrors, serve_registry, stand_in_registry
 
 from cwl_udss.commands.containment import IMAGE
-from cwl_udss.runtimes.choosing.table import RUNTIMES
+from cwl_udss.runtimes.bubblewrap.probe import find_bubblewrap
+from cwl_udss.runtimes.choosing.table import APPTAINER, AUTO, PODMAN, RUNTIMES
 from cwl_udss.sandbox import Limit
 
 ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT / "tests"))
-from machines import MACHINES, is_possible  # noqa: E402 - it is the tests' own
+# These are the tests' own.
+sys.path[:0] = [str(ROOT / "tests" / room) for room in ("", "runtimes", "images")]
+from engines_here import apptainer_environment, podman_environment  # noqa: E402
+from foreign.sid import debian_sid  # noqa: E402
+from machines import MACHINES, is_possible  # noqa: E402
 
 RESULTS = Path(__file__).parent / "matrix.json"
 PAGE, SANDBOX_PAGE = ROOT / "docs/machines.md", ROOT / "docs/sandbox.md"
 NOT_RUN = "–"
 CONTAINED, FAILED, UNUSABLE, IMPOSSIBLE = "contained", "failed", "unusable", "impossible"
 # Those that show no image have no suite.
-COLUMNS = [name for name, kind in RUNTIMES.items() if kind.is_automatic]
+COLUMNS = [AUTO, *(name for name, kind in RUNTIMES.items() if kind.is_automatic)]
 HEAD = """# Runtimes on machines that lack something
 
 Made by `conformance/matrix.py`, which runs the containment suite
 (`cwl-udss doctor --containment`) in each [runtime](sandbox.md#which-runtime) on machines that
 are made for it on one: no cell is written by hand. *n* ✔ are tests that pass; those *by limits*
 cannot, by the limits that the runtime names beforehand, and are accepted; ✘ are failures. Where a
-runtime does not work, a note says what `cwl-udss doctor` says there; – was not run.
+runtime does not work, a note says what `cwl-udss doctor` says there; – was not run. *auto* is what
+`--udss-runtime auto` takes there for who accepts nothing by name. Apptainer is Debian sid's,
+started where it finds sid's files; podman is told to use runc. Machines with mounts of their own
+are made by a user namespace, in which setuid programs have no power.
 """
 Cell: TypeAlias = "dict[str, str]"
 """What came of it ("state"), and what is said of that ("text")."""
@@ -58,12 +66,14 @@ def main() -> None:
     ]
     if not options.page:
         with (
-            tempfile.TemporaryDirectory(prefix="matrix-", dir="/tmp") as place,
+            # /tmp is another on some of the machines.
+            tempfile.TemporaryDirectory(prefix="matrix-", dir=cache_directory()) as place,
             serve_registry(stand_in_registry()) as address,
         ):
             environment = pulled(Path(place), address)
             for machine, runtime in wanted:
-                cell = run(machine, runtime, environment)
+                with engine_environment(runtime, Path(place)) as variables:
+                    cell = run(machine, runtime, {**environment, **variables})
                 print(f"{machine}, {runtime}: {cell['state']}: {cell['text']}", flush=True)
                 found.setdefault(machine, {})[runtime] = cell
                 RESULTS.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n", "utf-8")
@@ -101,18 +111,47 @@ def pulled(place: Path, address: str) -> Mapping[str, str]:
     return environment
 
 
+@contextlib.contextmanager
+def engine_environment(runtime: str, place: Path) -> Iterator[Mapping[str, str]]:
+    """Have the variables with which a container engine works here."""
+    if runtime == PODMAN:
+        with podman_environment() as environment:
+            yield environment
+    elif runtime == APPTAINER:
+        programs = place / "programs"
+        programs.mkdir(exist_ok=True)
+        yield apptainer_environment(debian_sid(find_bubblewrap(None).path, ROOT), programs)
+    else:
+        yield {}
+
+
 def run(machine: str, runtime: str, environment: Mapping[str, str]) -> Cell:
     """Run the suite in a runtime on a machine."""
     made = MACHINES[machine]()
     if made and not is_possible(made):
         return {"state": IMPOSSIBLE, "text": "such a machine cannot be made here"}
-    command = [*made, sys.executable, "-m", "cwl_udss", "doctor", "--runtime", runtime]
+    if runtime == PODMAN and {"--user", "--mount"} <= set(made):
+        return {"state": IMPOSSIBLE, "text": "newuidmap has no power on a machine that is made so"}
+    command = [*made, sys.executable, "-m", "cwl_udss", "doctor"]
+    if runtime == AUTO:
+        return chosen(_said(command, environment))
+    command += ["--runtime", runtime]
     tried = _said(command, environment)
     problem = re.search(rf"^{runtime}: (.*)", tried, re.MULTILINE)
     if problem:
         return {"state": UNUSABLE, "text": problem[1]}
     said = _said([*command, "--containment"], environment)
     return verdict(said)
+
+
+def chosen(said: str) -> Cell:
+    """Return which runtime `cwl-udss doctor` says that a run has, in a cell."""
+    found = re.search(r"^(\w+) +sandbox: +(.*)", said, re.MULTILINE)
+    if found is None:
+        return {"state": FAILED, "text": said.strip() or "it has said nothing"}
+    if found[1] == "FAIL":
+        return {"state": UNUSABLE, "text": found[2]}
+    return {"state": CONTAINED, "text": re.split(r" v?\d", found[2])[0]}
 
 
 def verdict(said: str) -> Cell:
@@ -134,7 +173,8 @@ def verdict(said: str) -> Cell:
 def _said(command: list[str], environment: Mapping[str, str]) -> str:
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     # Where things are installed is this machine's affair.
-    return re.sub(rf"{re.escape(sys.prefix)}/\S*/", "", done.stdout or done.stderr)
+    places = "|".join(map(re.escape, (sys.prefix, str(cache_directory()))))
+    return re.sub(rf"({places})/\S*/", "", done.stdout or done.stderr)
 
 
 def page(found: Results) -> str:
@@ -182,7 +222,7 @@ def _cell(cell: Cell | None, notes: dict[str, int]) -> str:
     if cell["state"] in (CONTAINED, FAILED):
         return cell["text"]
     number = notes.setdefault(_plain(cell["text"]), len(notes) + 1)
-    return f"no ({number})"
+    return f"{NOT_RUN if cell['state'] == IMPOSSIBLE else 'no'} ({number})"
 
 
 def _plain(text: str) -> str:

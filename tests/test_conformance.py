@@ -15,6 +15,9 @@ from ruamel.yaml import YAML
 from suites import Test as SuiteTest
 
 from cwl_udss.commands.containment import matches
+from cwl_udss.commands.limited_tests import LIMITED_TESTS, limit_of
+from cwl_udss.runtimes.limits import PROOT_LIMITS, SIGNALS
+from cwl_udss.runtimes.proot.landlock import limits_of
 
 CONFORMANCE = Path(__file__).parent.parent / "conformance"
 CONTAINMENT = CONFORMANCE / "containment"
@@ -37,6 +40,14 @@ def run(
         text=True,
         check=False,
     )
+
+
+def test_which_containment_tests_cannot_pass_is_said_by_limits() -> None:
+    names = {test["id"] for test in containment_tests()}
+    assert {name for tests in LIMITED_TESTS.values() for name in tests} <= names
+    for test in ("host_processes_cannot_be_signalled", "expressions_see_no_processes"):
+        assert limit_of(test, limits_of(PROOT_LIMITS, 5)) == SIGNALS.name
+        assert limit_of(test, limits_of(PROOT_LIMITS, 6)) == ""
 
 
 def test_every_containment_test_says_what_it_checks_and_can_fail() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from cwl_udss.runtimes.limits import HOST_NAME, LOOPBACK, METADATA, PROCESSES
+from cwl_udss.runtimes.limits import HOST_NAME, LOOPBACK, METADATA, PROCESSES, SIGNALS
 from cwl_udss.sandbox import Limit
 
 # By the first that such a test comes upon.
@@ -16,6 +16,11 @@ LIMITED_TESTS = {
         "input_directory_cannot_be_written",
         # Whose inputs the tests before it may have touched.
         "input_file_cannot_be_written",
+    ),
+    SIGNALS.name: (
+        "host_processes_cannot_be_signalled",
+        "abstract_sockets_of_the_host_cannot_be_reached",
+        "expressions_see_no_processes",
     ),
     HOST_NAME.name: ("hostname_is_not_the_hosts",),
     LOOPBACK.name: (

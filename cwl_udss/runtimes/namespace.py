@@ -34,9 +34,7 @@ def signal_sessions(process_id: int, number: int) -> None:
     """Send a signal to the children of a process that lead sessions of their own, and to all of
     their group."""
     with contextlib.suppress(OSError):  # it has ended
-        with open(f"/proc/{process_id}/task/{process_id}/children", encoding="ascii") as stream:
-            children = [int(child) for child in stream.read().split()]
-        for child in children:
+        for child in children(process_id):
             if os.getsid(child) == os.getpgid(child) != os.getpgrp():
                 os.killpg(child, number)
 
@@ -47,19 +45,21 @@ def command_process(first: int, own_generations: int) -> int | None:
     number = first
     for _ in range(own_generations):
         # The first of several: what comes later are orphans.
-        children = _read_words(f"/proc/{number}/task/{number}/children")
-        if not children:
+        below = children(number)
+        if not below:
             return None
-        number = int(children[0])
+        number = below[0]
     return number
 
 
-def _read_words(path: str) -> list[str]:
-    try:
-        with open(path, encoding="ascii") as stream:
-            return stream.read().split()
-    except OSError:  # it has ended
-        return []
+def children(process_id: int) -> list[int]:
+    """Return the children of a process, of all of its threads; none if it has ended."""
+    found: list[int] = []
+    with contextlib.suppress(OSError):
+        for thread in os.listdir(f"/proc/{process_id}/task"):
+            with open(f"/proc/{process_id}/task/{thread}/children", encoding="ascii") as stream:
+                found += map(int, stream.read().split())
+    return found
 
 
 def entering(process: int) -> tuple[str, ...]:

@@ -193,15 +193,14 @@ class RuntimeProcess:
         return [number for number in (self._orphan, self._runtime) if number is not None]
 
     def _has_lost_its_runtime(self) -> bool:
-        """Say whether the runtime was killed, and has left a command that goes on. One that ends by
-        itself has heard that the command has."""
+        """Say whether the runtime was killed, and has left a command that goes on, or never begins.
+        One that ends by itself has heard that the command has."""
         if self._runtime is None or not is_readable(self._runtime, 0):
             return False
         os.close(self._runtime)
         self._runtime = None
         self._words.read_until("largest-kib", _LAST_WORDS_SECONDS)
-        facts = self._words.facts
-        return not self._words.have_ended and "child-pid" in facts and "largest-kib" not in facts
+        return not self._words.have_ended and "largest-kib" not in self._words.facts
 
     def _wait_for_news(self, until: float) -> None:
         """Wait until there is something to be read, copied or done, and do the former two."""

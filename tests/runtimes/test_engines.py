@@ -142,6 +142,24 @@ def conmons() -> set[psutil.Process]:
     return {child for child in psutil.Process().children() if child.name() == "conmon"}
 
 
+def test_nothing_is_left_of_a_podman_that_is_killed_before_its_container_begins(
+    small_step: Step, podman: Podman
+) -> None:
+    """It has been made by then, and nobody would ever start it."""
+
+    def tidies_up() -> list[psutil.Process]:
+        own = psutil.Process().children(recursive=True)
+        return [one for one in own if one.name() == "conmon" and one.status() != "zombie"]
+
+    started = podman.start(
+        replace(small_step.sandbox, command=("sleep", "60")), Streams(stdout=1, stderr=2)
+    )
+    wait_until(tidies_up)
+    started.process.kill()
+    assert started.wait(30).ending is Ending.KILLED
+    assert tidies_up() == []
+
+
 def test_where_a_user_has_no_further_ids_a_step_is_root_who_is_the_caller(
     small_step: Step, podman: Podman, tmp_path: Path, temporary: Temporary
 ) -> None:
@@ -264,6 +282,45 @@ def test_what_does_not_do_is_refused_with_what_to_do(
     with pytest.raises(SandboxError, match=message) as caught:
         find(name, temporary, environment)
     assert caught.value.advice
+
+
+@pytest.mark.parametrize(
+    ("said", "problem", "advice"),
+    [
+        pytest.param(
+            "cgroups in hybrid mode not supported, drop all controllers from cgroupv2",
+            "cgroups in hybrid mode not supported",
+            'set `runtime = "runc"`',
+            id="crun's refusal",
+        ),
+        pytest.param(
+            r'time="2026-01-01T00:00:00Z" level=error msg="no ranges for \"me\" in /etc/subuid"',
+            '(no ranges for "me" in /etc/subuid)',
+            "by hand",
+            id="a line of its log",
+        ),
+        pytest.param(
+            "cannot clone: No space left on device",
+            "cannot clone",
+            "user.max_user_namespaces",
+            id="no user namespaces",
+        ),
+    ],
+)
+def test_what_podman_says_is_told_with_what_to_do(
+    said: str, problem: str, advice: str, tmp_path: Path, temporary: Temporary
+) -> None:
+    (tmp_path / "help").write_text("--preserve-fds --rootfs --shm-size --userns")
+    (tmp_path / "said").write_text(said)
+    script = (
+        f'case "$*" in *help) cat {tmp_path}/help;; --version) echo podman version 9;; '
+        f"*) cat {tmp_path}/said >&2; exit 125;; esac"
+    )
+    with pytest.raises(SandboxError) as caught:
+        find_podman(temporary, in_front(os.environ, tmp_path, "podman", script))
+    assert problem in caught.value.problem
+    assert "time=" not in caught.value.problem
+    assert advice in caught.value.advice
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")

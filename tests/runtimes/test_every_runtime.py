@@ -188,7 +188,7 @@ def test_a_loopback_of_the_steps_own(step: Step) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "a:b",
+        "a::b:",
         ":",
         "a,b",
         "a=b",

@@ -5,15 +5,21 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
-import subprocess
 import tempfile
 from pathlib import Path
 
 from cwl_udss.errors import SandboxError
-from cwl_udss.machine.deferral import deferred
 from cwl_udss.runtimes.bubblewrap.bwrap import Bubblewrap
 from cwl_udss.runtimes.probing.attempts import Facts, Remember, try_always
 from cwl_udss.runtimes.probing.refusals import advice_on_namespaces
+from cwl_udss.runtimes.probing.trial import (
+    ask,
+    check_options,
+    first_line,
+    not_made,
+    run_trial,
+)
+from cwl_udss.sandbox import Ending, Result, RootFilesystem, Sandbox
 
 # Distributions backport options, so they are looked for in `bwrap --help` and no version is
 # compared. All of these are in 0.3, older than any supported distribution's.
@@ -23,9 +29,6 @@ REQUIRED_OPTIONS = frozenset(
         *("--ro-bind-data", "--seccomp"),
     )
 )
-_NAMESPACES = ("--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-net")
-_MOUNTS = ("--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc")
-_PROBE_SECONDS = 20.0
 _ANOTHER = "another one can be named with --udss-bwrap"
 
 
@@ -73,62 +76,32 @@ def probe_bubblewrap(path: str, remember: Remember = try_always) -> Bubblewrap:
 
 
 def _try(path: str) -> Facts:
-    help_text = _help(path)
+    help_text = ask(path, "--help", "bubblewrap", advice=_ANOTHER)
     options = frozenset(word for word in help_text.split() if word.startswith("--"))
-    missing = sorted(REQUIRED_OPTIONS - options)
-    if missing:
-        raise SandboxError(f"{path} is too old: it has no {missing[0]}", "unset it, or update it")
-    return {"version": _version_in_sandbox(path), "options": sorted(options)}
+    check_options(path, options, sorted(REQUIRED_OPTIONS))
+    return {"version": _version_in_sandbox(path, options), "options": sorted(options)}
 
 
-def _version_in_sandbox(path: str) -> str:
-    """Return the version, asked for in what a step gets: only trying tells if that is allowed."""
-    # A file, as nobody waits for its end: bwrap's child waits for ever where its parent was killed
-    # before it had done its part, and would hold a pipe open.
-    with tempfile.TemporaryFile() as output:
-        try:
-            with deferred():
-                probe = subprocess.run(
-                    [path, *_NAMESPACES, "--die-with-parent", *_MOUNTS, "--", path, "--version"],
-                    env={},
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=subprocess.STDOUT,
-                    timeout=_PROBE_SECONDS,
-                    check=False,
-                )
-        except subprocess.TimeoutExpired as error:
-            raise _no_answer(path) from error
-        output.seek(0)
-        said = output.read().decode(errors="replace").strip()
-    if probe.returncode == 0:
-        return said
-    message = said.removeprefix("bwrap: ")
-    raise SandboxError(
-        f"no sandbox can be made with {path} ({message})",
-        advice_on_namespaces(message, "bubblewrap"),
+def _version_in_sandbox(path: str, options: frozenset[str]) -> str:
+    """Return the version, asked for in a sandbox: bwrap says nothing else of one that it has made,
+    but by a command that ends."""
+    sandbox = Sandbox(
+        root=RootFilesystem(path=Path("/")),
+        command=(path, "--version"),
+        environment={},
+        working_directory="/",
     )
+    runtime = Bubblewrap(path=path, version="", options=options)
+    with tempfile.TemporaryFile() as said:
+        result = run_trial(runtime, sandbox, path, _advice, output=said, messages=said)
+        first = first_line(said).removeprefix("bwrap: ")
+    if result != Result(exit_code=0, ending=Ending.EXITED):
+        raise not_made(path, first, _advice(first))
+    return first
 
 
-def _help(path: str) -> str:
-    try:
-        completed = subprocess.run(
-            [path, "--help"], capture_output=True, env={}, timeout=_PROBE_SECONDS, check=True
-        )
-    except subprocess.TimeoutExpired as error:
-        raise _no_answer(path) from error
-    except OSError as error:
-        raise SandboxError(f"{path} cannot be executed: {error.strerror}", _ANOTHER) from error
-    except subprocess.CalledProcessError as error:
-        raise SandboxError(f"{path} --help fails: is it bubblewrap?", _ANOTHER) from error
-    return completed.stdout.decode(errors="replace")
-
-
-def _no_answer(path: str) -> SandboxError:
-    return SandboxError(
-        f"{path} has not come to an end in {_PROBE_SECONDS:.0f} s",
-        f"is the filesystem there that it is on? {_ANOTHER}",
-    )
+def _advice(said: str) -> str:
+    return advice_on_namespaces(said, "bubblewrap")
 
 
 def _bundled() -> str | None:

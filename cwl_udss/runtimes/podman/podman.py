@@ -20,6 +20,7 @@ from cwl_udss.runtimes.engines.launching import FIRST_PROGRAM, HANDED_ON, launch
 from cwl_udss.runtimes.engines.view import View, Way, is_plain, make_view
 from cwl_udss.runtimes.limits import FEW_INPUTS
 from cwl_udss.runtimes.operations import MountBind
+from cwl_udss.runtimes.podman.conmon import wait_for_conmon
 from cwl_udss.runtimes.process import RuntimeProcess
 from cwl_udss.runtimes.streams import Pipes
 from cwl_udss.sandbox import HOST_NAME, Sandbox
@@ -79,7 +80,7 @@ class Podman(Engine):
             )
         with contextlib.ExitStack() as stack:
             view = make_view(sandbox, self.place, stack, _WAY)
-            stack.callback(_wait_for_conmon, view.place / _CONMON)
+            stack.callback(wait_for_conmon, view.place / _CONMON)
             if FEW_INPUTS in self.limits:
                 _check_binds(view)
             return launch(
@@ -103,13 +104,6 @@ class Podman(Engine):
             *(f"--volume={_volume(bind)}" for bind in view.binds),
             *("--rootfs", f"{view.named(view.root)}:O", FIRST_PROGRAM),
         )
-
-
-def _wait_for_conmon(file: Path) -> None:
-    """Wait for conmon(8), which is above a container, and tidies up after it: as an orphan it has
-    become our child."""
-    with contextlib.suppress(OSError, ValueError):  # there was none, or it is another's
-        os.waitpid(int(file.read_text()), 0)
 
 
 def _check_binds(view: View) -> None:

@@ -64,8 +64,13 @@ def _try(podman: Podman) -> Facts:
 
 
 def _advice(said: str) -> str:
-    if "namespace" in said:
+    if "namespace" in said or "cannot clone" in said:
         return advice_on_namespaces(said, "podman")
+    if "hybrid mode" in said:  # crun's word, which podman prefers to runc
+        return (
+            "crun does not start where there are both versions of control groups: set "
+            '`runtime = "runc"` below [engine] in ~/.config/containers/containers.conf'
+        )
     if "cgroup" in said or "runtime" in said:
         return "see whether `podman run` works by hand: containers.conf(5) names its runtime"
     return "see whether `podman run` works by hand"

@@ -9,6 +9,8 @@ from pathlib import Path
 _APPARMOR = Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
 _OWN_NAME = Path("/proc/self/comm")
 _UID_MAP = "uid map", "uid_map"
+# By errno(3), and by what was asked for.
+_REFUSED = "ermi", "Invalid argument", "namespace", "not implemented"
 _LIMITED = "No space left", "max_*_namespaces", "max_user_namespaces"
 
 
@@ -31,6 +33,10 @@ def advice_on_namespaces(message: str, package: str) -> str:
         )
     if "proc" in message:
         return "this looks like the inside of a container that hides parts of /proc: run outside"
+    if "hostname" in message:
+        return "this looks like the inside of a container that forbids system calls: run outside"
+    if not any(words in message for words in _REFUSED):
+        return f"see whether it is {package}'s, or put another one first on PATH"
     return (
         "the kernel does not allow user namespaces here: on Debian ask for "
         "`sysctl kernel.unprivileged_userns_clone=1`; in a container allow unshare(2)"

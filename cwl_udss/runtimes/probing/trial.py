@@ -4,10 +4,11 @@ told of by a program that was started there."""
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from pathlib import Path
 from typing import IO
 
@@ -15,6 +16,7 @@ from cwl_udss.errors import SandboxError
 from cwl_udss.sandbox import Ending, Result, RootFilesystem, Runtime, Sandbox, Streams
 
 PROBE_SECONDS = 20.0
+_LOGGED = re.compile(r'time="[^"]*" level=\w+ msg="(.*)"')
 
 
 def try_runtime(
@@ -59,10 +61,14 @@ def run_trial(
 
 
 def first_line(messages: IO[bytes]) -> str:
-    """Return the first line of what was said; "" if that is nothing."""
+    """Return the first line of what was said; "" if that is nothing. Of a line of the log that
+    programs in Go write it is the message."""
     messages.seek(0)
     lines = messages.read().decode(errors="replace").strip().splitlines()
-    return lines[0] if lines else ""
+    if not lines:
+        return ""
+    logged = _LOGGED.fullmatch(lines[0])
+    return lines[0] if logged is None else logged[1].replace('\\"', '"')
 
 
 def not_made(path: str, said: str, advice: str) -> SandboxError:
@@ -80,17 +86,25 @@ def program_on_path(name: str, search_path: str | None, advice: str = "") -> str
     return path
 
 
-def check_options(program: str, help_text: str, required: Iterable[str]) -> None:
-    """Raise SandboxError for a program whose help names no option that is needed. `program` is what
-    it is called. Distributions backport options, so that no version is compared."""
+def check_options(program: str, help_text: Container[str], required: Iterable[str]) -> None:
+    """Raise SandboxError for a program whose help, a text or its words, names no option that is
+    needed. `program` is what it is called. Distributions backport options, so that no version is
+    compared."""
     missing = [option.strip() for option in required if option not in help_text]
     if missing:
         raise SandboxError(f"{program} is too old: it has no {missing[0]}", "update it")
 
 
-def ask(path: str, options: str, name: str, environment: Mapping[str, str] | None = None) -> str:
+def ask(
+    path: str,
+    options: str,
+    name: str,
+    environment: Mapping[str, str] | None = None,
+    advice: str = "mend PATH, or update it",
+) -> str:
     """Return what a program says when it is asked for its version or for help. Raises SandboxError
-    if it cannot be executed, fails or does not come to an end: it should be `name`."""
+    with `advice` if it cannot be executed, fails or does not come to an end: it should be `name`.
+    """
     try:
         done = subprocess.run(
             [path, *options.split()],
@@ -104,9 +118,9 @@ def ask(path: str, options: str, name: str, environment: Mapping[str, str] | Non
     except subprocess.TimeoutExpired as error:
         raise no_answer(path) from error
     except OSError as error:
-        raise SandboxError(f"{path} cannot be executed", str(error.strerror)) from error
+        raise SandboxError(f"{path} cannot be executed: {error.strerror}", advice) from error
     if done.returncode != 0:
-        raise SandboxError(f"{path} {options} fails: is it {name}?", "mend PATH, or update it")
+        raise SandboxError(f"{path} {options} fails: is it {name}?", advice)
     return done.stdout.decode(errors="replace").strip()
 
 

@@ -88,6 +88,8 @@ def _write_loaders(proot: Path, place: Path) -> Iterator[tuple[str, Path]]:
         content = proot.read_bytes()
     except OSError as error:
         raise SandboxError(f"{proot} cannot be read", str(error.strerror)) from error
+    if not content.startswith(_ELF):  # what its interpreter needs is not known to Landlock's rules
+        raise SandboxError(f"{proot} is a script", "put the program that it starts first on PATH")
     for name, program in embedded_loaders(content):
         path = place / name
         if not path.exists():
