@@ -79,7 +79,7 @@ def works(said: str, name: str) -> bool:
         ("cgroup v2 only", True, True, ""),
         ("no subuids", True, True, ""),
         ("/proc hidepid", True, True, ""),
-        ("inside podman", False, True, "the inside of a container that forbids system calls"),
+        ("inside podman", False, True, "the inside of a container that hides parts of /proc"),
     ],
 )
 def test_which_runtimes_work_where(
@@ -96,7 +96,7 @@ def test_which_runtimes_work_where(
     ("name", "told"),
     [
         ("no user namespaces", "ask for `sysctl user.max_user_namespaces=15000`"),
-        ("inside podman", "this looks like the inside of a container that "),
+        ("inside podman", "the inside of a container that hides parts of /proc: run outside"),
     ],
 )
 def test_all_that_need_namespaces_say_the_same(doctor: Doctor, name: str, told: str) -> None:

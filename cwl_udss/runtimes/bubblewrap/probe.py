@@ -5,21 +5,23 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
+import subprocess
 import tempfile
 from pathlib import Path
 
 from cwl_udss.errors import SandboxError
+from cwl_udss.machine.deferral import deferred
 from cwl_udss.runtimes.bubblewrap.bwrap import Bubblewrap
 from cwl_udss.runtimes.probing.attempts import Facts, Remember, try_always
 from cwl_udss.runtimes.probing.refusals import advice_on_namespaces
 from cwl_udss.runtimes.probing.trial import (
+    PROBE_SECONDS,
     ask,
     check_options,
     first_line,
+    no_answer,
     not_made,
-    run_trial,
 )
-from cwl_udss.sandbox import Ending, Result, RootFilesystem, Sandbox
 
 # Distributions backport options, so they are looked for in `bwrap --help` and no version is
 # compared. All of these are in 0.3, older than any supported distribution's.
@@ -29,6 +31,8 @@ REQUIRED_OPTIONS = frozenset(
         *("--ro-bind-data", "--seccomp"),
     )
 )
+_NAMESPACES = ("--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-net")
+_MOUNTS = ("--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc")
 _ANOTHER = "another one can be named with --udss-bwrap"
 
 
@@ -79,29 +83,31 @@ def _try(path: str) -> Facts:
     help_text = ask(path, "--help", "bubblewrap", advice=_ANOTHER)
     options = frozenset(word for word in help_text.split() if word.startswith("--"))
     check_options(path, options, sorted(REQUIRED_OPTIONS))
-    return {"version": _version_in_sandbox(path, options), "options": sorted(options)}
+    return {"version": _version_in_sandbox(path), "options": sorted(options)}
 
 
-def _version_in_sandbox(path: str, options: frozenset[str]) -> str:
-    """Return the version, asked for in a sandbox: bwrap says nothing else of one that it has made,
-    but by a command that ends."""
-    sandbox = Sandbox(
-        root=RootFilesystem(path=Path("/")),
-        command=(path, "--version"),
-        environment={},
-        working_directory="/",
-    )
-    runtime = Bubblewrap(path=path, version="", options=options)
-    with tempfile.TemporaryFile() as said:
-        result = run_trial(runtime, sandbox, path, _advice, output=said, messages=said)
-        first = first_line(said).removeprefix("bwrap: ")
-    if result != Result(exit_code=0, ending=Ending.EXITED):
-        raise not_made(path, first, _advice(first))
-    return first
-
-
-def _advice(said: str) -> str:
-    return advice_on_namespaces(said, "bubblewrap")
+def _version_in_sandbox(path: str) -> str:
+    """Return the version, asked for in what a step gets: only trying tells if that is allowed."""
+    # A file, as nobody waits for its end: bwrap's child waits for ever where its parent was killed
+    # before it had done its part, and would hold a pipe open.
+    with tempfile.TemporaryFile() as output:
+        try:
+            with deferred():
+                probe = subprocess.run(
+                    [path, *_NAMESPACES, "--die-with-parent", *_MOUNTS, "--", path, "--version"],
+                    env={},
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    timeout=PROBE_SECONDS,
+                    check=False,
+                )
+        except subprocess.TimeoutExpired as error:
+            raise no_answer(path) from error
+        said = first_line(output).removeprefix("bwrap: ")
+    if probe.returncode != 0:
+        raise not_made(path, said, advice_on_namespaces(said, "bubblewrap"))
+    return said
 
 
 def _bundled() -> str | None:

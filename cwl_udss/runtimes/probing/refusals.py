@@ -33,8 +33,6 @@ def advice_on_namespaces(message: str, package: str) -> str:
         )
     if "proc" in message:
         return "this looks like the inside of a container that hides parts of /proc: run outside"
-    if "hostname" in message:
-        return "this looks like the inside of a container that forbids system calls: run outside"
     if not any(words in message for words in _REFUSED):
         return f"see whether it is {package}'s, or put another one first on PATH"
     return (
