@@ -13,7 +13,7 @@ import os
 import posixpath
 import signal
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from types import FrameType
 
@@ -121,7 +121,7 @@ def can_write_root(runtime: PipedRuntime, root: RootFilesystem) -> bool:
     return isinstance(runtime, Bubblewrap) and "--tmp-overlay" in runtime.options
 
 
-@dataclass
+@record(frozen=True)
 class Running:
     """A container's processes, for as long as they run."""
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from test_proot_filter import emulator
 
-from cwl_udss.runtimes.machine_code.command import CHILD_HAS_ENDED, ENDED, end_like, wait
+from cwl_udss.runtimes.machine_code.command import CHILD_HAS_ENDED, end_like, wait
+from cwl_udss.runtimes.machine_code.ended import ENDED
 from cwl_udss.runtimes.machine_code.program import Program
 
 

@@ -6,14 +6,10 @@ from __future__ import annotations
 import errno
 import os
 import posixpath
-import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from cwl_udss.runtimes.machine_code.program import Program
 
-# The status, and struct rusage of getrusage(2), in which times are before the largest process.
-ENDED = struct.Struct("=i4x5q104x")
 ANY = 0xFFFFFFFF
 """-1, for wait4(2)."""
 CHILD_HAS_ENDED = 17
@@ -56,24 +52,3 @@ def end_like(program: Program, status: int) -> bytes:
     """End with 0 if what was waited for has ended so, else with 1."""
     failed = program.processor.unless_result(0, program.call("exit_group", 1))
     return program.processor.load(status) + failed + program.call("exit_group", 0)
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a command has ended."""
-
-    code: int
-    """That of os.waitstatus_to_exitcode()."""
-    largest_kib: int
-    """How much memory the largest of its processes had."""
-    processor_microseconds: int
-    """Of it, and of those that it has waited for."""
-
-
-def ended(said: bytes) -> Ended | None:
-    """Return how a command has ended; None if that is not what was said."""
-    if len(said) != ENDED.size:
-        return None
-    status, user, user_rest, system, system_rest, kibibytes = ENDED.unpack(said)
-    microseconds = (user + system) * 1_000_000 + user_rest + system_rest
-    return Ended(os.waitstatus_to_exitcode(status), kibibytes, microseconds)

@@ -9,12 +9,12 @@ import logging
 import os
 import posixpath
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from cwl_udss.doors.apptainer.command_line.binds import parse_binds, parse_mounts
 from cwl_udss.doors.apptainer.command_line.parser import Given, split_values
 from cwl_udss.errors import UdssError
+from cwl_udss.records import record
 from cwl_udss.sandbox import Bind
 
 _logger = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ _KERNEL = ("/sys", "/proc", "/dev")
 _NO_NETWORK = "none"
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class Caller:
     """Where a caller is, and what of it a site does not let through."""
 
@@ -36,7 +36,7 @@ class Caller:
     """Any of "home", "cwd", "tmp", "network": what is not shown by default."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class View:
     """What a command sees."""
 
