@@ -17,6 +17,7 @@ NAMES = (
     "image",
     "second_use",
     "batch",
+    "report",
     "doors",
     "pipeline",
 )

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from cwl_udss.commands.images_arguments import add_images
+from cwl_udss.commands.runs.arguments import add_runs
 from cwl_udss.commands.shim import add_shim
 from cwl_udss.engine.startup.pure import prefer_python_modules
 from cwl_udss.engine.startup.start import given_options, quick_imports
@@ -123,6 +124,7 @@ def _parser() -> argparse.ArgumentParser:
     add_images(commands).set_defaults(command=_images)
     add_shim(commands)
     _add_step(commands)
+    add_runs(commands)
     _add_clean(commands)
     _add_doctor(commands)
     return parser

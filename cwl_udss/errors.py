@@ -4,7 +4,19 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+
+
+def one_line(text: str) -> str:
+    """Return a text without line breaks and control codes."""
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
+def masked(text: str, secrets: Iterable[str]) -> str:
+    """Return a text without secrets, which a person has typed, or a program has said."""
+    for secret in secrets:
+        text = text.replace(secret, "(secret)") if secret else text
+    return text
 
 
 class UdssError(Exception):
@@ -20,8 +32,7 @@ class UdssError(Exception):
 
     def __str__(self) -> str:
         # Messages of other programs end up in ours, and may hold line breaks and control codes.
-        line = f"{self.problem}: {self.advice}" if self.advice else self.problem
-        return "".join(c if c.isprintable() else " " for c in line)
+        return one_line(f"{self.problem}: {self.advice}" if self.advice else self.problem)
 
 
 class SettingsError(UdssError):

@@ -7,7 +7,7 @@ import enum
 from collections.abc import Mapping
 from dataclasses import field
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from cwl_udss.records import record
 
@@ -78,6 +78,14 @@ class Sandbox:
     """Limit of `/dev/shm`; None is the kernel's default, half of the memory."""
     cores: int | None = None
     """How many were asked for. No limit, but where a runtime is faster on one, it takes one."""
+    cpu_limit: float | None = None
+    """How much processor time the command and all that it starts may have, in processors."""
+    memory_limit: int | None = None
+    """How much memory they may have together, in bytes; a step that has had more is killed, and has
+    ended so even if it was quicker (Ending.MEMORY_LIMIT)."""
+    only_in_job: str = ""
+    """The batch job that runs this, if it runs nothing else meanwhile: what is counted of it is
+    then this command's."""
     memory: tuple[Memory, ...] = ()
     devices: tuple[str, ...] = ()
     """Devices of the host, besides the usual ones, as `/dev/fuse`."""
@@ -100,6 +108,9 @@ class Streams:
     """None is at its end."""
     stdout: int
     stderr: int
+    remembered_bytes: int = 0
+    """How much of the end of its standard error is to be in the Result; of both, if they go to one
+    place."""
     hands_on_terminals: bool = False
     """A terminal is the command's own, for a person who types at it."""
 
@@ -109,18 +120,56 @@ class Ending(enum.Enum):
 
     EXITED = "exited"
     TIME_LIMIT = "time limit"
+    MEMORY_LIMIT = "memory limit"
     KILLED = "killed"
     NOT_STARTED = "not started"
     """The sandbox was made, but the program could not be executed in it."""
 
 
+class MemorySource(enum.Enum):
+    """Where the figure of all processes together is from."""
+
+    CONTROL_GROUP = "control group"
+    """What the kernel has counted of a group that has nothing else in it: cgroups(7)."""
+    LOOKED_AT = "looked at"
+    """The most that was seen, while they ran."""
+    LARGEST = "largest process"
+    """The kernel's own word for that one; no look has shown more for all."""
+
+
 @record(frozen=True, kw_only=True)
 class Usage:
-    """What a command has used, with all that it has started (see runtimes/accounting.py)."""
+    """What a command has used, with all that it has started (see runtimes/accounting/). None is
+    what could not be found out."""
 
-    processor_seconds: float
-    memory_bytes: int
+    user_seconds: float
+    system_seconds: float
+    memory_bytes: int | None
     """The most that all of its processes had resident at one time."""
+    memory_source: MemorySource | None
+    largest_bytes: int | None
+    """The most that one of its processes had."""
+    read_bytes: int | None
+    """From storage, and so neither what was in memory already nor what pipes carry; so are
+    `written_bytes`."""
+    written_bytes: int | None
+    major_faults: int | None
+    processes: int | None
+    """The most that were seen at one time."""
+
+    @property
+    def processor_seconds(self) -> float:
+        """In the program and in the kernel."""
+        return self.user_seconds + self.system_seconds
+
+
+def read_usage(facts: Mapping[str, Any] | None) -> Usage | None:
+    """Return what dataclasses.asdict() has made plain, with the source by its value. Raises
+    TypeError, KeyError or ValueError for anything else."""
+    if facts is None:
+        return None
+    source = facts["memory_source"]
+    return Usage(**{**facts, "memory_source": None if source is None else MemorySource(source)})
 
 
 @record(frozen=True, kw_only=True)
@@ -131,6 +180,8 @@ class Result:
     ending: Ending
     usage: Usage | None = field(default=None, compare=False)
     """None if it could not be found out."""
+    said: bytes = field(default=b"", compare=False)
+    """See Streams.remembered_bytes."""
 
 
 class SandboxProcess(Protocol):

@@ -364,7 +364,6 @@ def test_a_tool_without_an_image_runs_on_the_host_with_a_warning(
         (["--user-space-docker-cmd", "udocker"], "--user-space-docker-cmd"),
         (["--no-read-only"], "never writable"),
         (["--custom-net", "x"], "--custom-net cannot"),
-        (["--strict-memory-limit"], "batch system"),
         (["--leave-container"], "--leave-container cannot"),
         (["--no-match-user"], "yourself"),
     ],

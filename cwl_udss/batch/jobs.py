@@ -53,11 +53,27 @@ class FinishedStep:
 
     directory: Path
     result: StepResult
+    resources: Resources
+    """What its job has asked for."""
+    is_earlier: bool = False
+    """An earlier driver has had it run."""
 
     @property
     def outputs(self) -> Path:
         """Its output directory."""
         return self.directory / OUTPUTS
+
+
+class StepLost(BatchError):
+    """A step has not ended by itself."""
+
+    def __init__(
+        self, problem: str, advice: str, directory: Path, kind: Kind, resources: Resources
+    ) -> None:
+        super().__init__(problem, advice)
+        self.directory = directory
+        self.kind = kind
+        self.resources = resources
 
 
 class BatchSteps:
@@ -82,7 +98,7 @@ class BatchSteps:
         """Run a step to its end; `staged` is what its output directory begins with, and is moved
         away. `key` finds the step again in a later run, if it has one. What is secret is not kept.
 
-        Raises BatchError, with what has happened and what to do, if it has not ended by itself.
+        Raises StepLost, with what has happened and what to do, if it has not ended by itself.
         """
         if key is not None:
             finished = self._earlier(spec.name, key, wish, is_success)
@@ -101,7 +117,7 @@ class BatchSteps:
             if not may_retry or not is_tried_again(
                 outcome, temporary_codes, is_scaled=wish.retry_scale > 1
             ):
-                finished = self._finished(entry, outcome)
+                finished = self._finished(entry, outcome, wish.resources)
                 if is_success(finished.result.exit_code):
                     remove_tree(entry.staged)
                 return finished
@@ -160,13 +176,19 @@ class BatchSteps:
         is_meant = end.status is not None and end.status.cause in (Cause.DELETED, Cause.NEVER_RAN)
         return not is_meant and not (entry.path / STARTED).exists()
 
-    def _finished(self, entry: Entry, outcome: Outcome) -> FinishedStep:
+    def _finished(self, entry: Entry, outcome: Outcome, resources: Resources) -> FinishedStep:
         if outcome.kind is Kind.TOOL and outcome.result is not None:
             _await_outputs(entry, outcome.result)
-            return FinishedStep(directory=entry.path, result=outcome.result)
+            return FinishedStep(directory=entry.path, result=outcome.result, resources=resources)
         last = last_line(entry.log)
         said = f"; its log ends with: {last}" if last and outcome.kind is Kind.LOST else ""
-        raise BatchError(f"step {_step_name(entry)} {outcome.message}{said}", f"see {entry.path}")
+        raise StepLost(
+            f"step {_step_name(entry)} {outcome.message}{said}",
+            f"see {entry.path}",
+            entry.path,
+            outcome.kind,
+            resources,
+        )
 
     def _earlier(
         self, name: str, key: str, wish: Wish, is_success: Callable[[int], bool]
@@ -183,7 +205,12 @@ class BatchSteps:
                 self._run.moves.put_back(entry.path / OUTPUTS, result.outputs)
                 if _is_whole(entry, result) and is_success(result.exit_code):
                     _logger.info("[job %s] result of an earlier run: %s", name, entry.path)
-                    return FinishedStep(directory=entry.path, result=result)
+                    return FinishedStep(
+                        directory=entry.path,
+                        result=result,
+                        resources=wish.resources,
+                        is_earlier=True,
+                    )
         return None
 
 

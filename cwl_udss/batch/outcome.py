@@ -70,7 +70,7 @@ def judge(end: JobEnd, facts: JobFacts) -> Outcome:
     if result is not None and result.ending is StepEnding.NOT_KEPT:
         return Outcome(kind=Kind.NOT_KEPT, message=f"has run, but in vain, on {result.problem}")
     if result is not None and result.ending is StepEnding.OUT_OF_MEMORY:
-        used = result.memory_bytes or 0
+        used = result.usage.memory_bytes or 0 if result.usage else 0
         return Outcome(kind=Kind.MEMORY, message=_over_memory("the kernel", used, facts.asked))
     if result is not None and result.ending is not StepEnding.TERMINATED:
         return Outcome(kind=Kind.TOOL, result=result)

@@ -4,6 +4,7 @@
     RUN/steps/NAME.KEY.NONCE/   a step: see steps/spec.py; job.json says which job is to run it
     RUN/ended/                  an empty file for each step that has ended, until it was seen
     RUN/drivers/                presences of those who drive it
+    RUN/steps.jsonl             what it has done until now (see report/journal.py)
     RUN/moves.json              where the results are moved to, while they are (see moves.py)
     RUN/work/                   cwltool's directories, by a directory for each driver
 
@@ -29,7 +30,13 @@ from pathlib import Path
 from cwl_udss.batch.moves import Moves
 from cwl_udss.errors import StoreError
 from cwl_udss.files import copies
-from cwl_udss.filesystems.leases import list_presences, living, presence, presence_name
+from cwl_udss.filesystems.leases import (
+    LEASE_SECONDS,
+    list_presences,
+    living,
+    presence,
+    presence_name,
+)
 from cwl_udss.machine.umask import own_umask
 from cwl_udss.staging import publish_file, remove_tree
 from cwl_udss.steps.beginning import begin
@@ -47,6 +54,8 @@ from cwl_udss.steps.spec import (
     to_json,
 )
 
+_DRIVERS = "drivers"
+_SIGN_SECONDS = 3 * LEASE_SECONDS  # clocks differ
 _KEY_DIGITS = 16
 _LONGEST_NAME = 60
 _LAST_LINE_BYTES = 4096
@@ -93,7 +102,7 @@ class RunDirectory:
         self.path = path
         self.steps = path / "steps"
         self.ended = path / "ended"
-        self._drivers = path / "drivers"
+        self._drivers = path / _DRIVERS
         self._own = presence_name()
         self.work = path / "work" / self._own
         self.moves = Moves(path / "moves.json")
@@ -193,6 +202,17 @@ class RunDirectory:
     def mark_seen(self, name: str) -> None:
         """Note that a step's end was seen."""
         (self.ended / name).unlink(missing_ok=True)
+
+
+def living_drivers(run: Path) -> list[str]:
+    """Return who drives a run now, by machine and process; of other machines only those that have
+    given a sign of life of late."""
+    drivers = []
+    with contextlib.suppress(OSError):
+        for path in living(list_presences(run / _DRIVERS), patience=0):
+            if time.time() - path.stat().st_mtime < _SIGN_SECONDS:
+                drivers.append(path.name.rpartition(".")[0])
+    return sorted(drivers)
 
 
 def read_end(path: Path, most: int) -> str:

@@ -69,6 +69,9 @@ class Container:
     resolver: bytes | None = None
     """What is in `/etc/resolv.conf`; None is the same as here."""
     shared_memory_bytes: int | None = None
+    memory_limit: int | None = None
+    """See sandbox.Sandbox; so is `cpu_limit`."""
+    cpu_limit: float | None = None
     writable_root: bool = True
     """As far as the runtime can (see Sandbox)."""
     devices: tuple[str, ...] = ()
@@ -105,6 +108,8 @@ def sandbox_of(
         },
         network=container.network,
         shared_memory_bytes=container.shared_memory_bytes,
+        memory_limit=container.memory_limit,
+        cpu_limit=container.cpu_limit,
         memory=tuple(memory),
         devices=container.devices,
         user=container.user if isinstance(runtime, Bubblewrap) else None,

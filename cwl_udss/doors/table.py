@@ -77,6 +77,8 @@ class State:
     """The first process of its namespaces, and how many generations are not the command's."""
     generations: int = 1
     exit_code: int | None = None
+    is_over_memory: bool = False
+    """Whether it was killed for having more than it might."""
     started: float | None = None
     finished: float | None = None
     problem: str = ""

@@ -103,6 +103,11 @@ class BatchRun:
         return min(wanted, _MOST_STEPS_AT_ONCE)
 
     @property
+    def own_directory(self) -> Path | None:
+        """What is of this run only; None if other drivers share it."""
+        return None if self._plan.is_shared else self.directory.path
+
+    @property
     def step_settings(self) -> Settings:
         """The settings as they are meant for steps: a pilot's are those of its nodes."""
         settings = self._settings

@@ -8,9 +8,12 @@ import functools
 import io
 import logging
 import os
+from collections.abc import Callable
 
 import cwltool.main
 from cwltool.context import LoadingContext
+from cwltool.job import JobBase
+from cwltool.process import Process
 from schema_salad.exceptions import ValidationException
 
 from cwl_udss.engine.failures import plain_words, tell_plainly
@@ -55,15 +58,21 @@ def load_document(steps: Steps, document: str, overrides: str | None, *, offline
 
 
 def loading_context(
-    options: argparse.Namespace, steps: Steps, cache: StepCache | None, make_job: MakeJob
+    options: argparse.Namespace,
+    steps: Steps,
+    cache: StepCache | None,
+    make_job: MakeJob,
+    follow: Callable[[Process, JobBase], None] | None = None,
 ) -> LoadingContext:
-    """Return what has cwltool make our tools of documents, and notes what they ask for."""
+    """Return what has cwltool make our tools of documents, and notes what they ask for. `follow` is
+    told of each of their jobs."""
     context = LoadingContext(vars(options))
     # Nothing between cwltool and the tool reads its command line or its mounts as text, so that no
     # character of a file's name needs to be refused.
     context.relax_path_checks = True
 
     def note(tool: SandboxedTool) -> None:
+        tool.follow = follow
         try:
             request = tool.image_request(options.default_container)
         except UdssError as error:

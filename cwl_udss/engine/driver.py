@@ -27,6 +27,7 @@ from cwl_udss.engine.ending import EXIT_CODES, INTERRUPTED, ending_signals
 from cwl_udss.engine.failures import plain_words, tell_plainly
 from cwl_udss.engine.inputs.remote import RemoteInputs, remote_inputs
 from cwl_udss.engine.jobs.job import SandboxedJob
+from cwl_udss.engine.jobs.recording import Recorder
 from cwl_udss.engine.jobs.tool import MakeJob, extend_cwltool, stop_host_steps
 from cwl_udss.engine.options import (
     cwltool_version_text,
@@ -36,9 +37,11 @@ from cwl_udss.engine.options import (
     refusal,
     refuse_needless_options,
     when_to_pull,
+    with_strict_options,
 )
 from cwl_udss.engine.outputs.relocation import tell_of_moves
 from cwl_udss.engine.places import choose_places, given_prefixes, keep_outputs, place_steps
+from cwl_udss.engine.recorded import RunRecord
 from cwl_udss.engine.replacements.scatter import pace_scatters, straighten_cwltool
 from cwl_udss.engine.replacements.workflow import wait_for_running_steps
 from cwl_udss.engine.startup.loaders import use_late_loaders
@@ -100,23 +103,19 @@ def _run_with_udss(arguments: list[str], options: argparse.Namespace) -> int:
         print(f"cwltool: {refused}", file=sys.stderr)
         return USAGE_ERROR
     settings = load_settings(vars(options), os.environ, home_directory())
+    settings = with_strict_options(options, settings)
     batch = _batch_run(options, settings)
     leaves_outputs = options.move_outputs == "leave"
+    recorder = Recorder()
     # Left in this order, whatever happens: steps are stopped before their directories go.
     with contextlib.ExitStack() as stack:
-        stack.enter_context(tracing(settings.trace))
+        stack.enter_context(tracing(settings.trace_events))
+        record = RunRecord(recorder, settings, ("cwltool", *arguments), str(options.workflow))
+        stack.enter_context(record.written())
         when = when_to_pull(options)
         steps = stack.enter_context(Steps(settings, os.environ, home_directory(), when))
-        extend_cwltool()
-        straighten_cwltool()
-        use_late_loaders(offline=settings.offline)
-        keep_schemas(os.environ, home_directory())
-        temporary = functools.partial(temporary_directory, settings.scratch, os.environ)
-        set_js_engine(SandboxedNode(steps.runtime, temporary))
-        runtime_context = RuntimeContext(vars(options))
-        # Where conversion has made mount points. cwltool's own choice of the first is random.
-        runtime_context.docker_outdir = OUTPUT_DIRECTORY
-        runtime_context.docker_stagedir = INPUT_DIRECTORY
+        _prepare_cwltool(settings, steps)
+        runtime_context = _runtime_context(options)
         cache = None
         if options.cachedir:
             cache = stack.enter_context(open_cache(Path(options.cachedir).absolute()))
@@ -152,28 +151,60 @@ def _run_with_udss(arguments: list[str], options: argparse.Namespace) -> int:
                 place_steps(places, context, scratch, steps.needed_bytes, cache_work)
             )
 
-        executor = _executor(options, steps, batch, runtime_context)
+        stop = functools.partial(_stop, recorder, batch, steps)
+        executor = _executor(options, batch, runtime_context, stop)
         make_job = _make_job(steps, cache, batch, contents, executor)
         ended_by = stack.enter_context(ending_signals())
         stack.callback(cwltool.main._terminate_processes)  # waits for ten seconds, and kills
         stack.callback(stop_host_steps)
         stack.callback(steps.stop)
+        stack.callback(recorder.stop)
         code = int(
             cwltool.main.main(
                 arguments,
                 versionfunc=version_text,
-                executor=_prepared(executor, prepare, remote),
-                loadingContext=loading_context(options, steps, cache, make_job),
+                executor=_prepared(executor, prepare, remote, record, batch),
+                loadingContext=loading_context(options, steps, cache, make_job, recorder.follow),
                 runtimeContext=runtime_context,
             )
         )
         if batch is not None:
             batch.has_succeeded = code == 0
-        return EXIT_CODES[ended_by[0]] if ended_by else code
+        record.exit_code = EXIT_CODES[ended_by[0]] if ended_by else code
+        return record.exit_code
+
+
+def _prepare_cwltool(settings: Settings, steps: Steps) -> None:
+    extend_cwltool()
+    straighten_cwltool()
+    use_late_loaders(offline=settings.offline)
+    keep_schemas(os.environ, home_directory())
+    temporary = functools.partial(temporary_directory, settings.scratch, os.environ)
+    set_js_engine(SandboxedNode(steps.runtime, temporary))
+
+
+def _runtime_context(options: argparse.Namespace) -> RuntimeContext:
+    context = RuntimeContext(vars(options))
+    # Where conversion has made mount points. cwltool's own choice of the first is random.
+    context.docker_outdir = OUTPUT_DIRECTORY
+    context.docker_stagedir = INPUT_DIRECTORY
+    return context
+
+
+def _stop(recorder: Recorder, batch: BatchRun | None, steps: Steps) -> None:
+    recorder.stop()
+    if batch is not None:
+        batch.stop()
+    steps.stop()
+    stop_host_steps()
 
 
 def _prepared(
-    executor: JobExecutor, prepare: Callable[[RuntimeContext], None], remote: RemoteInputs
+    executor: JobExecutor,
+    prepare: Callable[[RuntimeContext], None],
+    remote: RemoteInputs,
+    record: RunRecord,
+    batch: BatchRun | None,
 ) -> JobExecutor:
     """Have `prepare` called when main() has read all documents and set all of its context."""
 
@@ -183,7 +214,12 @@ def _prepared(
         except UdssError as error:
             raise WorkflowException(str(error)) from error
         remote.place(context)
-        return executor(process, job_order, context, logger)
+        if not context.validate_only:
+            run_directory = None if batch is None else batch.own_directory
+            record.begin(process, job_order, run_directory, context.secret_store)
+        outputs, status = executor(process, job_order, context, logger)
+        record.outputs = outputs or {}
+        return outputs, status
 
     return cast(JobExecutor, execute)  # which main() only calls
 
@@ -202,20 +238,15 @@ def _batch_run(options: argparse.Namespace, settings: Settings) -> BatchRun | No
 
 def _executor(
     options: argparse.Namespace,
-    steps: Steps,
     batch: BatchRun | None,
     runtime_context: RuntimeContext,
+    stop: Callable[[], None],
 ) -> JobExecutor:
+    """Return what runs the jobs; `stop` ends those that run, and lets no other start."""
     # Only cwltool's own knows how to validate without running.
     if options.validate or not (options.parallel or batch):
         wait_for_running_steps(lambda: False)
         return SingleJobExecutor()
-
-    def stop() -> None:
-        if batch is not None:
-            batch.stop()
-        steps.stop()
-        stop_host_steps()
 
     executor: ParallelExecutor
     available = available_resources(os.environ)

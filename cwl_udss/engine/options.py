@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import functools
 from collections.abc import Mapping
+from dataclasses import replace
 
 from cwltool.argparser import arg_parser
 from cwltool.utils import versionstring
@@ -19,7 +20,6 @@ from cwl_udss.settings.table import SETTINGS
 
 _ENGINE = "--udss is the container engine"
 _NO_CONTAINER = "a sandbox leaves no container behind, and has no container id"
-_NO_LIMITS = "the sandbox does not limit processors and memory; the batch system does"
 # Options of cwltool that a sandbox of ours would not honour, by argparse's name: never ignored.
 REFUSED_OPTIONS: Mapping[str, str] = {
     "singularity": _ENGINE,
@@ -29,14 +29,16 @@ REFUSED_OPTIONS: Mapping[str, str] = {
     "image_base_path": "images are in the store (--udss-store)",
     "no_read_only": "the root filesystem is shared between steps, and never writable",
     "custom_net": "a step has no network, or with NetworkAccess the host's",
-    "strict_memory_limit": _NO_LIMITS,
-    "strict_cpu_limit": _NO_LIMITS,
     "no_match_user": "a step always runs as yourself",
     "rm_container": _NO_CONTAINER,
     "record_container_id": _NO_CONTAINER,
     "cidfile_dir": _NO_CONTAINER,
     "cidfile_prefix": _NO_CONTAINER,
 }
+
+
+_STRICT_OPTIONS: Mapping[str, str] = {"strict_memory_limit": "memory", "strict_cpu_limit": "cores"}
+"""Options of cwltool, by what is limited then."""
 
 
 @functools.cache
@@ -102,6 +104,22 @@ def when_to_pull(options: argparse.Namespace) -> When:
     if not options.pull_image:
         return When.NEVER
     return When.ALWAYS if options.force_docker_pull else When.MISSING
+
+
+def with_strict_options(options: argparse.Namespace, settings: Settings) -> Settings:
+    """Return settings in which that is limited, too, for which there are options of cwltool. Steps
+    that are jobs have the batch system's limits. Raises SettingsError for an option that would be
+    of no effect."""
+    strict = {name: what for name, what in _STRICT_OPTIONS.items() if getattr(options, name)}
+    if settings.batch is None:
+        return replace(settings, limit=tuple(sorted({*settings.limit, *strict.values()})))
+    given = [f"--{name.replace('_', '-')}" for name in strict]
+    given += ["--udss-limit"] if settings.limit and options.udss_limit is not None else []
+    for name in given:
+        raise SettingsError(
+            f"{name} is for steps on this machine", "leave it out: the batch system limits its jobs"
+        )
+    return replace(settings, limit=())
 
 
 def refuse_needless_options(options: argparse.Namespace, settings: Settings) -> None:

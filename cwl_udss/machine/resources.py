@@ -10,6 +10,8 @@ from pathlib import Path
 
 import psutil
 
+from cwl_udss.machine.control_groups import content, control_groups, memory_kills_in, pairs
+
 _MEBIBYTE = 1 << 20
 
 
@@ -23,7 +25,7 @@ class Resources:
 
 def available_resources(environment: Mapping[str, str], system: Path = Path("/")) -> Resources:
     """Return what steps on this machine may use together."""
-    groups = _control_groups(system)
+    groups = control_groups(system)
     cores = [len(os.sched_getaffinity(0)), *_batch_cores(environment)]
     memory = [psutil.virtual_memory().available, *_batch_memory(environment)]
     for group in groups:
@@ -34,13 +36,9 @@ def available_resources(environment: Mapping[str, str], system: Path = Path("/")
 
 def memory_kills(system: Path = Path("/")) -> int:
     """Return how many processes of this one's control group the kernel has killed for its memory
-    limit so far: cgroups(7), memory.events (version 2) or memory.oom_control (version 1)."""
-    for group in _control_groups(system):
-        for name in ("memory.events", "memory.oom_control"):
-            counts = _pairs(_content(group / name))
-            if "oom_kill" in counts:
-                return counts["oom_kill"]
-    return 0
+    limit so far."""
+    said = map(memory_kills_in, control_groups(system))
+    return next((number for number in said if number is not None), 0)
 
 
 def _batch_cores(environment: Mapping[str, str]) -> list[int]:
@@ -71,29 +69,11 @@ def _numbers(environment: Mapping[str, str], name: str) -> list[int]:
     return [int(text)] if text.isdecimal() else []
 
 
-def _control_groups(system: Path) -> list[Path]:
-    """The directories of this process's control groups and of all above them: cgroups(7)."""
-    try:
-        lines = (system / "proc/self/cgroup").read_text().splitlines()
-    except OSError:
-        return []
-    mounted = system / "sys/fs/cgroup"
-    groups = []
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        for controller in {"": [""], "memory": ["memory"]}.get(controllers, controllers.split(",")):
-            if controller in ("", "memory", "cpu"):
-                top = mounted / controller
-                group = top / path.lstrip("/")
-                groups += [group, *(p for p in group.parents if p == top or top in p.parents)]
-    return groups
-
-
 def _group_cores(group: Path) -> list[int]:
     """Version 2: cpu.max is "QUOTA PERIOD" or "max PERIOD"; version 1 has a file for each."""
-    quota, _, period = _content(group / "cpu.max").partition(" ")
+    quota, _, period = content(group / "cpu.max").partition(" ")
     if not period:
-        quota, period = _content(group / "cpu.cfs_quota_us"), _content(group / "cpu.cfs_period_us")
+        quota, period = content(group / "cpu.cfs_quota_us"), content(group / "cpu.cfs_period_us")
     if quota.isdecimal() and period.isdecimal():
         return [max(1, int(quota) // int(period))]
     return []
@@ -105,21 +85,8 @@ def _group_memory(group: Path) -> list[int]:
         ("memory.max", "memory.current"),
         ("memory.limit_in_bytes", "memory.usage_in_bytes"),
     ):
-        limit, usage = _content(group / limit_name), _content(group / usage_name)
+        limit, usage = content(group / limit_name), content(group / usage_name)
         if limit.isdecimal() and usage.isdecimal():
-            cache = _pairs(_content(group / "memory.stat")).get("inactive_file", 0)
+            cache = pairs(content(group / "memory.stat")).get("inactive_file", 0)
             return [int(limit) - max(0, int(usage) - cache)]
     return []
-
-
-def _pairs(content: str) -> dict[str, int]:
-    """A file with a name and a number on each line."""
-    pairs = (line.partition(" ") for line in content.splitlines())
-    return {name: int(value) for name, _, value in pairs if value.isdecimal()}
-
-
-def _content(path: Path) -> str:
-    try:
-        return path.read_text().strip()
-    except OSError:  # this controller is not there, or is not ours to see
-        return ""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the driver's time goes, as Chrome's trace events (`--udss-trace FILE`).
+"""Where the driver's time goes, as Chrome's trace events (`--udss-trace-events FILE`).
 
 To be looked at with https://ui.perfetto.dev or chrome://tracing. The format is that of "Trace Event
 Format": an array of JSON objects, whose closing bracket may be missing after a crash.

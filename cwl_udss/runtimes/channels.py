@@ -23,7 +23,8 @@ _libc = ctypes.CDLL(None, use_errno=True)
 class Channel:
     """One way, from one descriptor to another, one of which is our end of the process's pipe."""
 
-    def __init__(self, source: int, target: int, pipe: int) -> None:
+    def __init__(self, source: int, target: int, pipe: int, remembered_bytes: int = 0) -> None:
+        """The end of what was copied is kept, in so many bytes."""
         self.source = source
         self.target = target
         self.is_open = True
@@ -34,7 +35,9 @@ class Channel:
         mode = os.fstat(target).st_mode
         self._is_device = stat.S_ISCHR(mode)
         # Into a socket or a terminal splice(2) waits until it has moved all.
-        self._can_splice = stat.S_ISREG(mode) or stat.S_ISFIFO(mode)
+        self._can_splice = not remembered_bytes and (stat.S_ISREG(mode) or stat.S_ISFIFO(mode))
+        self._remembered_bytes = remembered_bytes
+        self.end = b""
         # A file always takes what is written to it: no need to ask.
         self._asks_target = not stat.S_ISREG(mode)
         self._is_source_ready = False
@@ -108,6 +111,8 @@ class Channel:
             # More could block in a pipe or socket that has room for some.
             most = select.PIPE_BUF if self._asks_target else _CHUNK_BYTES
             self._rest = os.read(self.source, most)
+            if self._remembered_bytes:
+                self.end = (self.end + self._rest)[-self._remembered_bytes :]
         if not self._rest:
             return 0
         written = os.write(self.target, self._rest)

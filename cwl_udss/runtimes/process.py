@@ -17,7 +17,9 @@ from dataclasses import replace
 from cwl_udss.errors import SandboxError
 from cwl_udss.machine.deferral import Deferral
 from cwl_udss.machine.waiting import told
-from cwl_udss.runtimes.accounting import Watch
+from cwl_udss.runtimes.accounting.counted import NOTHING, Counted
+from cwl_udss.runtimes.accounting.memory import Memory
+from cwl_udss.runtimes.accounting.watch import Watch
 from cwl_udss.runtimes.namespace import (
     WHY_NOT_ENDED,
     adopted,
@@ -31,6 +33,7 @@ from cwl_udss.runtimes.status import OWN_GENERATIONS, Launched, Made, Words, is_
 from cwl_udss.runtimes.streams import Relay, left_to_the_command
 from cwl_udss.sandbox import SIGNAL_OFFSET, Ending, Result, Usage
 
+_KILLED = SIGNAL_OFFSET + signal.SIGKILL
 _LAST_WORDS_SECONDS = 0.2
 _WORDS_SECONDS = 2.0  # for what bwrap says of itself; it takes one or two milliseconds
 # Below bwrap's own first process, which only waits: mount_trees.py, a bwrap, and its first process.
@@ -76,6 +79,8 @@ class RuntimeProcess:
         self._runtime = descriptor_of(process.pid) if self._made.tidies_up else None
         self._afterwards = contextlib.ExitStack() if afterwards is None else afterwards
         self._explain = explain
+        self.memory = Memory()
+        """What the step may have."""
         self._watch: Watch | None = None
         self._killed: Ending | None = None
         self._lock = threading.RLock()  # a signal's handler may kill what this thread waits for
@@ -105,7 +110,7 @@ class RuntimeProcess:
                 self._end(Ending.KILLED)
                 raise
             finally:
-                usage = self._wait_for_the_rest()
+                usage, was_over = self.memory.conclude(self._wait_for_the_rest())
             self._copy_the_rest()
         finally:
             with self._lock:
@@ -116,10 +121,17 @@ class RuntimeProcess:
             if self._relay is not None:
                 self._relay.close()
             self._afterwards.close()
-        result = replace(self._result(), usage=usage)
+        said = b"" if self._relay is None else self._relay.said
+        result = replace(self._result(), usage=usage, said=said)
+        if self._killed is None and was_over:
+            result = replace(result, exit_code=_KILLED, ending=Ending.MEMORY_LIMIT)
         if self._relay is not None and self._killed is None:
             self._relay.check()
         return result
+
+    def close_afterwards(self, stack: contextlib.ExitStack) -> None:
+        """Close this, too, when all have ended."""
+        self._afterwards.push(stack)
 
     def heed_signals(self) -> None:
         """Have the handlers of signals called again, and what they raise; wait() does it, too. Who
@@ -147,7 +159,8 @@ class RuntimeProcess:
             signal_sessions(first, number)
 
     def _watch_from(self, first: int) -> Watch:
-        return Watch(first, self._generations, self._outermost.facts.get("tracer-pid"))
+        tracer = self._outermost.facts.get("tracer-pid")
+        return Watch(first, self._generations, tracer, self.memory.watched_limit)
 
     def _attend(self, give_up: float) -> None:
         """Copy the streams, and look at the processes, until bwrap has ended or must."""
@@ -158,9 +171,12 @@ class RuntimeProcess:
             if now >= give_up:
                 return self._end(Ending.TIME_LIMIT)
             if self._watch is None and self._made.fact in self._outermost.facts:
+                self.memory.take(self._outermost.facts["child-pid"])
                 self._watch = self._watch_from(self._outermost.facts["child-pid"])
             if self._watch is not None and now >= self._watch.next:
                 self._watch.look()
+                if self._watch.has_seen_too_much or self.memory.is_over():
+                    return self._end(Ending.MEMORY_LIMIT)
             until = give_up if self._watch is None else min(give_up, self._watch.next)
             self._wait_for_news(until)
         return None
@@ -245,20 +261,25 @@ class RuntimeProcess:
         if first is None:
             return None
         wait_for_end(first)
+        said = Counted.said(self._outermost.facts)
         watch = self._watch or self._watch_from(first)
         ended = adopted(first)
         if self._orphan is not None and ended is not None:
             self._orphan_code = os.waitstatus_to_exitcode(ended[0])
-        counted = runtime.ru_utime + runtime.ru_stime
-        if self._made.tidies_up:  # which takes more than many a command
-            counted = self._words.facts.get("processor-microseconds", 0) / 1e6
-        largest = self._outermost.facts.get("largest-kib", 0)
-        return watch.usage(ended and ended[1], counted, largest)
+        if said is not None:  # by who waits for all of them itself, and is no part of the step
+            return watch.usage(said, is_whole=True)
+        if self._made.tidies_up:  # what it does itself takes more than many a command
+            return watch.usage(NOTHING, is_whole=False)
+        # What it had resident is not below what this process had when it started it: getrusage(2).
+        counted = replace(Counted.of(runtime), largest_kibibytes=0)
+        if ended is None:
+            return watch.usage(counted, is_whole=False)
+        return watch.usage(counted + Counted.of(ended[1]), is_whole=True)
 
     def _result(self) -> Result:
         return_code, status = self.process.returncode or 0, self._words.facts
         if self._killed:
-            return Result(exit_code=SIGNAL_OFFSET + signal.SIGKILL, ending=self._killed)
+            return Result(exit_code=_KILLED, ending=self._killed)
         if self._orphan_code is not None and self._orphan_code >= 0:
             return Result(exit_code=self._orphan_code, ending=Ending.EXITED)
         if "exit-code" in status and self._made.fact in status:
@@ -275,5 +296,5 @@ class RuntimeProcess:
                 "its message is above, or in the step's standard error; try `cwl-udss doctor`",
             )
         if self._made.tells_all and not self._words.was_not_executed:  # who tells was killed
-            return Result(exit_code=SIGNAL_OFFSET + signal.SIGKILL, ending=Ending.KILLED)
+            return Result(exit_code=_KILLED, ending=Ending.KILLED)
         return Result(exit_code=127, ending=Ending.NOT_STARTED)

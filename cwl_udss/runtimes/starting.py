@@ -11,7 +11,9 @@ from typing import Protocol
 
 from cwl_udss.errors import SandboxError
 from cwl_udss.machine.deferral import Deferral
-from cwl_udss.runtimes.accounting import adopt_orphans
+from cwl_udss.runtimes.accounting.memory import memory_of
+from cwl_udss.runtimes.accounting.watch import adopt_orphans
+from cwl_udss.runtimes.affinity import processors_for_children
 from cwl_udss.runtimes.process import RuntimeProcess
 from cwl_udss.runtimes.streams import Pipes, with_relay
 from cwl_udss.sandbox import Runtime, Sandbox, Streams
@@ -22,7 +24,12 @@ class PipedRuntime(Runtime, Protocol):
 
     def start(self, sandbox: Sandbox, streams: Streams) -> RuntimeProcess:
         """Start the sandbox's command (see sandbox.Runtime)."""
-        return with_relay(streams, functools.partial(self.start_with, sandbox))
+        with processors_for_children(sandbox.cpu_limit) as theirs:
+            process = with_relay(streams, functools.partial(self.start_with, sandbox))
+            process.memory = memory_of(sandbox)
+            process.memory.take(process.process.pid)
+            process.close_afterwards(theirs.pop_all())
+        return process
 
     def start_with(self, sandbox: Sandbox, pipes: Pipes) -> RuntimeProcess:
         """Start the sandbox's command with these streams. Raises SandboxError if the sandbox is

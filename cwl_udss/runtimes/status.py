@@ -11,11 +11,13 @@ import socket
 import struct
 
 from cwl_udss.records import record
+from cwl_udss.runtimes.accounting.counted import FACTS
 from cwl_udss.runtimes.machine_code.ended import ended
 from cwl_udss.sandbox import SIGNAL_OFFSET
 
 # A number is whole if something comes after it.
-_STATUS = re.compile(rb'"(child-pid|exit-code|is-made|largest-kib|tracer-pid)": (\d+)(?=\D)')
+_NAMES = ("child-pid", "exit-code", "is-made", "tracer-pid", *FACTS)
+_STATUS = re.compile(f'"({"|".join(_NAMES)})": (\\d+)(?=\\D)'.encode())
 
 # What programs of machine_code/ say, who do not write numbers as digits.
 HAS_BEGUN = b'"begun"\n'
@@ -75,8 +77,7 @@ class Words:
         facts = {name.decode(): int(value) for name, value in _STATUS.findall(self._said)}
         end = ended(self._said.partition(HAS_ENDED)[2])
         if end is not None:
-            facts["largest-kib"] = end.largest_kib
-            facts["processor-microseconds"] = end.processor_microseconds
+            facts |= end.counted.facts()
             if not self.was_not_executed:
                 facts["exit-code"] = end.code if end.code >= 0 else SIGNAL_OFFSET - end.code
         return facts

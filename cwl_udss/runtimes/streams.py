@@ -43,11 +43,12 @@ class Relay:
         self._outputs: list[Channel] = []
         try:
             self.stdin = self._make_input(streams.stdin)
-            self.stdout = self._make_output(streams.stdout)
+            is_same = os.path.sameopenfile(streams.stdout, streams.stderr)
+            kept = streams.remembered_bytes
+            self.stdout = self._make_output(streams.stdout, kept if is_same else 0)
             # In one pipe both keep their order. Two descriptors of one file, each with its own
             # place in it, would overwrite each other.
-            is_same = os.path.sameopenfile(streams.stdout, streams.stderr)
-            self.stderr = self.stdout if is_same else self._make_output(streams.stderr)
+            self.stderr = self.stdout if is_same else self._make_output(streams.stderr, kept)
         except BaseException:
             self.close()
             raise
@@ -97,6 +98,11 @@ class Relay:
         while self._terminals:
             os.close(self._terminals.pop())
 
+    @property
+    def said(self) -> bytes:
+        """The end of what the process has said, if that is remembered."""
+        return self._outputs[-1].end if self._outputs else b""
+
     def check(self) -> None:
         """Raise StreamError if something was lost on its way."""
         for channel in self._outputs:
@@ -134,7 +140,7 @@ class Relay:
                 self._unread = os.dup(reading)
         return reading
 
-    def _make_output(self, target: int) -> int:
+    def _make_output(self, target: int, remembered_bytes: int) -> int:
         if self._is_handed_on(target):
             return target
         reading, writing = os.pipe()
@@ -145,7 +151,7 @@ class Relay:
         if stat.S_ISCHR(os.fstat(target).st_mode):
             target = _own_terminal(target)
             self._terminals.append(target)
-        self._outputs.append(Channel(reading, target, reading))
+        self._outputs.append(Channel(reading, target, reading, remembered_bytes))
         return writing
 
     def _is_handed_on(self, descriptor: int) -> bool:

@@ -166,6 +166,19 @@ def some_of(*words: str) -> Callable[[str], tuple[str, ...]]:
     return convert
 
 
+def parse_limited(text: str) -> tuple[str, ...]:
+    """Return what is limited; nothing if it is "no". Raises ValueError."""
+    return () if text == "no" else _some_limited(text)
+
+
+def show_limited(names: tuple[str, ...]) -> str:
+    """Write what is limited as it is read."""
+    return join_list(names) or "no"
+
+
+_some_limited = some_of("memory", "cores")
+
+
 def parse_format(text: str) -> ImageFormat | None:
     """Return a format, None for "auto". Raises ValueError."""
     if text == "auto":

@@ -51,7 +51,15 @@ class Settings:
     """The `bwrap` program to use; None looks for one."""
     door_hide: tuple[str, ...]
     """What the commands with other programs' names show of this machine only if they are asked."""
-    trace: Path | None
+    limit: tuple[str, ...]
+    """Of what steps on this machine have no more than they ask for: memory, cores."""
+    report: Path | None
+    """A file to write a page to that tells of the run; None writes none."""
+    trace_table: Path | None
+    """A file to write a line to for each step that has ended; None writes none."""
+    trace_raw: bool
+    """With numbers only."""
+    trace_events: Path | None
     """A file to write where the driver's time goes; None writes none."""
     batch: str | None
     """The batch system that runs the steps; None runs them here."""

@@ -8,13 +8,14 @@ filesystem that all nodes share when it has ended, and is in place before its re
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cwl_udss.errors import StreamError, UdssError
@@ -68,9 +69,20 @@ _SIGNALS_SECONDS = 0.5
 _ENDINGS = {
     Ending.EXITED: StepEnding.EXITED,
     Ending.TIME_LIMIT: StepEnding.TIME_LIMIT,
+    Ending.MEMORY_LIMIT: StepEnding.OUT_OF_MEMORY,
     Ending.NOT_STARTED: StepEnding.NOT_STARTED,
     Ending.KILLED: StepEnding.TERMINATED,
 }
+
+
+@dataclass(frozen=True)
+class _Job:
+    """In what a step runs."""
+
+    environment: Mapping[str, str]
+    termination: Termination
+    only: str = ""
+    """See sandbox.Sandbox.only_in_job."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +105,7 @@ def run_submitted(directories: Sequence[Path]) -> int:
         for directory in directories:
             if termination.has_come:
                 return _EXIT_TERMINATED
-            result = run_once(directory, os.environ, termination)
+            result = run_once(directory, os.environ, termination, is_alone=True)
             if result is None:
                 _logger.warning("another job has run %s", directory)
                 continue
@@ -120,7 +132,7 @@ def run_by_hand(directory: Path, environment: Mapping[str, str]) -> int:
     )
     streams = StreamPaths(stdin=spec.stdin, stdout=spec.stdout, stderr=spec.stderr)
     with _work(spec, directory, environment) as work:
-        run = _run(spec, work, streams, environment, Termination())
+        run = _run(spec, work, streams, _Job(environment, Termination()))
         for line in put_outputs(spec, work / OUTPUTS, outputs):
             print(f"removed {line}", file=sys.stderr)
     print(f"{spec.name}: {run.result.ending.value}, exit code {run.result.exit_code}")
@@ -131,9 +143,14 @@ def run_by_hand(directory: Path, environment: Mapping[str, str]) -> int:
 
 
 def run_once(
-    directory: Path, environment: Mapping[str, str], termination: Termination | None = None
+    directory: Path,
+    environment: Mapping[str, str],
+    termination: Termination | None = None,
+    *,
+    is_alone: bool = False,
 ) -> StepResult | None:
     """Run a step and leave its result beside its spec. None if another job has begun it before.
+    `is_alone` says whether this job runs no other meanwhile.
 
     Whatever goes wrong is in the result; raises OSError if not even that can be written.
     """
@@ -141,7 +158,9 @@ def run_once(
     if started is None:
         return None
     try:
-        result = _result(directory, started, environment, termination or Termination())
+        only = started.job if is_alone else ""
+        job = _Job(environment, termination or Termination(), only)
+        result = _result(directory, started, job)
     except StreamError as error:
         result = _ended_early(started, StepEnding.NOT_KEPT, problem=str(error))
     except UdssError as error:
@@ -157,12 +176,7 @@ def run_once(
     return result
 
 
-def _result(
-    directory: Path,
-    started: Started,
-    environment: Mapping[str, str],
-    termination: Termination,
-) -> StepResult:
+def _result(directory: Path, started: Started, job: _Job) -> StepResult:
     spec = read_spec(directory)
     streams = StreamPaths(
         stdin=spec.stdin,
@@ -170,16 +184,16 @@ def _result(
         stderr=spec.stderr or str(directory / STDERR),
     )
     with contextlib.ExitStack() as stack:
-        with termination.raised():
-            work = stack.enter_context(_work(spec, directory, environment))
-            run = _run(spec, work, streams, environment, termination)
+        with job.termination.raised():
+            work = stack.enter_context(_work(spec, directory, job.environment))
+            run = _run(spec, work, streams, job)
         ending, usage = _ENDINGS[run.result.ending], run.result.usage
         try:
             removed = put_outputs(spec, work / OUTPUTS, directory / OUTPUTS)
         except OSError as error:
             problem = f"what it has left: {system_words(error)}"
             return _ended_early(started, StepEnding.NOT_KEPT, usage, problem)
-    if termination.has_come and ending is StepEnding.EXITED and run.result.exit_code:
+    if job.termination.has_come and ending is StepEnding.EXITED and run.result.exit_code:
         ending = StepEnding.TERMINATED  # it was told to end, too, and has obeyed
     if run.memory_kills and run.result.exit_code == _KILLED:
         ending = StepEnding.OUT_OF_MEMORY
@@ -189,8 +203,7 @@ def _result(
         node=started.node,
         started=run.started,
         ended=time.time(),
-        processor_seconds=usage.processor_seconds if usage else None,
-        memory_bytes=usage.memory_bytes if usage else None,
+        usage=usage,
         outputs=list_outputs(directory / OUTPUTS),
         removed=tuple(removed),
         problem=f"{started.node}: {run.problem}" if run.problem else "",
@@ -207,8 +220,7 @@ def _ended_early(
         node=started.node,
         started=started.time,
         ended=time.time(),
-        processor_seconds=usage.processor_seconds if usage else None,
-        memory_bytes=usage.memory_bytes if usage else None,
+        usage=usage,
         outputs={},
         problem=f"{started.node}: {problem}" if problem else "",
     )
@@ -219,11 +231,8 @@ def _work(spec: StepSpec, directory: Path, environment: Mapping[str, str]) -> It
     """A directory for what the step writes: of this node if it has the room, else where the step's
     files are. It holds `outputs`, filled as the driver has staged it, and `tmp`."""
     scratch = Path(spec.settings.scratch) if spec.settings.scratch else None
-    places = [
-        place
-        for place in local_directories(scratch, environment)
-        if free_bytes(place) >= spec.needed_bytes
-    ]
+    found = local_directories(scratch, environment)
+    places = [place for place in found if free_bytes(place) >= spec.needed_bytes]
     if not places:
         _logger.warning(
             "no directory of this node has the %d MB that the step asks for: it works in %s",
@@ -239,13 +248,7 @@ def _work(spec: StepSpec, directory: Path, environment: Mapping[str, str]) -> It
         yield work
 
 
-def _run(
-    spec: StepSpec,
-    work: Path,
-    streams: StreamPaths,
-    environment: Mapping[str, str],
-    termination: Termination,
-) -> _Run:
+def _run(spec: StepSpec, work: Path, streams: StreamPaths, job: _Job) -> _Run:
     settings = spec.settings
     scratch = Path(settings.scratch) if settings.scratch else None
     started, kills = time.time(), memory_kills()
@@ -253,27 +256,29 @@ def _run(
     def run_by(runtime: Runtime) -> tuple[Result, str]:
         with contextlib.ExitStack() as stack:
             store = Store(Path(settings.store), libraries=tuple(map(Path, settings.library)))
-            images = NodeImages(
-                store,
-                lambda: runtime,
-                scratch=scratch,
-                scratch_bytes=settings.scratch_images,
-                environment=environment,
+            images = stack.enter_context(
+                NodeImages(
+                    store,
+                    lambda: runtime,
+                    scratch=scratch,
+                    scratch_bytes=settings.scratch_images,
+                    environment=job.environment,
+                )
             )
-            stack.enter_context(images)
             sandbox = _sandbox(spec, step_root(spec.image, store, images), work)
+            sandbox = replace(sandbox, only_in_job=job.only)
             descriptors = stack.enter_context(streams.opened(work / OUTPUTS))
-            result = termination.run(lambda: runtime.start(sandbox, descriptors), spec.time_limit)
+            start = functools.partial(runtime.start, sandbox, descriptors)
+            result = job.termination.run(start, spec.time_limit)
             return result, why_not_executed(sandbox, result)
 
-    own = (settings.runtime, settings.accept, settings.bwrap, scratch, environment)
+    own = (settings.runtime, settings.accept, settings.bwrap, scratch, job.environment)
     result, problem = RuntimeFinder(*own, settings.required).use(run_by)
     if result.exit_code > SIGNAL_OFFSET:
         # Who ends a job signals its processes one after the other: our turn may be about to come.
         time.sleep(_SIGNALS_SECONDS)
-    return _Run(
-        result=result, started=started, memory_kills=memory_kills() - kills, problem=problem
-    )
+    kills = memory_kills() - kills
+    return _Run(result=result, started=started, memory_kills=kills, problem=problem)
 
 
 def _sandbox(spec: StepSpec, root: RootFilesystem, work: Path) -> Sandbox:

@@ -116,6 +116,11 @@ class Steps:
         return self._settings.runtime == LANDLOCK
 
     @property
+    def limited(self) -> tuple[str, ...]:
+        """Of what steps have no more than they ask for (see Settings.limit)."""
+        return self._settings.limit
+
+    @property
     def host_directories(self) -> tuple[str, ...]:
         """What tools of this machine may read of it."""
         return host_directories(self._environment, self._home, self._settings.readable)

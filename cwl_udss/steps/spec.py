@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from cwl_udss.errors import UdssError
-from cwl_udss.sandbox import Bind
+from cwl_udss.sandbox import Bind, Usage, read_usage
 from cwl_udss.steps.image import StepImage
 
 SPEC = "spec.json"
@@ -109,10 +109,8 @@ class StepResult:
     started: float
     """In seconds since 1970, by the node's clock; so is `ended`."""
     ended: float
-    processor_seconds: float | None
-    """Absent if it could not be found out; so is `memory_bytes`."""
-    memory_bytes: int | None
-    """The most that all of its processes had resident at one time."""
+    usage: Usage | None
+    """None if its program was not started, or that could not be found out."""
     outputs: Mapping[str, int | None]
     """All that is in the output directory, by relative path; the size if it is a file."""
     removed: tuple[str, ...] = ()
@@ -180,8 +178,14 @@ def read_result(directory: Path) -> StepResult:
     """Read how a step ended. Raises UnreadableStep."""
     facts = _read(directory / RESULT)
     try:
-        ending, removed = StepEnding(facts["ending"]), tuple(facts["removed"])
-        return StepResult(**{**facts, "ending": ending, "removed": removed})
+        return StepResult(
+            **{
+                **facts,
+                "ending": StepEnding(facts["ending"]),
+                "usage": read_usage(facts["usage"]),
+                "removed": tuple(facts["removed"]),
+            }
+        )
     except (KeyError, TypeError, ValueError) as error:
         raise _not_ours(directory / RESULT) from error
 

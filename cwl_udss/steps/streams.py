@@ -23,6 +23,8 @@ class StreamPaths:
     stderr: str | None
     default_stdout: IO[Any] | None = None
     default_stderr: IO[Any] | None = None
+    remembered_bytes: int = 0
+    """See sandbox.Streams."""
 
     @contextlib.contextmanager
     def opened(self, outputs: Path) -> Iterator[Streams]:
@@ -43,6 +45,7 @@ class StreamPaths:
                 stdin=None if stdin is None else stdin.fileno(),
                 stdout=opened(self.stdout, self.default_stdout or sys.stdout),
                 stderr=opened(self.stderr, self.default_stderr or sys.stderr),
+                remembered_bytes=self.remembered_bytes,
             )
 
 

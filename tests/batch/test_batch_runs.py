@@ -153,8 +153,71 @@ def test_streams_and_figures_of_a_step_on_a_node(runs: Runs) -> None:
     assert (runs.directory / "out/out").read_text() == "out\nerr\nout\n"
     (step,) = runs.steps
     result = json.loads((step / "result.json").read_text())
-    assert 200 <= result["memory_bytes"] >> 20 <= 210
-    assert f"Max memory used: {round(result['memory_bytes'] / (1 << 20))}MiB" in done.stderr
+    memory = result["usage"]["memory_bytes"]
+    assert 200 <= memory >> 20 <= 210
+    assert f"Max memory used: {round(memory / (1 << 20))}MiB" in done.stderr
+
+
+def test_a_line_of_the_trace_for_each_job(runs: Runs) -> None:
+    asked = {"ResourceRequirement": {"coresMin": 1, "ramMin": 300}}
+    script = 'echo "$0" >&2; [ "$0" != w1 ]'
+    files = runs.scatter(script, 2, hints={**BUSYBOX, **asked})
+    done = runs.run("--on-error", "continue", "--udss-trace-table", "trace.tsv", *files)
+    assert done.returncode == 1, done.stderr
+    head, *lines = (runs.directory / "trace.tsv").read_text().splitlines()
+    names = head.split("\t")
+    found = [dict(zip(names, line.split("\t"), strict=True)) for line in lines]
+    first, second = sorted(found, key=lambda line: line["name"])
+    assert (first["name"], first["status"], first["exit"]) == ("work (1)", "COMPLETED", "0")
+    assert (second["name"], second["status"], second["exit"]) == ("work (2)", "FAILED", "1")
+    for line in found:
+        assert line["native_id"] in done.stderr
+        assert (line["cpus"], line["memory"]) == ("1", "300 MB")
+        assert line["submit"] <= line["start"] <= line["complete"]
+        assert Path(line["workdir"]) in runs.steps
+        assert line["peak_rss"].endswith("B")
+
+
+def test_a_page_of_a_run_at_any_time(runs: Runs) -> None:
+    """While it goes on, when its driver was killed, and when what runs has ended without it."""
+    script = "case $0 in w0) ;; *) sleep 8; echo reason >&2; exit 4;; esac"
+    process = runs.start(*runs.scatter(script, 2))
+    runs.wait_for_jobs(process, 2)
+    [run] = runs.directory.glob("cwl-udss-runs/*")
+    report = ["cwl-udss", "report", run, "-o", runs.directory / "report.html"]
+
+    def words() -> list[str]:
+        done = subprocess.run([COMMANDS / report[0], *report[1:]], check=True, env=runs.environment)
+        assert done.returncode == 0
+        page = (runs.directory / "report.html").read_text()
+        [island] = re.findall(r'id="data">(.*?)</script>', page)
+        data = json.loads(island)
+        assert "Not ended" in page
+        return [data["statuses"][row[3]] for row in sorted(data["rows"], key=lambda row: row[2])]
+
+    def status() -> list[str]:
+        command = [COMMANDS / "cwl-udss", "status", run.name]
+        lines = subprocess.check_output(
+            command, env=runs.environment, cwd=runs.directory, text=True
+        ).splitlines()
+        return [" ".join(line.split()) for line in lines]
+
+    wait_until(lambda: words() == ["COMPLETED", "RUNNING"])
+    first, _, work, *rest = status()
+    assert re.search(rf"scatter.cwl: running for \S+, driven by \S+\.{process.pid}$", first)
+    assert work.startswith("work 1 1 - - ")
+    assert len(rest) == 1
+    process.kill()
+    process.communicate()
+    first, _, work, *_, how = status()
+    assert first.endswith("; nothing drives it now")
+    assert how.startswith(f"to go on: cd {runs.directory} && cwltool --udss-resume {run} --udss")
+    assert words() == ["COMPLETED", "RUNNING"]
+    wait_until(lambda: words() == ["COMPLETED", "FAILED"])
+    page = (runs.directory / "report.html").read_text()
+    assert "What failed first: work (2)" in page
+    assert "reason\n</pre>" in page
+    assert re.search(r"cwl-udss step /\S+/steps/work_2\.", page)
 
 
 def test_a_directory_is_on_a_node_what_it_was_on_another(runs: Runs) -> None:

@@ -20,8 +20,7 @@ RESULT = StepResult(
     node="node1",
     started=0,
     ended=1,
-    processor_seconds=1,
-    memory_bytes=1 << 20,
+    usage=None,
     outputs={},
 )
 

@@ -428,8 +428,7 @@ class EndedElsewhere:
             node="node7",
             started=0.0,
             ended=1.0,
-            processor_seconds=0.0,
-            memory_bytes=0,
+            usage=None,
             outputs={"made": 3},
         )
         return JobEnd(result=result, status=None)

@@ -15,7 +15,7 @@ from cwl_udss.report.trace import traced, tracing
 
 def test_a_run_is_traced(run_command: Command, tmp_path: Path) -> None:
     write_chain(tmp_path / "chain.cwl", 3)
-    done = run_command("cwltool", "--udss", "--udss-trace", "trace.json", "chain.cwl")
+    done = run_command("cwltool", "--udss", "--udss-trace-events", "trace.json", "chain.cwl")
     assert done.returncode == 0, done.stderr
     *events, name = json.loads((tmp_path / "trace.json").read_text())
     assert name["ph"] == "M"
@@ -34,7 +34,7 @@ def test_a_run_is_traced(run_command: Command, tmp_path: Path) -> None:
 
 def test_a_file_that_cannot_be_written(run_command: Command, tmp_path: Path) -> None:
     write_chain(tmp_path / "chain.cwl", 1)
-    done = run_command("cwltool", "--udss", "--udss-trace", "none/trace.json", "chain.cwl")
+    done = run_command("cwltool", "--udss", "--udss-trace-events", "none/trace.json", "chain.cwl")
     assert done.returncode == 1
     assert "the trace" in done.stderr
     assert "Traceback" not in done.stderr
@@ -45,7 +45,7 @@ def test_a_file_that_is_no_trace_stays(run_command: Command, tmp_path: Path) -> 
     write_chain(tmp_path / "chain.cwl", 1)
     before = (tmp_path / "chain.cwl").read_bytes()
     (tmp_path / "input.json").write_text("{}")
-    done = run_command("cwltool", "--udss", "--udss-trace", "chain.cwl", "input.json")
+    done = run_command("cwltool", "--udss", "--udss-trace-events", "chain.cwl", "input.json")
     assert done.returncode == 1
     assert "chain.cwl is no trace" in done.stderr
     assert (tmp_path / "chain.cwl").read_bytes() == before
@@ -54,7 +54,7 @@ def test_a_file_that_is_no_trace_stays(run_command: Command, tmp_path: Path) -> 
 def test_a_trace_replaces_an_earlier_one(run_command: Command, tmp_path: Path) -> None:
     write_chain(tmp_path / "chain.cwl", 1)
     for _ in range(2):
-        done = run_command("cwltool", "--udss", "--udss-trace", "trace.json", "chain.cwl")
+        done = run_command("cwltool", "--udss", "--udss-trace-events", "trace.json", "chain.cwl")
         assert done.returncode == 0, done.stderr
     events = json.loads((tmp_path / "trace.json").read_text())
     assert len({event["pid"] for event in events}) == 1
@@ -62,7 +62,7 @@ def test_a_trace_replaces_an_earlier_one(run_command: Command, tmp_path: Path) -
 
 def test_a_full_disk_ends_the_trace_and_not_the_run(run_command: Command, tmp_path: Path) -> None:
     write_chain(tmp_path / "chain.cwl", 1)
-    done = run_command("cwltool", "--udss", "--udss-trace", "/dev/full", "chain.cwl")
+    done = run_command("cwltool", "--udss", "--udss-trace-events", "/dev/full", "chain.cwl")
     assert done.returncode == 0, done.stderr
     assert "the trace /dev/full is not whole: No space left on device" in done.stderr
     assert "Traceback" not in done.stderr

@@ -14,10 +14,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from steps import Step
+from needs import need
+from steps import Outcome, Step
 
-from cwl_udss.runtimes import accounting
-from cwl_udss.sandbox import RootFilesystem, Usage
+from cwl_udss.runtimes.accounting import watch
+from cwl_udss.sandbox import MemorySource, RootFilesystem, Usage
 
 MEBIBYTE = 1 << 20
 # Of the shells around what a test is about, and of the program that makes trees of many inputs.
@@ -36,10 +37,18 @@ def used(step: Step, script: str, time_limit: float | None = None) -> Usage:
     return usage
 
 
+def on_this_machine(step: Step, *command: str) -> Outcome:
+    """Run what the image has not."""
+    if step.name in ("apptainer", "podman"):
+        pytest.skip("this machine's whole root is no image for an engine")
+    return step.execute(command, root=RootFilesystem(path=Path("/")))
+
+
 @pytest.mark.parametrize("mebibytes", [20, 500])
 def test_memory_of_one_process(step: Step, mebibytes: int) -> None:
     """Also of one that is over before anybody can look at it."""
     usage = used(step, f"{fill(mebibytes)} >/dev/null")
+    assert usage.largest_bytes == pytest.approx(mebibytes * MEBIBYTE, rel=0.01, abs=2 * MEBIBYTE)
     assert usage.memory_bytes == pytest.approx(mebibytes * MEBIBYTE, abs=OTHERS)
 
 
@@ -52,6 +61,75 @@ def test_memory_of_all_processes_together(step: Step) -> None:
         "sleep 3.5",
     )
     assert usage.memory_bytes == pytest.approx(500 * MEBIBYTE, abs=2 * OTHERS)
+    assert usage.largest_bytes == pytest.approx(200 * MEBIBYTE, abs=2 * MEBIBYTE)
+    assert usage.memory_source is MemorySource.LOOKED_AT
+
+
+def test_a_step_that_nobody_could_look_at(step: Step) -> None:
+    """What only looking tells is absent then, and the kernel's own figures are there."""
+    usage = used(step, "true")
+    assert usage.processes in (None, 1)
+    assert usage.memory_bytes == usage.largest_bytes
+    assert usage.memory_source is MemorySource.LARGEST
+    assert usage.largest_bytes is not None
+    assert usage.largest_bytes > 100_000
+
+
+def test_processes_are_counted_that_are_there_at_one_time(step: Step) -> None:
+    usage = used(step, "for i in 1 2 3; do sleep 2 & done; sleep 0.1; sleep 1; wait")
+    assert usage.processes == 5  # the shell, its three, and one after the other
+
+
+def test_bytes_of_storage(step: Step) -> None:
+    """Also those of a process that has left its parent."""
+    script = (
+        "busybox setsid sh -c 'busybox dd if=/dev/zero of=other bs=1M count=20 2>/dev/null; "
+        "touch done' & "
+        "busybox dd if=/dev/zero of=file bs=1M count=30 2>/dev/null; "
+        "while [ ! -e done ]; do sleep 0.05; done"
+    )
+    usage = used(step, script)
+    assert usage.written_bytes == pytest.approx(50 * MEBIBYTE, abs=MEBIBYTE)
+
+
+def test_bytes_that_are_read_from_storage_and_not_from_memory(step: Step) -> None:
+    (step.outdir / "file").write_bytes(os.urandom(30 * MEBIBYTE))
+    with (step.outdir / "file").open("rb") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    first, second = (used(step, "cat file >/dev/null").read_bytes for _ in range(2))
+    assert first == pytest.approx(30 * MEBIBYTE, abs=4 * MEBIBYTE)
+    assert second is not None
+    assert second < 4 * MEBIBYTE
+
+
+def test_faults_for_which_storage_is_read(step: Step) -> None:
+    """As many as the program itself says."""
+    (step.outdir / "file").write_bytes(os.urandom(8 * MEBIBYTE))
+    with (step.outdir / "file").open("rb") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    outcome = on_this_machine(step, sys.executable, "-c", FAULTS)
+    assert outcome.result.usage is not None
+    said = int(outcome.stdout)
+    assert said > 10
+    assert outcome.result.usage.major_faults == pytest.approx(said, abs=20)
+
+
+def test_as_time_says(step: Step) -> None:
+    """GNU time, which runs in the sandbox, knows what it has waited for."""
+    if not Path("/usr/bin/time").exists():
+        need("needs the Debian package time")
+    time_program = ("/usr/bin/time", "-f", "%U %S %M %F %O")
+    outcome = on_this_machine(step, *time_program, sys.executable, "-c", WORKING)
+    usage = outcome.result.usage
+    assert usage is not None
+    user, system, kibibytes, faults, blocks = map(float, outcome.stderr.split())
+    assert usage.user_seconds == pytest.approx(user, rel=0.05, abs=0.1)
+    assert usage.system_seconds == pytest.approx(system, rel=0.05, abs=0.1)
+    assert usage.largest_bytes == kibibytes * 1024
+    assert usage.major_faults == pytest.approx(faults, abs=20)
+    assert usage.written_bytes == pytest.approx(blocks * 512, abs=MEBIBYTE)
 
 
 def test_what_was_not_there_at_one_time_is_not_added(step: Step) -> None:
@@ -78,9 +156,7 @@ for child in children:
 
 def test_what_processes_share_counts_once(step: Step) -> None:
     """Forked readers of one table have it once."""
-    if step.name in ("apptainer", "podman"):
-        pytest.skip("this machine's whole root is no image for an engine")
-    outcome = step.execute((sys.executable, "-c", READERS), root=RootFilesystem(path=Path("/")))
+    outcome = on_this_machine(step, sys.executable, "-c", READERS)
     assert outcome.result.usage is not None, outcome.stderr
     memory = outcome.result.usage.memory_bytes
     assert memory == pytest.approx(200 * MEBIBYTE, rel=0.15, abs=2 * OTHERS)
@@ -95,6 +171,31 @@ def touch(memory):
 """
 CHILD = f"{TOUCH}kept = touch(bytearray(100 << 20)); time.sleep(2)"
 # Each program has 200 MiB, in another way.
+FAULTS = """
+import mmap, resource
+with open("/out/file", "rb") as file:
+    memory = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+    memory.madvise(mmap.MADV_RANDOM)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_majflt
+    for start in range(0, len(memory), 64 << 10):
+        memory[start]
+print(resource.getrusage(resource.RUSAGE_SELF).ru_majflt)
+"""
+WORKING = """
+import os
+memory = bytearray(100 << 20)
+for start in range(0, len(memory), 4096):
+    memory[start] = 1
+with open("/out/written", "wb") as file:
+    file.write(memory[:20 << 20])
+if os.fork() == 0:
+    sum(range(8_000_000))
+    os._exit(0)
+os.wait()
+sum(range(8_000_000))
+for _ in range(100_000):
+    os.stat("/")
+"""
 APPETITES = {
     "threads": """
 def have():
@@ -157,15 +258,14 @@ time.sleep(2.5)
 @pytest.mark.parametrize("appetite", APPETITES)
 def test_memory_of_a_known_appetite(small_step: Step, appetite: str) -> None:
     program = f"{TOUCH}CHILD = {CHILD!r}\n{APPETITES[appetite]}"
-    root = RootFilesystem(path=Path("/"))
-    outcome = small_step.execute((sys.executable, "-c", program), root=root)
+    outcome = on_this_machine(small_step, sys.executable, "-c", program)
     assert outcome.result.usage is not None, outcome.stderr
     others = 3 * OTHERS  # a Python each
     assert outcome.result.usage.memory_bytes == pytest.approx(200 * MEBIBYTE, abs=others)
 
 
 def test_memory_of_a_step_that_is_killed(step: Step) -> None:
-    usage = used(step, f"{fill(200)} | sleep 60", time_limit=2)
+    usage = used(step, f"{fill(200)} | sleep 60", time_limit=5)
     assert usage.memory_bytes == pytest.approx(200 * MEBIBYTE, abs=OTHERS)
     assert usage.processor_seconds > 0
 
@@ -173,17 +273,17 @@ def test_memory_of_a_step_that_is_killed(step: Step) -> None:
 def test_looking_at_many_processes_leaves_time_for_other_things(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(accounting, "_LONGEST_SECONDS", 0.0)
+    monkeypatch.setattr(watch, "_LONGEST_SECONDS", 0.0)
     many = "for i in 1 2 3 4 5 6 7 8 9 10; do sleep 60 & done; echo begun; wait"
     shell = subprocess.Popen(["sh", "-c", many], stdout=subprocess.PIPE, start_new_session=True)
     assert shell.stdout is not None
     with shell.stdout:
         shell.stdout.readline()
-    watch = accounting.Watch(shell.pid, 0)
+    seen = watch.Watch(shell.pid, 0)
     began = time.thread_time()
-    watch.look()
+    seen.look()
     took = time.thread_time() - began
-    pause = watch.next - time.monotonic()
+    pause = seen.next - time.monotonic()
     os.killpg(shell.pid, signal.SIGKILL)
     shell.wait()
     assert pause > 5 * took

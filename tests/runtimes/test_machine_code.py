@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import signal
 import struct
 import subprocess
 from pathlib import Path
@@ -10,8 +11,13 @@ from pathlib import Path
 import pytest
 from test_proot_filter import emulator
 
-from cwl_udss.runtimes.machine_code.command import CHILD_HAS_ENDED, end_like, wait
-from cwl_udss.runtimes.machine_code.ended import ENDED
+from cwl_udss.runtimes.machine_code.command import (
+    CHILD_HAS_ENDED,
+    count_all,
+    end_like,
+    wait,
+)
+from cwl_udss.runtimes.machine_code.ended import ENDED, ended
 from cwl_udss.runtimes.machine_code.program import Program
 
 
@@ -56,3 +62,29 @@ def test_one_child_is_waited_for_among_others(
     end = program.say(1, b"ended\n") + end_like(program, status)
     code_of_all = others + awaited + others + waiting + end
     assert run(program, code_of_all, tmp_path, machine) == (code, b"awaited\nended\n")
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+@pytest.mark.parametrize("seconds", [0, 60], ids=["nobody is left", "somebody is left"])
+def test_who_has_ended_is_waited_for(tmp_path: Path, machine: str, seconds: int) -> None:
+    """Who goes on is not waited for."""
+    program = Program(machine)
+    call, status = program.call, program.memory.add(bytes(ENDED.size))
+    number = program.memory.add(bytes(8))
+    pause, rest = (
+        program.memory.add(struct.pack("<2q", *time)) for time in ((0, 300_000_000), (seconds, 0))
+    )
+    clone = call("clone", CHILD_HAS_ENDED, 0, 0, 0, 0)
+    die_with_us = call("prctl", 1, signal.SIGKILL, 0, 0, 0)
+    going_on = die_with_us + call("ppoll", 0, 0, rest, 0, 0) + call("exit_group", 0)
+    code = clone + program.processor.if_result(0, going_on)
+    code += clone + program.processor.store(number)
+    code += program.processor.if_result(0, call("ppoll", 0, 0, pause, 0, 0) + call("exit_group", 3))
+    code += program.processor.repeat_until(number, wait(program, status))
+    code += count_all(program, status)
+    code += call("write", 1, status, ENDED.size) + call("exit_group", 0)
+    exit_code, said = run(program, code, tmp_path, machine)
+    end = ended(said)
+    assert exit_code == 0
+    assert end is not None
+    assert end.code == 3

@@ -112,14 +112,15 @@ NAMES = st.sampled_from([STORE, *NAMINGS])
 POSITIVE = st.integers(min_value=1)
 # Of each setting all values that it may have; of those left out, texts.
 VALUES: dict[str, st.SearchStrategy[Any]] = {
-    **dict.fromkeys(("store", "scratch", "trace", "runs"), PATHS),
+    **dict.fromkeys(("store", "scratch", "report", "trace_table", "trace_events", "runs"), PATHS),
     "library": st.lists(
         st.builds(LibraryPlace, path=PATHS.filter(lambda path: path != Path("/")), naming=NAMES),
         min_size=1,
     ).map(tuple),
     "library_trust": st.sampled_from(Trust),
     **dict.fromkeys(
-        ("offline", "known_libraries", "keep_layers", "batch_select", "pilot"), st.booleans()
+        ("offline", "known_libraries", "keep_layers", "trace_raw", "batch_select", "pilot"),
+        st.booleans(),
     ),
     "format": st.sampled_from([None, *ImageFormat]),
     "compression": st.sampled_from(Compression),
@@ -127,6 +128,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "readable": st.lists(PATHS).map(tuple),
     "required": st.lists(st.sampled_from([limit.name for limit in LIMITS])).map(tuple),
     "accept": st.lists(st.sampled_from([limit.name for limit in WEAKNESSES])).map(tuple),
+    "limit": st.lists(st.sampled_from(["memory", "cores"])).map(tuple),
     "door_hide": st.lists(st.sampled_from(["home", "cwd", "tmp", "network"])).map(tuple),
     "batch": st.sampled_from(["pbs", "slurm", "lsf", "local"]),
     "batch_options": st.lists(WORDS).map(tuple),

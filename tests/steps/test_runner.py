@@ -171,9 +171,9 @@ def test_a_step_that_is_ended_has_a_result(
     result = read_result(first)
     assert result.ending is StepEnding.TERMINATED
     if not circumstances:  # else nothing has run
-        assert result.memory_bytes is not None
-        assert result.memory_bytes > 100_000
-        assert result.processor_seconds is not None
+        assert result.usage is not None
+        assert result.usage.memory_bytes is not None
+        assert result.usage.memory_bytes > 100_000
     assert "Traceback" not in said
     assert not (second / "started.json").exists()
     assert not list(tmp_path.glob("steps/a/work"))
@@ -202,7 +202,8 @@ def test_what_a_step_leaves_where_there_is_no_room(busybox_root: Path, tmp_path:
     assert (job.returncode, result.ending) == (1, StepEnding.NOT_KEPT), said
     assert f"{result.node}: what it has left: " in result.problem
     assert "No space left on device" in result.problem
-    assert result.memory_bytes is not None
+    assert result.usage is not None
+    assert result.usage.memory_bytes is not None
     assert not (failed / "outputs").exists()
 
 

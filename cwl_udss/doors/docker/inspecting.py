@@ -94,7 +94,7 @@ def container_facts(session: Session, entry: Entry) -> Mapping[str, Any]:
             "Running": state.is_running,
             "Paused": False,
             "Restarting": False,
-            "OOMKilled": False,
+            "OOMKilled": state.is_over_memory,
             "Dead": False,
             "Pid": state.first or 0 if state.is_running else 0,
             "ExitCode": state.exit_code or 0,

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import sys
@@ -15,11 +16,13 @@ from typing import Any
 from cwltool.context import RuntimeContext
 from cwltool.errors import WorkflowException
 
-from cwl_udss.batch.jobs import BatchSteps, FinishedStep
+from cwl_udss.batch.jobs import BatchSteps, FinishedStep, StepLost
+from cwl_udss.batch.record import asked_of, read_ran
 from cwl_udss.batch.run_directory import read_end
 from cwl_udss.batch.wishes import HINT, Said, make_wish
 from cwl_udss.engine.jobs.job import SandboxedJob
 from cwl_udss.engine.jobs.reporting import report_end, report_removed
+from cwl_udss.engine.jobs.wishes import asked_by, means_success
 from cwl_udss.errors import UdssError
 from cwl_udss.images.store.image import StoredImage
 from cwl_udss.sandbox import TEMPORARY_DIRECTORY, RootFilesystem
@@ -34,6 +37,7 @@ from cwl_udss.steps.streams import StreamPaths
 _logger = logging.getLogger(__name__)
 
 _RELAYED_BYTES = 64 << 10
+_MEBIBYTE = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,18 +85,29 @@ class BatchJob(SandboxedJob):
 
     def execute(self, streams: StreamPaths) -> int:
         """Have a node run the tool's command line; return its exit code."""
+        spec = self._spec(streams)
         try:
             finished = self._batch.steps().run(
-                self._spec(streams),
+                spec,
                 Path(self.outdir),
                 self._key(),
                 make_wish(self._said(), self._hint(), self._batch.settings),
                 is_secret=self._is_secret,
-                is_success=self._is_success,
+                is_success=functools.partial(means_success, self),
                 temporary_codes=self.temporaryFailCodes,
             )
         except UdssError as error:
+            if isinstance(error, StepLost):
+                self.ran = read_ran(
+                    error.directory, asked=asked_of(error.resources), ending=error.kind.value
+                )
             raise WorkflowException(str(error)) from error
+        self.ran = read_ran(
+            finished.directory,
+            asked=asked_of(finished.resources),
+            stderr=spec.stderr,
+            is_cached=finished.is_earlier,
+        )
         self._relay(finished)
         self._collect_where_it_is(finished.outputs)
         return finished.result.exit_code
@@ -149,14 +164,13 @@ class BatchJob(SandboxedJob):
             return None
 
     def _said(self) -> Said:
-        requirement = self.get_requirement("ResourceRequirement")[0] or {}
-        resources = self.builder.resources
-
-        def asked(name: str) -> float | None:
-            is_said = requirement.get(f"{name}Min") or requirement.get(f"{name}Max")
-            return float(resources[name]) if is_said else None
-
-        return Said(cores=asked("cores"), memory=asked("ram"), time_limit=self.timelimit or None)
+        asked = asked_by(self)
+        memory = asked.memory_bytes
+        return Said(
+            cores=asked.cores,
+            memory=None if memory is None else memory / _MEBIBYTE,
+            time_limit=asked.seconds,
+        )
 
     def _hint(self) -> dict[str, Any]:
         hint = self.get_requirement(HINT)[0] or {}
@@ -169,10 +183,10 @@ class BatchJob(SandboxedJob):
             sys.stderr.write(read_end(finished.directory / name, _RELAYED_BYTES))
         report_removed(self.name, result.removed)
         timed_out = result.ending is StepEnding.TIME_LIMIT
-        report_end(self.name, result.memory_bytes, exceeded=self.timelimit if timed_out else None)
+        report_end(self.name, result.usage, exceeded=self.timelimit if timed_out else None)
         if result.ending in (StepEnding.EXITED, StepEnding.NOT_STARTED):
             self.report_failure(result.exit_code, result.problem)
-        if not self._is_success(result.exit_code):
+        if not means_success(self, result.exit_code):
             _logger.error(
                 "[job %s] has failed on %s with exit code %d; to run it again by hand: "
                 "cwl-udss step %s",
@@ -181,13 +195,12 @@ class BatchJob(SandboxedJob):
                 result.exit_code,
                 finished.directory,
             )
-        processor = result.processor_seconds
         _logger.info(
             "[job %s] ran on %s for %.0f s%s",
             self.name,
             result.node,
             result.ended - result.started,
-            "" if processor is None else f", {processor:.0f} s of processors",
+            f", {result.usage.processor_seconds:.0f} s of processors" if result.usage else "",
         )
         self._batch.note_outputs(str(outputs))
 

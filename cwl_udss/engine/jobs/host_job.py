@@ -13,6 +13,7 @@ import os
 import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -28,13 +29,14 @@ from cwltool.stdfsaccess import StdFsAccess
 from cwl_udss.engine.jobs.collecting import collected
 from cwl_udss.engine.jobs.file_access import CollectingAccess
 from cwl_udss.engine.jobs.process import Environment, this_thread
+from cwl_udss.engine.jobs.recording import RecordedJob, ran_here
 from cwl_udss.engine.jobs.reporting import (
     conclude,
     fail,
     report_failure,
     report_not_executed,
 )
-from cwl_udss.engine.jobs.wishes import check_wishes, whole_cores
+from cwl_udss.engine.jobs.wishes import check_wishes, cpu_limit, memory_limit, whole_cores
 from cwl_udss.errors import UdssError
 from cwl_udss.machine.resources import memory_kills
 from cwl_udss.sandbox import Bind, Ending, RootFilesystem, Sandbox
@@ -47,7 +49,7 @@ _OF_FILES = ("File", "Directory", "WritableFile", "WritableDirectory")
 _THIS_MACHINE = "this machine"
 
 
-class HostJob(CommandLineJob):
+class HostJob(RecordedJob, CommandLineJob):
     """A job of a tool without an image, in a sandbox that shows this machine."""
 
     def __init__(self, steps: Steps, *arguments: Any) -> None:
@@ -61,8 +63,9 @@ class HostJob(CommandLineJob):
     ) -> None:
         """Run the job; what cannot be contained fails it like a tool that fails."""
         try:
-            check_wishes(self)
-            self._steps.runtime()
+            with self.noting_problem():
+                check_wishes(self)
+                self._steps.runtime()
         except UdssError as error:
             fail(self, error, runtimeContext)
             return
@@ -88,6 +91,8 @@ class HostJob(CommandLineJob):
             binds=tuple(self._binds()),
             network=self.networkaccess,
             cores=whole_cores(self.builder),
+            cpu_limit=cpu_limit(self, self._steps.limited),
+            memory_limit=memory_limit(self, self._steps.limited),
         )
         # cwltool only calls it.
         self.builder.make_fs_access = cast(
@@ -101,8 +106,9 @@ class HostJob(CommandLineJob):
     def execute(self, streams: StreamPaths) -> int:
         """Run the tool's command line in the sandbox; return its exit code."""
         assert self._sandbox is not None
-        kills = memory_kills()
+        kills, started = memory_kills(), time.time()
         sandbox = self._sandbox
+        streams = replace(streams, remembered_bytes=self.remembered_bytes)
         try:
             if self._script is not None:
                 sandbox, streams = self._by_script(self._script, sandbox, streams)
@@ -112,7 +118,8 @@ class HostJob(CommandLineJob):
                 )
         except UdssError as error:
             raise WorkflowException(str(error)) from error
-        conclude(self, self.outdir, self._view(), result)
+        self.ran = ran_here(result, started, self.outdir)
+        conclude(self, self.outdir, self._view(), sandbox, result)
         if result.exit_code and result.ending in (Ending.EXITED, Ending.NOT_STARTED):
             reason = why_not_executed(sandbox, result)
             if reason:
@@ -170,7 +177,9 @@ class HostJob(CommandLineJob):
         return by_script, replace(streams, stdin=None, stdout=None, stderr=None)
 
     def _collect(self, collect: Callable[..., Any], outdir: str, exit_code: int) -> Any:
-        outputs = collected(collect, outdir, exit_code, os.path.basename(self.builder.outdir))
+        with self.noting_problem():
+            name = os.path.basename(self.builder.outdir)
+            outputs = collected(collect, outdir, exit_code, name)
         self._steps.made.add(outdir)
         return outputs
 

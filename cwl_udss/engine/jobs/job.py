@@ -6,12 +6,12 @@ Knows cwltool's internals, as tool.py does.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator, MutableMapping
+import time
+from collections.abc import Callable, MutableMapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -25,17 +25,25 @@ from cwl_udss.engine.inputs.path_mapper import open_literals
 from cwl_udss.engine.jobs.collecting import collected, record_checksums
 from cwl_udss.engine.jobs.file_access import CollectingAccess
 from cwl_udss.engine.jobs.process import Environment, this_thread
+from cwl_udss.engine.jobs.recording import ran_from_cache, ran_here
 from cwl_udss.engine.jobs.reporting import (
     conclude,
     fail,
     report_failure,
     report_not_executed,
     report_removed,
+    staging,
 )
 from cwl_udss.engine.jobs.volumes import JobWithBinds
-from cwl_udss.engine.jobs.wishes import check_wishes, shared_memory_bytes, whole_cores
+from cwl_udss.engine.jobs.wishes import (
+    check_wishes,
+    cpu_limit,
+    means_success,
+    memory_limit,
+    shared_memory_bytes,
+    whole_cores,
+)
 from cwl_udss.errors import UdssError
-from cwl_udss.filesystems.system_words import NO_ROOM, system_words
 from cwl_udss.images.manifests.command import image_command, image_environment
 from cwl_udss.images.request import ImageRequest, parse_request
 from cwl_udss.images.store.image import StoredImage
@@ -75,9 +83,11 @@ class SandboxedJob(JobWithBinds):
     ) -> None:
         """Run the job; an image that cannot be had fails it like a tool that fails."""
         try:
-            check_wishes(self)
-            with traced("image", self.name):
+            with self.noting_problem(), traced("image", self.name):
+                check_wishes(self)
+                self.image_name = self._request().name
                 self._image = self._steps.image(self._request())
+                self.note_image(self._image)
                 self._get_ready(self._image)
         except UdssError as error:
             fail(self, error, runtimeContext)
@@ -89,22 +99,11 @@ class SandboxedJob(JobWithBinds):
         super().run(runtimeContext, tmpdir_lock)
 
     def _setup(self, runtimeContext: RuntimeContext) -> None:
-        with traced("stage", self.name), self._staging():
+        with traced("stage", self.name), staging(self.name):
             super()._setup(runtimeContext)
             if self.generatemapper is not None:
                 for opened in open_overlaid(self.generatemapper, self._steps.made.is_followed):
                     collect_opened(self.pathmapper, opened)
-
-    @contextlib.contextmanager
-    def _staging(self) -> Iterator[None]:
-        """Say of what has failed that it is the job's staging."""
-        try:
-            yield
-        except OSError as error:
-            advice = ": --udss-scratch names another place" if error.errno in NO_ROOM else ""
-            raise WorkflowException(
-                f"[job {self.name}] its inputs cannot be staged: {system_words(error)}{advice}"
-            ) from error
 
     def _get_ready(self, image: StoredImage) -> None:
         """Have ready what the job needs on this machine. Raises UdssError."""
@@ -140,7 +139,7 @@ class SandboxedJob(JobWithBinds):
     ) -> tuple[list[str], str | None]:
         """Make the sandbox (cwltool's hook). What is returned only shows in the log."""
         assert self._image is not None
-        with traced("stage", self.name), self._staging():
+        with traced("stage", self.name), staging(self.name):
             self._make_sandbox(self._image, env, runtimeContext)
         return ["cwl-udss", "run"], None
 
@@ -162,6 +161,8 @@ class SandboxedJob(JobWithBinds):
             network=self.networkaccess,
             shared_memory_bytes=shared_memory_bytes(self.builder),
             cores=whole_cores(self.builder),
+            cpu_limit=cpu_limit(self, self._steps.limited),
+            memory_limit=memory_limit(self, self._steps.limited),
         )
 
     def _root(self, image: StoredImage) -> tuple[RootFilesystem, dict[str, bytes]]:
@@ -194,8 +195,9 @@ class SandboxedJob(JobWithBinds):
     def execute(self, streams: StreamPaths) -> int:
         """Run the tool's command line in the sandbox; return its exit code."""
         assert self._sandbox is not None
-        kills = memory_kills()
+        kills, started = memory_kills(), time.time()
         # cwltool's paths; those below --log-dir begin where the person is.
+        streams = replace(streams, remembered_bytes=self.remembered_bytes)
         with streams.opened(Path()) as descriptors:
             try:
                 result = self._steps.run(
@@ -203,7 +205,8 @@ class SandboxedJob(JobWithBinds):
                 )
             except UdssError as error:
                 raise WorkflowException(str(error)) from error
-        conclude(self, self.builder.outdir, self._view(), result)
+        self.ran = ran_here(result, started, self.outdir)
+        conclude(self, self.builder.outdir, self._view(), self._sandbox, result)
         if result.ending in (Ending.EXITED, Ending.NOT_STARTED):
             reason = why_not_executed(self._sandbox, result)
             self.report_failure(result.exit_code, reason, memory_kills() - kills)
@@ -213,7 +216,7 @@ class SandboxedJob(JobWithBinds):
         """Tell the person of a step that has ended by itself what more than its exit code there is
         to know (see reporting.py); `reason` is why its program could not be executed."""
         assert self._sandbox is not None
-        if self._is_success(exit_code):
+        if means_success(self, exit_code):
             return
         if reason:
             image = self.get_from_requirements()
@@ -234,6 +237,7 @@ class SandboxedJob(JobWithBinds):
             return None
         self._collect_from(self._reuse.show(kept, Path(self.outdir), Path(self.base_path_logs)))
         self._open_literals()
+        self.ran = ran_from_cache(kept.exit_code)
         return kept.exit_code
 
     def _open_literals(self) -> None:
@@ -265,10 +269,10 @@ class SandboxedJob(JobWithBinds):
     def _collect_and_keep(
         self, contents: Contents | None, collect: Callable[..., Any], outdir: str, exit_code: int
     ) -> Any:
-        with traced("collect", self.name):
+        with traced("collect", self.name), self.noting_problem():
             name = os.path.basename(self.builder.outdir)
             outputs = collected(collect, outdir, exit_code, name)
-        if self._reuse is not None and self._is_success(exit_code):
+        if self._reuse is not None and means_success(self, exit_code):
             self._reuse.keep(Path(outdir), exit_code)
             self._open_literals()
         self._note_made(outdir)
@@ -284,10 +288,3 @@ class SandboxedJob(JobWithBinds):
             self._steps.made.add(str(self._reuse.outputs))
         for bind in self._updated(self._sandbox.binds):
             report_removed(self.name, self._steps.made.check(bind.source, bind.destination))
-
-    def _is_success(self, exit_code: int) -> bool:
-        """Say what exit code means, as cwltool does after collection (JobBase._execute)."""
-        if exit_code in self.successCodes:
-            return True
-        failures = (*self.temporaryFailCodes, *self.permanentFailCodes)
-        return exit_code == 0 and exit_code not in failures

@@ -3,11 +3,16 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, MutableMapping
+from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeAlias
 
+from cwl_udss.report.record import Ran, Times
+from cwl_udss.sandbox import Ending
 from cwl_udss.steps.streams import StreamPaths
 
 Environment: TypeAlias = "MutableMapping[str, str]"
@@ -15,6 +20,9 @@ Environment: TypeAlias = "MutableMapping[str, str]"
 
 class RunningJob(Protocol):
     """A job that cwltool is about to start."""
+
+    def noting_problem(self) -> AbstractContextManager[None]:
+        """Keep what is raised."""
 
     def complete(self, command: list[str], environment: Environment, script: str | None) -> None:
         """Add what cwltool decides last: the command line, after what create_runtime() has
@@ -28,9 +36,11 @@ class RunningJob(Protocol):
 
 
 class _ThisThread(threading.local):
-    """What cwltool does not pass on to where it starts a process."""
+    """What cwltool does not pass on: to where it starts a process, and from there."""
 
     job: RunningJob | None = None
+    ran_on_host: Ran | None = None
+    """How the last process has ended that had no sandbox."""
 
 
 this_thread = _ThisThread()
@@ -52,7 +62,8 @@ def start_tool(
     """Start a process as cwltool's _job_popen does, in a sandbox if the job has one."""
     job = this_thread.job
     if job is None:
-        return original(
+        started = time.time()
+        exit_code = original(
             commands,
             stdin_path=stdin_path,
             stdout_path=stdout_path,
@@ -63,17 +74,25 @@ def start_tool(
             job_script_contents=job_script_contents,
             **others,
         )
-    job.complete(commands, env, job_script_contents)
-    exit_code = job.show_again()
-    if exit_code is not None:
-        return exit_code
-    return job.execute(
-        StreamPaths(
-            stdin=stdin_path,
-            stdout=stdout_path,
-            stderr=stderr_path,
-            # To the log, as with cwltool.
-            default_stdout=default_stdout or sys.stderr,
-            default_stderr=default_stderr or sys.stderr,
+        this_thread.ran_on_host = Ran(
+            exit_code=exit_code,
+            ending=Ending.EXITED.value,
+            node=socket.gethostname(),
+            times=Times(started=started, ended=time.time()),
         )
-    )
+        return exit_code
+    with job.noting_problem():
+        job.complete(commands, env, job_script_contents)
+        shown = job.show_again()
+        if shown is not None:
+            return shown
+        return job.execute(
+            StreamPaths(
+                stdin=stdin_path,
+                stdout=stdout_path,
+                stderr=stderr_path,
+                # To the log, as with cwltool.
+                default_stdout=default_stdout or sys.stderr,
+                default_stderr=default_stderr or sys.stderr,
+            )
+        )

@@ -3,21 +3,36 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shutil
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from cwltool.context import RuntimeContext
+from cwltool.errors import WorkflowException
 from cwltool.job import JobBase
 
+from cwl_udss.engine.jobs.wishes import why_over_memory
 from cwl_udss.errors import UdssError
-from cwl_udss.filesystems.system_words import full_places
-from cwl_udss.sandbox import Ending, Result
+from cwl_udss.filesystems.system_words import NO_ROOM, full_places, system_words
+from cwl_udss.sandbox import Ending, Result, Sandbox, Usage
 from cwl_udss.surroundings.outputs import View, confine, restore_access
 from cwl_udss.surroundings.signals import signal_words
 
 _logger = logging.getLogger(__name__)
+
+
+@contextlib.contextmanager
+def staging(job: str) -> Iterator[None]:
+    """Say of what has failed that it is the job's staging."""
+    try:
+        yield
+    except OSError as error:
+        advice = ": --udss-scratch names another place" if error.errno in NO_ROOM else ""
+        raise WorkflowException(
+            f"[job {job}] its inputs cannot be staged: {system_words(error)}{advice}"
+        ) from error
 
 
 def report_removed(job: str, removed: Collection[str]) -> None:
@@ -26,27 +41,31 @@ def report_removed(job: str, removed: Collection[str]) -> None:
         _logger.warning("[job %s] removed %s", job, line)
 
 
-def report_end(job: str, memory_bytes: int | None, *, exceeded: float | None) -> None:
+def report_end(job: str, usage: Usage | None, *, exceeded: float | None) -> None:
     """Tell of the memory, in cwltool's words for a Docker container, and of the time limit, if it
     was exceeded."""
-    if memory_bytes is not None:
-        mebibytes = round(memory_bytes / (1 << 20))
+    if usage is not None and usage.memory_bytes is not None:
+        mebibytes = round(usage.memory_bytes / (1 << 20))
         _logger.info("[job %s] Max memory used: %iMiB", job, mebibytes)
     if exceeded is not None:
         _logger.warning("[job %s] killed: time limit of %d s", job, exceeded)
 
 
-def conclude(job: JobBase, destination: str, view: View, result: Result) -> None:
+def conclude(job: JobBase, destination: str, view: View, sandbox: Sandbox, result: Result) -> None:
     """Make safe what a step has left that knew its output directory as `destination`, and tell of
-    that and of what it has used."""
+    that and of what it has used. Raises WorkflowException if that was more memory than it may:
+    whatever its exit codes mean, it has failed."""
     removed = confine(job.outdir, destination, view)
     restore_access(job.tmpdir)
     report_removed(job.name, removed)
     report_end(
         job.name,
-        result.usage.memory_bytes if result.usage else None,
+        result.usage,
         exceeded=job.timelimit if result.ending is Ending.TIME_LIMIT else None,
     )
+    if result.ending is Ending.MEMORY_LIMIT and sandbox.memory_limit is not None:
+        used = result.usage.memory_bytes if result.usage else None
+        raise WorkflowException(why_over_memory(job, sandbox.memory_limit, used))
 
 
 def report_not_executed(job: str, command: Sequence[str], image: str, reason: str) -> None:

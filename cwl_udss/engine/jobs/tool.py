@@ -66,6 +66,8 @@ class SandboxedTool(CommandLineTool):
         self._make_job = make_job
         self._make_host_job = make_host_job
         self._mpi: MpiWish | None = None
+        self.follow: Callable[[Process, JobBase], None] | None = None
+        """To be told of each of its jobs."""
 
     @property
     def updates_inputs(self) -> bool:
@@ -105,6 +107,8 @@ class SandboxedTool(CommandLineTool):
                 return
             if self._mpi is not None and isinstance(job, JobBase):
                 self._mpi.tell(job, runtimeContext)
+            if self.follow is not None and isinstance(job, JobBase):
+                self.follow(self, job)
             yield job
 
     def _init_job(self, joborder: Any, runtime_context: RuntimeContext) -> Builder:

@@ -13,11 +13,12 @@ from cwltool.pathmapper import MapperEnt
 from cwltool.utils import create_tmp_dir, ensure_writable
 
 from cwl_udss.engine.inputs.path_mapper import empty_directories
+from cwl_udss.engine.jobs.recording import RecordedJob
 from cwl_udss.sandbox import TEMPORARY_DIRECTORY, Bind
 from cwl_udss.steps.shared import Steps
 
 
-class JobWithBinds(DockerCommandLineJob):
+class JobWithBinds(RecordedJob, DockerCommandLineJob):
     """A job whose volumes are binds: cwltool's hooks for them."""
 
     _steps: Steps

@@ -22,7 +22,7 @@ from cwl_udss.runtimes.proot.first import write_first_program
 from cwl_udss.runtimes.proot.landlock import CAN_FORBID_TRUNCATING, Rule, limits_of
 from cwl_udss.runtimes.proot.launching import Launchers
 from cwl_udss.runtimes.proot.metadata import Metadata
-from cwl_udss.runtimes.proot.request import Request
+from cwl_udss.runtimes.proot.request import Request, cpus_for
 from cwl_udss.runtimes.proot.view import check_rules, machine_rules
 from cwl_udss.runtimes.starting import PipedRuntime
 from cwl_udss.runtimes.streams import Pipes
@@ -80,7 +80,7 @@ class Landlock(PipedRuntime):
                 forbids_truncating=self.abi < CAN_FORBID_TRUNCATING,
                 is_traced=False,
             ),
-            cpu=None,
+            cpus=cpus_for(sandbox),
             is_traced=False,
         )
 

@@ -12,6 +12,10 @@ from cwl_udss.runtimes.machine_code.program import Program
 
 ANY = 0xFFFFFFFF
 """-1, for wait4(2)."""
+NO_CHILD = -errno.ECHILD & 0xFFFFFFFF
+"""What wait4(2) returns if there is nobody to wait for."""
+_CHILDREN = 0xFFFFFFFF
+"""-1, for getrusage(2): all that were waited for, and what they have waited for."""
 CHILD_HAS_ENDED = 17
 """SIGCHLD."""
 _USAGE = 8  # where in it the latter is
@@ -46,6 +50,16 @@ def search_places(name: str, environment: Mapping[str, str]) -> list[str]:
 def wait(program: Program, status: int, options: int = 0) -> bytes:
     """Wait for any child; `status` is where there is room for what ended() reads."""
     return program.call("wait4", ANY, status, options, status + _USAGE)
+
+
+def count_all(program: Program, status: int) -> bytes:
+    """Put in the place of what the command has used what all have used that have ended, also those
+    whom it has not waited for, and who are left to the first process."""
+    nobody = program.memory.constant(bytes(8))
+    waited = program.call("wait4", ANY, 0, os.WNOHANG, 0)
+    waited += program.processor.if_result(NO_CHILD, program.processor.load(nobody))
+    counted = program.call("getrusage", _CHILDREN, status + _USAGE)
+    return program.processor.repeat_until(nobody, waited) + counted
 
 
 def end_like(program: Program, status: int) -> bytes:

@@ -191,7 +191,14 @@ X86_64 = _X86(
     {
         **{"read": 0, "write": 1, "close": 3, "rt_sigprocmask": 14, "ioctl": 16, "socket": 41},
         **{"clone": 56, "execve": 59, "wait4": 61, "fcntl": 72, "chdir": 80, "umask": 95},
-        **{"capset": 126, "pivot_root": 155, "prctl": 157, "chroot": 161, "mount": 165},
+        **{
+            "getrusage": 98,
+            "capset": 126,
+            "pivot_root": 155,
+            "prctl": 157,
+            "chroot": 161,
+            "mount": 165,
+        },
         **{"umount2": 166, "sethostname": 170, "exit_group": 231, "openat": 257, "mkdirat": 258},
         **{"mknodat": 259, "symlinkat": 266, "readlinkat": 267, "ppoll": 271, "unshare": 272},
         **{"signalfd4": 289, "dup3": 292, "mount_setattr": 442},
@@ -203,7 +210,14 @@ AARCH64 = _Arm(
         **{"umount2": 39, "mount": 40, "pivot_root": 41, "chdir": 49, "chroot": 51, "openat": 56},
         **{"close": 57, "read": 63, "write": 64, "ppoll": 73, "signalfd4": 74, "readlinkat": 78},
         **{"capset": 91, "exit_group": 94, "unshare": 97, "rt_sigprocmask": 135},
-        **{"sethostname": 161, "umask": 166, "prctl": 167, "socket": 198, "clone": 220},
+        **{
+            "sethostname": 161,
+            "getrusage": 165,
+            "umask": 166,
+            "prctl": 167,
+            "socket": 198,
+            "clone": 220,
+        },
         **{"execve": 221, "wait4": 260, "mount_setattr": 442},
     }
 )

@@ -12,7 +12,12 @@ from __future__ import annotations
 import os
 
 from cwl_udss.machine.umask import own_umask
-from cwl_udss.runtimes.machine_code.command import CHILD_HAS_ENDED, end_like, wait
+from cwl_udss.runtimes.machine_code.command import (
+    CHILD_HAS_ENDED,
+    count_all,
+    end_like,
+    wait,
+)
 from cwl_udss.runtimes.machine_code.ended import ENDED
 from cwl_udss.runtimes.machine_code.program import Program
 from cwl_udss.runtimes.seccomp import seccomp_program
@@ -45,6 +50,7 @@ def first_program(program: Program, sandbox: Sandbox) -> bytes:
                 program.processor.store(number),
                 program.processor.if_result(0, _command(program, sandbox, mask)),
                 program.processor.repeat_until(number, wait(program, end + len(HAS_ENDED))),
+                count_all(program, end + len(HAS_ENDED)),
                 call("write", STATUS, end, len(HAS_ENDED) + ENDED.size),
                 end_like(program, end + len(HAS_ENDED)),
             )

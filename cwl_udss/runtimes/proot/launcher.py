@@ -23,6 +23,7 @@ import sys
 import time
 from types import FrameType
 
+from cwl_udss.runtimes.accounting.counted import Counted
 from cwl_udss.runtimes.machine_code.ended import ended
 from cwl_udss.runtimes.proot.first import IS_RUNNING, NO_DIRECTORY, NOT_EXECUTED
 from cwl_udss.runtimes.proot.guard import guard, guarded_child, kill_children
@@ -144,6 +145,7 @@ def launch(request_file: int, status: int) -> int:
         return step.attend()
     finally:
         step.end_all()
+        step.say_what_was_counted()
 
 
 class _Step:
@@ -158,6 +160,8 @@ class _Step:
         self._wakener = wakener
         self._is_traced = is_traced
         self._said = b""
+        self._counted: Counted | None = None
+        """Of the command and of orphans that have ended; PRoot's own is none of the step's."""
 
     def attend(self) -> int:
         """Wait until the command has ended, or must; return the exit code."""
@@ -190,16 +194,19 @@ class _Step:
         give_up = time.monotonic() + _PATIENCE_SECONDS
         while True:
             try:
-                ended, _ = os.waitpid(-1, os.WNOHANG)
+                if self._has_reaped():
+                    continue
             except ChildProcessError:
                 return
-            if ended:
-                self._process = None if ended == self._process else self._process
-                continue
             if self._process is None or not self._is_traced or time.monotonic() > give_up:
                 kill_children()
             if select.select([self._wakener], [], [], 0.01)[0]:
                 os.read(self._wakener, select.PIPE_BUF)
+
+    def say_what_was_counted(self) -> None:
+        """Say it when all have ended."""
+        for name, value in (self._counted.facts() if self._counted else {}).items():
+            self._say(name, value)
 
     def _listen(self) -> bool:
         """Hear what the first program says; False at the end of that."""
@@ -222,8 +229,8 @@ class _Step:
         end = ended(told)
         if end is None:
             return _NOT_STARTED if told.startswith(NOT_EXECUTED) else None
+        self._add(end.counted)
         code = end.code if end.code >= 0 else _SIGNAL_OFFSET - end.code
-        self._say("largest-kib", end.largest_kib)
         self._say("exit-code", code)
         return code
 
@@ -234,9 +241,22 @@ class _Step:
     def _reap(self) -> bool:
         """Wait for those who have ended; say whether PRoot is still there."""
         with contextlib.suppress(ChildProcessError):
-            while (ended := os.waitpid(-1, os.WNOHANG)[0]) != 0:
-                self._process = None if ended == self._process else self._process
+            while self._has_reaped():
+                pass
         return self._process is not None
+
+    def _has_reaped(self) -> bool:
+        """Wait for one who has ended, if there is any. Raises ChildProcessError if nobody is
+        left."""
+        ended, _, usage = os.wait4(-1, os.WNOHANG)
+        if ended and ended == self._process:
+            self._process = None
+        elif ended:
+            self._add(Counted.of(usage))
+        return ended != 0
+
+    def _add(self, counted: Counted) -> None:
+        self._counted = counted if self._counted is None else self._counted + counted
 
 
 def _hear_signals() -> int:

@@ -24,7 +24,7 @@ from cwl_udss.runtimes.proot.first import write_first_program
 from cwl_udss.runtimes.proot.landlock import CAN_FORBID_TRUNCATING, Rule, limits_of
 from cwl_udss.runtimes.proot.launching import Launchers
 from cwl_udss.runtimes.proot.metadata import Metadata
-from cwl_udss.runtimes.proot.request import Request
+from cwl_udss.runtimes.proot.request import Request, cpus_for
 from cwl_udss.runtimes.proot.view import FIRST_PROGRAM, View, make_view
 from cwl_udss.runtimes.starting import PipedRuntime
 from cwl_udss.runtimes.streams import Pipes
@@ -112,5 +112,5 @@ class Proot(PipedRuntime):
             filter=proot_filter(
                 network=sandbox.network, forbids_truncating=self.abi < CAN_FORBID_TRUNCATING
             ),
-            cpu=self.cpus.next() if sandbox.cores == 1 else None,
+            cpus=cpus_for(sandbox) or ((self.cpus.next(),) if sandbox.cores == 1 else None),
         )

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from cwl_udss.runtimes.proot.landlock import Rule, forbid_new_privileges, restrict
 from cwl_udss.runtimes.seccomp import INSTRUCTION_BYTES
+from cwl_udss.sandbox import Sandbox
 
 FIRST_DESCRIPTOR = 9
 """By which the first program speaks."""
@@ -35,8 +36,8 @@ class Request:
     """Of Landlock."""
     filter: bytes
     """Of system calls."""
-    cpu: int | None
-    """The only one to be used, if there is but one."""
+    cpus: tuple[int, ...] | None
+    """Those to be used; None is all that this process may use."""
     is_traced: bool = True
     """Whether it is PRoot that is started, which has all of the step's processes in its hand."""
 
@@ -56,9 +57,15 @@ class Request:
             rules=tuple(Rule(*rule) for rule in fields["rules"]),
             abi=fields["abi"],
             filter=base64.b64decode(fields["filter"]),
-            cpu=fields["cpu"],
+            cpus=None if fields["cpus"] is None else tuple(fields["cpus"]),
             is_traced=fields["is_traced"],
         )
+
+
+def cpus_for(sandbox: Sandbox) -> tuple[int, ...] | None:
+    """Return the processors of a step that may not have all: those of this thread now, which does
+    not start it itself."""
+    return None if sandbox.cpu_limit is None else tuple(os.sched_getaffinity(0))
 
 
 class _Filter(ctypes.Structure):
@@ -78,8 +85,8 @@ def become(request: Request, writing: int) -> None:
         for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them; the tool would, too
             signal.signal(number, signal.SIG_DFL)
         os.chdir("/")
-        if request.cpu is not None:
-            os.sched_setaffinity(0, {request.cpu})
+        if request.cpus is not None:
+            os.sched_setaffinity(0, request.cpus)
         _drop_capabilities()
         forbid_new_privileges()
         restrict(request.rules, request.abi)

@@ -5,7 +5,6 @@ for all that ends there, and says how the command has ended. All others end with
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import select
 import signal
@@ -14,7 +13,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from cwl_udss.errors import SandboxError
-from cwl_udss.runtimes.machine_code.command import CHILD_HAS_ENDED, end_like, execute, wait
+from cwl_udss.runtimes.machine_code.command import (
+    CHILD_HAS_ENDED,
+    NO_CHILD,
+    count_all,
+    end_like,
+    execute,
+    wait,
+)
 from cwl_udss.runtimes.machine_code.ended import ENDED
 from cwl_udss.runtimes.machine_code.program import MEMORY_ADDRESS, Call, Program, Variable
 from cwl_udss.runtimes.status import FAILED, HAS_BEGUN, HAS_ENDED, HAS_FAILED, IS_MADE, NOT_EXECUTED
@@ -25,7 +31,6 @@ from cwl_udss.sandbox import HOST_NAME, Sandbox
 
 _COMMAND = 2  # of the process that is started first in a PID namespace: pid_namespaces(7)
 _SET_PARENT_DEATH_SIGNAL, _SET_DUMPABLE = 1, 4  # linux/prctl.h
-_NO_CHILD = -errno.ECHILD & 0xFFFFFFFF
 _FAILED = struct.pack("=i", 1 << 8)  # as wait4(2) has it; where nobody is left to be waited for
 _STANDARD_ERROR = 2
 
@@ -174,7 +179,8 @@ class Initial:
         status = self._ended + len(HAS_ENDED)
         end = end_like(program, status)
         size = len(HAS_ENDED) + ENDED.size
-        told = call("write", self._descriptors.status, self._ended, size) + end
+        told = count_all(program, status)
+        told += call("write", self._descriptors.status, self._ended, size) + end
         information = program.memory.constant(bytes(_SIGNAL_INFORMATION_BYTES))
         news = b"".join(
             (
@@ -187,7 +193,7 @@ class Initial:
             (
                 wait(program, status, os.WNOHANG),
                 program.processor.if_result_is_at(self._command, told) if says_end else b"",
-                program.processor.if_result(_NO_CHILD, end),
+                program.processor.if_result(NO_CHILD, end),
                 program.processor.if_result(0, news),
             )
         )

@@ -290,3 +290,31 @@ def _runs(word: str) -> bool:
         except OSError:
             continue
     return False
+
+
+def test_a_container_with_too_much_memory_is_killed(podman: Door) -> None:
+    """And says so, if it is asked."""
+    script = "dd if=/dev/zero bs=100M count=1 2>/dev/null | sleep 60; echo survived"
+    options = ("--memory", "50m", "--name", "large")
+    done = podman("run", *options, IMAGE, "sh", "-c", script)
+    assert (done.returncode, done.stdout) == (137, "")
+    assert "more memory than --memory" in done.stderr
+    state = podman("inspect", "-f", "{{.State.OOMKilled}} {{.State.ExitCode}}", "large")
+    assert state.stdout == "true 137\n"
+    podman("rm", "large")
+
+
+def test_a_container_within_its_limits(podman: Door) -> None:
+    done = podman("run", "--rm", "-m", "1.5g", "--cpus", "0.5", IMAGE, "nproc")
+    assert (done.returncode, done.stdout) == (0, "1\n")
+    every = f"{len(os.sched_getaffinity(0))}\n"
+    assert podman("run", "--rm", "-m", "0", "--cpus=0", IMAGE, "nproc").stdout == every
+
+
+@pytest.mark.parametrize(
+    ("option", "words"), [("--memory=much", "invalid size"), ("--cpus=all", "failed to parse")]
+)
+def test_limits_that_are_none(podman: Door, option: str, words: str) -> None:
+    done = podman("run", "--rm", option, IMAGE, "true")
+    assert done.returncode == 125
+    assert words in done.stderr

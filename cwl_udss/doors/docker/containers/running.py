@@ -62,7 +62,9 @@ def run_here(
                 started()
                 result = process.wait()
                 code = _exit_code(sandbox, result, streams)
-                state = replace(state, status=EXITED, exit_code=code, finished=time.time())
+                is_over = result.ending is Ending.MEMORY_LIMIT
+                state = replace(state, status=EXITED, exit_code=code, is_over_memory=is_over)
+                state = replace(state, finished=time.time())
                 return code
             finally:
                 if not entry.remove:
@@ -121,6 +123,8 @@ def in_table(session: Session, options: argparse.Namespace, entry: Entry) -> Ite
 
 def _exit_code(sandbox: Sandbox, result: Result, streams: Streams) -> int:
     """The command's, or why it could not be executed (podman-run(1), "Exit Status")."""
+    if result.ending is Ending.MEMORY_LIMIT:
+        _say(streams, "Error: the container has had more memory than --memory, and was killed")
     if result.ending is not Ending.NOT_STARTED:
         return result.exit_code
     from cwl_udss.surroundings.programs import is_executable_missing, why_not_executed
@@ -128,7 +132,10 @@ def _exit_code(sandbox: Sandbox, result: Result, streams: Streams) -> int:
     name, reason = sandbox.command[0], why_not_executed(sandbox, result)
     is_missing = is_executable_missing(sandbox)
     words = "executable file not found in $PATH" if is_missing else "permission denied"
-    line = f'Error: exec: "{name}": {words}: {reason} (cwl-udss)\n'
-    with contextlib.suppress(OSError):
-        os.write(streams.stderr, line.encode(errors="surrogateescape"))
+    _say(streams, f'Error: exec: "{name}": {words}: {reason}')
     return NOT_FOUND if is_missing else NOT_EXECUTABLE
+
+
+def _say(streams: Streams, line: str) -> None:
+    with contextlib.suppress(OSError):
+        os.write(streams.stderr, f"{line} (cwl-udss)\n".encode(errors="surrogateescape"))

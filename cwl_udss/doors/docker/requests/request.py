@@ -13,6 +13,7 @@ from pathlib import Path
 from cwl_udss.doors.container import Container
 from cwl_udss.doors.docker.errors import ContainerError, Program, UsageError
 from cwl_udss.doors.docker.requests.environment import given_variables, proxies
+from cwl_udss.doors.docker.requests.limits import cpu_limit, memory_limit
 from cwl_udss.doors.docker.requests.users import home_of, inner_user
 from cwl_udss.doors.docker.requests.volumes import Mounts, parse_mounts
 from cwl_udss.images.manifests.command import image_environment
@@ -55,6 +56,8 @@ def requested_container(
         hosts=tuple(map(_host_line, options.add_host or ())),
         resolver=_resolver(options),
         shared_memory_bytes=_size(options.shm_size, "--shm-size"),
+        memory_limit=memory_limit(options.memory),
+        cpu_limit=cpu_limit(options.cpus),
         writable_root=not options.read_only,
         devices=_devices(options.device or ()),
     )

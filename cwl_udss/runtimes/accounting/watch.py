@@ -16,18 +16,20 @@ import os
 import resource
 import time
 from collections.abc import Iterator
-from resource import struct_rusage
 
 from cwl_udss.records import record
-from cwl_udss.sandbox import Usage
+from cwl_udss.runtimes.accounting.counted import Counted
+from cwl_udss.sandbox import MemorySource, Usage
 
 _SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = resource.getpagesize()
+_BLOCK = 512  # of ru_inblock and ru_oublock, whatever the filesystem's is
 
 # A look takes some 0.1 ms for one process, and there may be thousands: the pause after it is at
 # least so many times as long.
 _FIRST_SECONDS, _LONGEST_SECONDS = 0.004, 0.2
+_LONGEST_WITH_LIMIT_SECONDS = 0.05  # in which a process can fill some 100 MB
 _PAUSE_PER_LOOK = 20
 # Pages that processes share are counted once by the kernel only if it walks through all of them, in
 # some 20 ms a GB: so much of the time may that take.
@@ -42,11 +44,29 @@ def adopt_orphans() -> None:
 
 
 @record(frozen=True)
+class _Seconds:
+    """Processor time."""
+
+    user: float
+    system: float
+
+    @property
+    def both(self) -> float:
+        return self.user + self.system
+
+    def __add__(self, other: _Seconds) -> _Seconds:
+        return _Seconds(self.user + other.user, self.system + other.system)
+
+
+_NO_TIME = _Seconds(0.0, 0.0)
+
+
+@record(frozen=True)
 class _Process:
     """What is known of one."""
 
     number: str
-    seconds: float
+    seconds: _Seconds
     """Of it, and of the children that it has waited for."""
     resident_bytes: int
     has_threads: bool
@@ -55,18 +75,26 @@ class _Process:
 class Watch:
     """Looks at a tree of processes now and then, and says in the end what they have used."""
 
-    def __init__(self, first: int, own_generations: int, tracer: int | None = None) -> None:
+    def __init__(
+        self,
+        first: int,
+        own_generations: int,
+        tracer: int | None = None,
+        memory_limit: int | None = None,
+    ) -> None:
         """`first` is the first process of a PID namespace, or another to which orphans come; it and
         so many generations from it on are the runtime's own, and not the step's. So is a `tracer`,
         which is there if there are no namespaces; the step's /dev/shm is then no memory."""
         self._first = first
         self._own_generations = own_generations
+        self._memory_limit = memory_limit
         self._tracer = None if tracer is None else str(tracer)
         self._began = time.monotonic()
         self._pause = _FIRST_SECONDS
         self.next = self._began + self._pause
         """When to look again, by time.monotonic()."""
-        self._seconds = 0.0
+        self._seconds = _NO_TIME
+        self._processes = 0
         self._together = 0
         """The most that was seen, with what processes share counted once."""
         self._rough = 0
@@ -79,12 +107,17 @@ class Watch:
         """Note what the processes have used, and what they have now."""
         began = time.thread_time()
         found = list(_tree(self._first))
-        self._seconds = max(self._seconds, sum(process.seconds for _, process in found))
         steps = [
             process
             for depth, process in found
             if depth >= self._own_generations and process.number != self._tracer
         ]
+        # What a tracer does for the step, and there may be much of that, is none of the step's.
+        counted = steps if self._tracer else [process for _, process in found]
+        seconds = sum((process.seconds for process in counted), _NO_TIME)
+        self._seconds = max(self._seconds, seconds, key=lambda seconds: seconds.both)
+        # The first that is traced only starts the command.
+        self._processes = max(self._processes, len(steps) - bool(self._tracer))
         in_files = _shared_memory_bytes(steps) if self._tracer is None else 0
         took = time.thread_time() - began
         rough = sum(process.resident_bytes for process in steps) + in_files
@@ -92,26 +125,44 @@ class Watch:
             self._together = max(self._together, rough)
         elif rough > self._together * _MORE:
             self._look_closer(steps, in_files, rough)
-        self._pause = max(min(2 * self._pause, _LONGEST_SECONDS), took * _PAUSE_PER_LOOK)
+        longest = _LONGEST_SECONDS
+        if self._memory_limit is not None:  # one that must be close has no share of the time
+            took, longest = time.thread_time() - began, _LONGEST_WITH_LIMIT_SECONDS
+        self._pause = max(min(2 * self._pause, longest), took * _PAUSE_PER_LOOK)
         self.next = time.monotonic() + self._pause
 
-    def usage(self, adopted: struct_rusage | None, counted: float, largest: int) -> Usage | None:
-        """Return what was used, given what wait4(2) has said of the first process, if that became
-        our child, how many seconds were counted otherwise, and how many KiB the runtime says that
-        the largest process had; None if that is too little to tell."""
-        if adopted is not None:
-            counted += adopted.ru_utime + adopted.ru_stime
-            largest = max(largest, adopted.ru_maxrss)
-        memory = max(self._together, int(self._rough * self._shrinks_to), largest << 10)
-        if not memory:
-            return None
-        # What was left running at the end has been killed, and nobody has waited for it.
-        return Usage(processor_seconds=max(self._seconds, counted), memory_bytes=memory)
+    @property
+    def has_seen_too_much(self) -> bool:
+        """Whether the processes had more memory than they may."""
+        return self._memory_limit is not None and self._together > self._memory_limit
+
+    def usage(self, counted: Counted, *, is_whole: bool) -> Usage:
+        """Return what was used, given what the kernel has counted; of all, or only of some of the
+        processes."""
+        seconds = _Seconds(counted.user_seconds, counted.system_seconds)
+        # What was left running at the end has been killed, and mostly nobody has waited for it.
+        seconds = max(seconds, self._seconds, key=lambda seconds: seconds.both)
+        largest = counted.largest_kibibytes << 10
+        seen = max(self._together, int(self._rough * self._shrinks_to))
+        source = MemorySource.LOOKED_AT if seen > largest else MemorySource.LARGEST
+        return Usage(
+            user_seconds=seconds.user,
+            system_seconds=seconds.system,
+            memory_bytes=max(seen, largest) or None,
+            memory_source=source if seen or largest else None,
+            largest_bytes=largest or None,
+            read_bytes=counted.read_blocks * _BLOCK if is_whole else None,
+            written_bytes=counted.written_blocks * _BLOCK if is_whole else None,
+            major_faults=counted.major_faults if is_whole else None,
+            processes=self._processes or None,
+        )
 
     def _look_closer(self, processes: list[_Process], in_files: int, rough: int) -> None:
         began = time.thread_time()  # of a loaded machine others have the most
         allowed = _CREDIT_SECONDS + _SHARE * (time.monotonic() - self._began)
-        if self._spent + rough * _SECONDS_PER_BYTE > allowed:
+        # Nobody is killed for what only might be.
+        must_be_known = self._memory_limit is not None and rough > self._memory_limit
+        if not must_be_known and self._spent + rough * _SECONDS_PER_BYTE > allowed:
             self._rough = max(self._rough, rough)
             return
         own, shared = map(sum, zip(*map(_proportional_bytes, processes), strict=True))
@@ -147,7 +198,10 @@ def _process(number: str) -> _Process | None:
         return None
     return _Process(
         number=number,
-        seconds=sum(map(int, fields[11:15])) / _TICKS,
+        seconds=_Seconds(
+            (int(fields[11]) + int(fields[13])) / _TICKS,
+            (int(fields[12]) + int(fields[14])) / _TICKS,
+        ),
         resident_bytes=int(fields[21]) * _PAGE,
         has_threads=fields[17] != b"1",
     )
