@@ -23,15 +23,13 @@ _PROGRAMS = {
     "pyxis-importer": "pyxis",
 }
 # What the standard library, and our own modules, import for what a short command does not do: to
-# format a traceback, to compare signatures, to show usage. Together they take a third of the time.
+# format a traceback, to compare signatures, to show usage. Together they take a sixth of the time.
 _LATE = (
     *("inspect", "traceback", "textwrap", "tempfile", "random", "secrets", "hashlib"),
     *("platform", "socket", "ipaddress", "ntpath", "tomllib", "datetime", "filecmp", "shlex"),
     *("bz2", "lzma"),  # of shutil, for archives
 )
-
-
-# What a container needs of them that is there, and can be started.
+# Of all doors, what a container needs whose image is there.
 _COMMON = (
     *("docker.session", "docker.containers.starting", "apptainer.running.actions"),
     "udocker.running",
@@ -49,9 +47,10 @@ def keep_modules(path: str) -> None:
 def main(name: str, kept: str) -> NoReturn:
     """Be a program of another name, with what it was called with. `kept` is what keep_modules() has
     written, if it is there."""
-    kept_modules.use(kept)
-    # Whoever has started us may not have given us these (see cli.main()).
+    # Whoever has started us may not have given us these (see cli.main()), and then the next file
+    # that is opened is one of them.
     open_standard_streams()
+    kept_modules.use(kept)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     put_off(_LATE)
     code = function_at(f"cwl_udss.doors.{_PROGRAMS[name]}.run")(name, sys.argv[1:])

@@ -40,6 +40,7 @@ def keep(path: str) -> None:
     first = marshal.dumps(index)
     made = f"{path}.{os.getpid()}"
     with open(made, "wb") as stream:
+        os.fchmod(stream.fileno(), 0o644)  # for all who may use what it is for
         stream.write(MAGIC_NUMBER + len(first).to_bytes(_NUMBER_BYTES, "little") + first + codes)
     os.replace(made, path)
 

@@ -51,3 +51,11 @@ def test_a_short_container_imports_little(
     assert imported & HEAVY == set()
     assert len(imported) <= MOST_MODULES
     assert "bwrap.cpython" not in said, "it is read from a file of its own"
+
+
+def test_what_is_kept_is_nobodys_input(doors: Path, environment: dict[str, str]) -> None:
+    command = f'exec "$0" run -i --rm --network=none {IMAGE} cat <&-'
+    done = subprocess.run(
+        ["sh", "-c", command, doors / "podman"], env=environment, capture_output=True, check=True
+    )
+    assert (done.stdout, done.stderr) == (b"", b"")
