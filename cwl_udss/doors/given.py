@@ -9,6 +9,10 @@ from functools import partial
 
 _SET_BY_PYTHON = "LC_CTYPE"
 
+# Those who call us compare our words, and so do the parsers: they are not translated. To look for
+# translations takes a millisecond.
+vars(argparse)["_"] = str
+
 FORMATTER = partial(argparse.HelpFormatter, width=78)
 """Of usage. argparse makes one for each option, and each would ask how wide the terminal is."""
 

@@ -15,7 +15,6 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import cwl_udss
@@ -39,16 +38,16 @@ _NAMESPACES = ("cgroup", "mnt", "net", "pid", "user")
 _CONFINEMENT = ("NoNewPrivs", "Seccomp", "Seccomp_filters", "CapEff", "CapBnd", "Groups")
 
 
-@dataclass
 class Memory:
     """What is remembered of programs."""
 
-    scratch: Path | None
-    """A directory of this node; None looks for one."""
-    environment: Mapping[str, str]
-    was_asked: bool = False
-    """Whether it has answered in this process, which may be wrong."""
-    _answers: dict[str, Facts] | None = field(default=None, repr=False)
+    def __init__(self, scratch: Path | None, environment: Mapping[str, str]) -> None:
+        """`scratch` is a directory of this node; None looks for one."""
+        self.scratch = scratch
+        self.environment = environment
+        self.was_asked = False
+        """Whether it has answered in this process, which may be wrong."""
+        self._answers: dict[str, Facts] | None = None
 
     def recall(self, program: str, attempt: Callable[[], Facts], what: str = "") -> Facts:
         """Return what trying gave, or gives now (see Remember)."""
