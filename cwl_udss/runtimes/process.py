@@ -122,9 +122,9 @@ class RuntimeProcess:
                 self._relay.close()
             self._afterwards.close()
         said = b"" if self._relay is None else self._relay.said
+        if was_over:  # what the runtime says of itself may come of that, too
+            self._killed = self._killed or Ending.MEMORY_LIMIT
         result = replace(self._result(), usage=usage, said=said)
-        if self._killed is None and was_over:
-            result = replace(result, exit_code=_KILLED, ending=Ending.MEMORY_LIMIT)
         if self._relay is not None and self._killed is None:
             self._relay.check()
         return result

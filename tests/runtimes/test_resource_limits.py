@@ -38,9 +38,9 @@ def test_a_step_that_has_too_much_memory_is_killed(step: Step) -> None:
     assert outcome.result.usage.memory_bytes >= 100 * MEBIBYTE
 
 
-def test_what_all_processes_have_counts_together(step: Step) -> None:
+def test_what_all_processes_have_counts_together(small_step: Step) -> None:
     script = f"for i in 1 2 3; do ({fill(50)} | sleep 60) & done; wait; echo survived"
-    outcome = limited(step, 100).run(script, time_limit=50)
+    outcome = limited(small_step, 100).run(script, time_limit=50)
     assert outcome.result.ending is Ending.MEMORY_LIMIT
     assert "survived" not in outcome.stdout
 
@@ -52,7 +52,7 @@ def test_a_step_that_was_quicker_than_any_look_has_had_too_much(small_step: Step
 
 
 def test_a_step_within_its_limit_ends_as_it_does(step: Step) -> None:
-    outcome = limited(step, 100).run(f"{fill(50)} | (sleep 1; cat >/dev/null); exit 3")
+    outcome = limited(step, 100).run(f"{fill(50)} | (sleep 0.5; cat >/dev/null); exit 3")
     assert outcome.result.ending is Ending.EXITED
     assert outcome.result.exit_code == 3
 
