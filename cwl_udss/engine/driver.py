@@ -103,11 +103,10 @@ def _run_with_udss(arguments: list[str], options: argparse.Namespace) -> int:
     if refused:
         print(f"cwltool: {refused}", file=sys.stderr)
         return USAGE_ERROR
-    settings = load_settings(vars(options), os.environ, home_directory())
-    settings = with_strict_options(options, settings)
-    batch = _batch_run(options, settings)
+    given = load_settings(vars(options), os.environ, home_directory())
+    settings = with_strict_options(options, given)
+    batch, recorder = _batch_run(options, settings), Recorder()
     leaves_outputs = options.move_outputs == "leave"
-    recorder = Recorder()
     # Left in this order, whatever happens: steps are stopped before their directories go.
     with contextlib.ExitStack() as stack:
         stack.enter_context(tracing(settings.trace_events))
@@ -118,10 +117,7 @@ def _run_with_udss(arguments: list[str], options: argparse.Namespace) -> int:
         steps = stack.enter_context(Steps(settings, os.environ, home_directory(), when))
         _prepare_cwltool(settings, steps)
         runtime_context = _runtime_context(options)
-        cache = None
-        if options.cachedir:
-            cache = stack.enter_context(open_cache(Path(options.cachedir).absolute()))
-            runtime_context.cachedir = None  # cwltool's own is not wanted
+        cache = _cache(runtime_context, stack)
         contents = _contents(cache, batch)
         if leaves_outputs or batch is not None:  # which removes them by itself
             keep_outputs()
@@ -193,6 +189,12 @@ def _runtime_context(options: argparse.Namespace) -> RuntimeContext:
     context.docker_outdir = OUTPUT_DIRECTORY
     context.docker_stagedir = INPUT_DIRECTORY
     return context
+
+
+def _cache(context: RuntimeContext, stack: contextlib.ExitStack) -> StepCache | None:
+    """Open the cache of steps that was asked for, in place of cwltool's own."""
+    directory, context.cachedir = context.cachedir, None
+    return stack.enter_context(open_cache(Path(directory).absolute())) if directory else None
 
 
 def _stop(recorder: Recorder, batch: BatchRun | None, steps: Steps) -> None:

@@ -16,7 +16,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import TypeVar
 
 from cwl_udss.machine.standard_error import give_back
@@ -31,23 +30,23 @@ END_SECONDS = 4.0
 """A signal ends the process after so long, however far it is."""
 
 
-@dataclass(eq=False, kw_only=True)
 class _Wait:
     """One that lasts."""
 
-    what: Callable[[], str]
-    began: float
-    due: float
-    pause: float
+    def __init__(self, what: Callable[[], str]) -> None:
+        self.what = what
+        self.began = time.monotonic()
+        self.due = self.began + FIRST_SECONDS
+        self.pause = FIRST_SECONDS
 
 
-@dataclass
 class _Teller:
     """Says what is waited for, on a thread that lives as long as there are any waits."""
 
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    waits: set[_Wait] = field(default_factory=set)
-    thread: threading.Thread | None = None
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.waits: set[_Wait] = set()
+        self.thread: threading.Thread | None = None
 
     def add(self, wait: _Wait) -> None:
         with self.lock:
@@ -92,13 +91,7 @@ def told(what: str | Callable[[], str]) -> Iterator[None]:
     `what` goes on after "still waiting": "for …", or "until …". It may be asked for when it is
     needed, on another thread.
     """
-    began = time.monotonic()
-    wait = _Wait(
-        what=what if callable(what) else lambda: what,
-        began=began,
-        due=began + FIRST_SECONDS,
-        pause=FIRST_SECONDS,
-    )
+    wait = _Wait(what if callable(what) else lambda: what)
     _teller.add(wait)
     try:
         yield

@@ -10,18 +10,16 @@ machine's answers read by all. Nothing is lost with it.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
-import platform
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import cwl_udss
 from cwl_udss.errors import SandboxError, StoreError
+from cwl_udss.files.checksums import name_of
 from cwl_udss.files.scratch import node_directory
 from cwl_udss.runtimes.probing.attempts import Facts
 from cwl_udss.runtimes.probing.refusals import is_within_landlock
@@ -40,16 +38,16 @@ _NAMESPACES = ("cgroup", "mnt", "net", "pid", "user")
 _CONFINEMENT = ("NoNewPrivs", "Seccomp", "Seccomp_filters", "CapEff", "CapBnd", "Groups")
 
 
-@dataclass
 class Memory:
     """What is remembered of programs."""
 
-    scratch: Path | None
-    """A directory of this node; None looks for one."""
-    environment: Mapping[str, str]
-    was_asked: bool = False
-    """Whether it has answered in this process, which may be wrong."""
-    _answers: dict[str, Facts] | None = field(default=None, repr=False)
+    def __init__(self, scratch: Path | None, environment: Mapping[str, str]) -> None:
+        """`scratch` is a directory of this node; None looks for one."""
+        self.scratch = scratch
+        self.environment = environment
+        self.was_asked = False
+        """Whether it has answered in this process, which may be wrong."""
+        self._answers: dict[str, Facts] | None = None
 
     def recall(self, program: str, attempt: Callable[[], Facts], what: str = "") -> Facts:
         """Return what trying gave, or gives now (see Remember)."""
@@ -78,7 +76,7 @@ class Memory:
         return was_asked
 
     def _path(self) -> Path:
-        name = hashlib.sha256(circumstances().encode()).hexdigest()[:16]
+        name = name_of(circumstances())[:16]
         return node_directory(self.scratch, self.environment) / "tried" / f"{name}.json"
 
     def _read(self) -> dict[str, Facts]:
@@ -115,9 +113,10 @@ def circumstances() -> str:
         line for line in _content("self/status").splitlines() if line.startswith(_CONFINEMENT)
     ]
     namespaces = [_link(f"self/ns/{name}") for name in _NAMESPACES]
+    machine = os.uname()
     return "\n".join(
         (
-            *(_version(), platform.node(), platform.release(), str(os.getuid())),
+            *(_version(), machine.nodename, machine.release, str(os.getuid())),
             *map(_content, _CIRCUMSTANCES),
             *confinement,
             *namespaces,
