@@ -55,7 +55,9 @@ def _reason(error: UdssError) -> str:
 def error_line(program: Program, command: str, error: UdssError) -> str:
     """Return what is said of an error: as the program itself would begin it, and whose words those
     are."""
-    words = f"{_reason(error)}{error} (cwl-udss)"
+    from cwl_udss.doors.advice import as_variables  # of what fails
+
+    words = f"{_reason(error)}{as_variables(str(error))} (cwl-udss)"
     if program is Program.PODMAN:
         return f"Error: {words}"
     prefix = "docker: " if command in ("run", "create") else ""
