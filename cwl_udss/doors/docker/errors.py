@@ -49,7 +49,7 @@ def _reason(error: UdssError) -> str:
         return "requested access to the resource is denied: "
     if isinstance(error, InvalidReference):
         return "invalid reference format: "
-    return "no such host: " if "not known" in error.problem else ""
+    return "no such host: " if "service not known" in error.problem else ""
 
 
 def error_line(program: Program, command: str, error: UdssError) -> str:
