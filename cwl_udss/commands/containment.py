@@ -34,10 +34,9 @@ from cwl_udss.machine.resources import available_resources
 from cwl_udss.runtimes.choosing.choice import describe_choice, weaknesses
 from cwl_udss.runtimes.choosing.table import RUNTIMES
 from cwl_udss.sandbox import Runtime
-from cwl_udss.settings.opening import open_store
+from cwl_udss.settings.opening import open_store, runtime_finder
 from cwl_udss.settings.setting import join_list
 from cwl_udss.settings.settings import Settings
-from cwl_udss.steps.shared import runtime_finder
 
 IMAGE = "docker.io/library/debian:stable-slim"
 _TESTS = "containment_tests.yaml"

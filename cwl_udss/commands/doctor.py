@@ -36,11 +36,10 @@ from cwl_udss.images.sources.registry.registries import load_registries
 from cwl_udss.images.store.store import Store
 from cwl_udss.machine.quantities import counted
 from cwl_udss.machine.resources import available_resources
-from cwl_udss.settings.opening import open_store
+from cwl_udss.settings.opening import open_store, runtime_finder
 from cwl_udss.settings.setting import DEFAULT
 from cwl_udss.settings.settings import Settings
 from cwl_udss.settings.table import SETTINGS
-from cwl_udss.steps.shared import runtime_finder
 from cwl_udss.surroundings.javascript import SandboxedNode
 
 _FEW_BYTES = 2 << 30

@@ -13,7 +13,7 @@ import os
 import posixpath
 import signal
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from types import FrameType
 
@@ -129,7 +129,7 @@ def can_write_root(runtime: PipedRuntime, root: RootFilesystem) -> bool:
     return OVER_MOUNTS in runtime.options and os.stat(root.here).st_uid == os.geteuid()
 
 
-@dataclass
+@record(frozen=True)
 class Running:
     """A container's processes, for as long as they run."""
 

@@ -6,9 +6,11 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from importlib import import_module
 from typing import NoReturn
 
-from cwl_udss.doors.late import function_at
+from cwl_udss.machine import kept_modules
+from cwl_udss.machine.late_modules import function_at, put_off
 from cwl_udss.machine.standard_streams import open_standard_streams
 
 # Only the one that is called is imported: each module takes time.
@@ -20,13 +22,38 @@ _PROGRAMS = {
     "udocker": "udocker.program",
     "pyxis-importer": "pyxis",
 }
+# What the standard library, and our own modules, import for what a short command does not do: to
+# format a traceback, to compare signatures, to show usage. Together they take a third of the time.
+_LATE = (
+    *("inspect", "traceback", "textwrap", "tempfile", "random", "secrets", "hashlib"),
+    *("platform", "socket", "ipaddress", "ntpath", "tomllib", "datetime", "filecmp", "shlex"),
+    *("bz2", "lzma"),  # of shutil, for archives
+)
 
 
-def main(name: str) -> NoReturn:
-    """Be a program of another name, with what it was called with."""
+# What a container needs of them that is there, and can be started.
+_COMMON = (
+    *("docker.session", "docker.containers.starting", "apptainer.running.actions"),
+    "udocker.running",
+)
+
+
+def keep_modules(path: str) -> None:
+    """Write the modules that doors need most into a file, for main()."""
+    put_off(_LATE)
+    for place in {*_PROGRAMS.values(), *_COMMON}:
+        import_module(f"cwl_udss.doors.{place}")
+    kept_modules.keep(path)
+
+
+def main(name: str, kept: str) -> NoReturn:
+    """Be a program of another name, with what it was called with. `kept` is what keep_modules() has
+    written, if it is there."""
+    kept_modules.use(kept)
     # Whoever has started us may not have given us these (see cli.main()).
     open_standard_streams()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    put_off(_LATE)
     code = function_at(f"cwl_udss.doors.{_PROGRAMS[name]}.run")(name, sys.argv[1:])
     try:
         sys.stdout.flush()

@@ -3,9 +3,14 @@
 
 from __future__ import annotations
 
+import argparse
 import os
+from functools import partial
 
 _SET_BY_PYTHON = "LC_CTYPE"
+
+FORMATTER = partial(argparse.HelpFormatter, width=78)
+"""Of usage. argparse makes one for each option, and each would ask how wide the terminal is."""
 
 
 def given_environment() -> dict[str, str]:

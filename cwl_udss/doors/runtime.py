@@ -13,8 +13,8 @@ from cwl_udss.errors import SandboxError
 from cwl_udss.runtimes.bubblewrap.bwrap import Bubblewrap
 from cwl_udss.runtimes.probing.attempts import Facts, Remember
 from cwl_udss.runtimes.starting import PipedRuntime
+from cwl_udss.settings.opening import runtime_finder
 from cwl_udss.settings.settings import Settings
-from cwl_udss.steps.shared import runtime_finder
 
 # Options of bwrap, which are kept if what they stand for works.
 OVER_STORE = "--tmp-overlay"

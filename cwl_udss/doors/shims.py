@@ -13,6 +13,7 @@ import importlib.util
 import os
 import shlex
 import site
+import subprocess
 import sys
 import sysconfig
 from collections.abc import Sequence
@@ -34,8 +35,15 @@ import sys
 gc.disable()
 sys.path += {paths}
 from cwl_udss.doors.door import main
-main({name!r})
+main({name!r}, {kept!r})
 """
+_KEEP = """\
+import sys
+sys.path += {paths}
+from cwl_udss.doors.door import keep_modules
+keep_modules({kept!r})
+"""
+_KEPT = ".cwl-udss-modules"
 
 
 def install(directory: Path, names: Sequence[str] = ()) -> list[Path]:
@@ -50,9 +58,10 @@ def install(directory: Path, names: Sequence[str] = ()) -> list[Path]:
     directory.mkdir(parents=True, exist_ok=True)
     for path in wanted:
         made = path.with_name(f".{path.name}.{os.getpid()}")
-        made.write_text(script(path.name), encoding="utf-8", errors="surrogateescape")
+        made.write_text(script(path), encoding="utf-8", errors="surrogateescape")
         made.chmod(0o755)
         made.replace(path)
+    _keep_modules(directory)
     return wanted
 
 
@@ -69,14 +78,27 @@ def remove(directory: Path, names: Sequence[str] = ()) -> list[Path]:
             removed.append(path)
         elif names:
             raise UdssError(f"{path} was not made by cwl-udss", "remove it yourself")
+    if not any(_is_ours(directory / name) for name in NAMES):
+        (directory / _KEPT).unlink(missing_ok=True)
     return removed
 
 
-def script(name: str) -> str:
-    """Return the script of a door."""
+def script(path: Path) -> str:
+    """Return the script of a door that is to be there."""
     return _SCRIPT.format(
-        python=shlex.quote(sys.executable), mark=_MARK, paths=_import_paths(), name=name
+        python=shlex.quote(sys.executable),
+        mark=_MARK,
+        paths=_import_paths(),
+        name=path.name,
+        kept=os.path.abspath(path.with_name(_KEPT)),
     )
+
+
+def _keep_modules(directory: Path) -> None:
+    """Have doors start in less time; without that they do it all the same."""
+    kept = os.path.abspath(directory / _KEPT)
+    code = _KEEP.format(paths=_import_paths(), kept=kept)
+    subprocess.run([sys.executable, "-IS", "-c", code], stdin=subprocess.DEVNULL, check=False)
 
 
 def path_line(directory: Path) -> str:

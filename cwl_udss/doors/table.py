@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import secrets
 import shutil
 import time
 from collections.abc import Iterator, Mapping
@@ -227,7 +226,7 @@ def open_table(settings: Settings) -> Table:
 
 def new_id() -> str:
     """Return an id for a container."""
-    return secrets.token_hex(32)
+    return os.urandom(32).hex()
 
 
 def short(id: str) -> str:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,15 +31,7 @@ def local_directories(setting: Path | None, environment: Mapping[str, str]) -> l
 
     Raises StoreError if that cannot be used.
     """
-    if setting is not None:
-        _check(setting)
-        return [setting]
-    named = [Path(environment[name]) for name in _VARIABLES if environment.get(name)]
-    return [
-        path
-        for path in dict.fromkeys((*named, *_ALWAYS))
-        if path.is_dir() and os.access(path, os.W_OK) and not look_at(path).is_shared
-    ]
+    return list(_local_directories(setting, environment))
 
 
 def batch_job(environment: Mapping[str, str]) -> str:
@@ -51,7 +44,7 @@ def node_directory(setting: Path | None, environment: Mapping[str, str]) -> Path
 
     Raises StoreError if there is none.
     """
-    return _user_directory(_known(local_directories(setting, environment))[0])
+    return _user_directory(_best(setting, environment))
 
 
 def free_bytes(path: Path) -> int:
@@ -90,7 +83,7 @@ def lasting_directory(places: Sequence[Path], needed_bytes: int) -> Path:
 def temporary_directory(setting: Path | None, environment: Mapping[str, str]) -> Iterator[Path]:
     """Make an empty directory on this node for as long as this process needs it; else as
     run_directory(). Raises StoreError."""
-    with run_directory(local_directories(setting, environment), 0) as path:
+    with run_directory([_best(setting, environment)], 0) as path:
         yield path
 
 
@@ -117,6 +110,23 @@ def clean(setting: Path | None, environment: Mapping[str, str]) -> list[Path]:
         if own.is_dir() and _is_safe(own.lstat()):
             places += [own / _RUNS, own / _WORK, own / "store" / _WORK]
     return [removed for place in places for removed in remove_abandoned(place, LEASE_SECONDS)]
+
+
+def _local_directories(setting: Path | None, environment: Mapping[str, str]) -> Iterator[Path]:
+    """As they are asked for: to look at one takes the longer the more mounts there are."""
+    if setting is not None:
+        _check(setting)
+        yield setting
+        return
+    named = [Path(environment[name]) for name in _VARIABLES if environment.get(name)]
+    for path in dict.fromkeys((*named, *_ALWAYS)):
+        if path.is_dir() and os.access(path, os.W_OK) and not look_at(path).is_shared:
+            yield path
+
+
+def _best(setting: Path | None, environment: Mapping[str, str]) -> Path:
+    """Raises StoreError if there is none."""
+    return _known([*itertools.islice(_local_directories(setting, environment), 1)])[0]
 
 
 def _known(places: Sequence[Path]) -> Sequence[Path]:
@@ -154,6 +164,8 @@ def _usable(place: Path) -> Iterator[None]:
 
 def _roomiest(places: Sequence[Path], needed_bytes: int) -> Path:
     """The first place with so much room, else the one with the most."""
+    if not needed_bytes:
+        return _known(places)[0]
     free = {place: free_bytes(place) for place in _known(places)}
     fitting = (place for place in places if free[place] >= needed_bytes)
     return next(fitting, max(places, key=lambda place: free[place]))

@@ -242,19 +242,14 @@ def _existing(path: Path) -> Path:
     return path
 
 
-class _StatFs(ctypes.Structure):
-    """The beginning of struct statfs (statfs(2)), where f_type is; the rest differs by machine."""
-
-    _fields_ = (("f_type", ctypes.c_long), ("rest", ctypes.c_char * 1024))
-
-
 def _magic(path: Path) -> int:
     library = ctypes.CDLL(None, use_errno=True)
-    buffer = _StatFs()
-    if library.statfs(os.fsencode(path), ctypes.byref(buffer)) != 0:
+    # struct statfs (statfs(2)) begins with f_type; the rest differs by machine.
+    buffer = (ctypes.c_long * 256)()
+    if library.statfs(os.fsencode(path), buffer) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), str(path))
-    return int(buffer.f_type) & 0xFFFFFFFF  # a negative one where it is 32 bits wide
+    return buffer[0] & 0xFFFFFFFF  # a negative one where it is 32 bits wide
 
 
 def _unescaped(field: bytes) -> str:

@@ -13,7 +13,6 @@ import contextlib
 import functools
 import json
 import os
-import secrets
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
@@ -172,7 +171,7 @@ def _publish(path: Path, content: bytes) -> int:
 
 def presence_name() -> str:
     """Return a name for a presence that no other has."""
-    return f"{os.uname().nodename}.{os.getpid()}.{secrets.token_hex(8)}"
+    return f"{os.uname().nodename}.{os.getpid()}.{os.urandom(8).hex()}"
 
 
 def list_presences(directory: Path) -> list[Path]:

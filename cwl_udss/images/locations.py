@@ -22,7 +22,7 @@ IMAGE_ENDINGS = (
 )
 """Of what is tried as an image."""
 # As registries keep blobs (distribution's registry/storage/paths.go), and as they give them.
-_BLOB = re.compile(r"/blobs/sha256(?:/[0-9a-f]{2}/|:)([0-9a-f]{64})(?:/data)?/?")
+_BLOB = r"/blobs/sha256(?:/[0-9a-f]{2}/|:)([0-9a-f]{64})(?:/data)?/?"
 DOTS = (".", "..")
 """Paths with no slash in them."""
 
@@ -51,7 +51,7 @@ def address_digest(url: str) -> str | None:
     """Return the digest that a URL says to be that of what is there, if it says one."""
     from urllib.parse import unquote, urlsplit
 
-    found = _BLOB.search(unquote(urlsplit(url).path))
+    found = re.search(_BLOB, unquote(urlsplit(url).path))
     return f"sha256:{found[1]}" if found else None
 
 

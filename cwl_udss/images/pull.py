@@ -10,6 +10,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from cwl_udss.filesystems.leases import turn
 from cwl_udss.images.locations import address_digest, public_name
 from cwl_udss.images.manifests.manifest import this_platform
 from cwl_udss.images.reference import ImageReference, parse_reference
-from cwl_udss.images.sources.registry.registries import load_registries
+from cwl_udss.images.sources.registry.registries import Registries, load_registries
 from cwl_udss.images.store.image import StoredImage
 from cwl_udss.images.store.store import Store
 from cwl_udss.web.addresses import is_remote
@@ -55,7 +56,6 @@ class Images:
         self._libraries = libraries
         self._environment = environment
         self._home = home
-        self._registries = load_registries(environment, home)
         self._platform = this_platform()
         self._gotten: dict[str, StoredImage] = {}
         self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
@@ -79,6 +79,10 @@ class Images:
                 )
             self._gotten[name] = image or self._pull(text, when, kind)
             return self._gotten[name]
+
+    @cached_property
+    def _registries(self) -> Registries:
+        return load_registries(self._environment, self._home)
 
     def gotten(self) -> Mapping[str, StoredImage]:
         """Return what was asked for until now, by its names."""
@@ -105,7 +109,8 @@ class Images:
 
     def find(self, reference: ImageReference) -> StoredImage | None:
         """Return the image from the store, None if it is not there."""
-        for candidate in self._registries.qualify(reference):
+        candidates = (reference,) if reference.registry else self._registries.qualify(reference)
+        for candidate in candidates:
             image = self._store.find(candidate, self._platform)
             if image is not None:
                 return image

@@ -15,10 +15,10 @@ DOCKER_HUB_SERVER = "registry-1.docker.io"  # where its API is
 _HUB_ALIASES = (DOCKER_HUB, "index.docker.io")
 
 _DOMAIN_PART = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"
-_DOMAIN = re.compile(rf"(?:{_DOMAIN_PART}(?:\.{_DOMAIN_PART})*|\[[0-9a-fA-F:]+\])(?::[0-9]+)?")
-_PATH_PART = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
-_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
+_DOMAIN = rf"(?:{_DOMAIN_PART}(?:\.{_DOMAIN_PART})*|\[[0-9a-fA-F:]+\])(?::[0-9]+)?"
+_PATH_PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_TAG = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"
+_DIGEST = r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}"
 _LONGEST_NAME = 255
 
 
@@ -63,10 +63,10 @@ def parse_reference(text: str) -> ImageReference:
     if transport is not None and transport.kind is not Kind.REFERENCE:
         raise _of_another_kind(text, transport)
     rest, _, digest = rest.partition("@")
-    if (digest or "@" in text) and not _DIGEST.fullmatch(digest):
+    if (digest or "@" in text) and not re.fullmatch(_DIGEST, digest):
         raise _invalid(text, f"{digest!r} is no digest", "write sha256: and 64 hexadecimal digits")
     name, tag = _split_tag(rest)
-    if tag is not None and not _TAG.fullmatch(tag):
+    if tag is not None and not re.fullmatch(_TAG, tag):
         raise _invalid(text, f"{tag!r} is no tag", "a tag has letters, digits and _ . -")
     registry, repository = _split_domain(name)
     _check_repository(text, repository)
@@ -99,7 +99,7 @@ def _split_domain(name: str) -> tuple[str, str]:
     """The first component is a registry if it looks like one, as Docker decides it."""
     first, slash, rest = name.partition("/")
     is_domain = first == "localhost" or any(c in ".:[" or c.isupper() for c in first)
-    if slash and is_domain and _DOMAIN.fullmatch(first):
+    if slash and is_domain and re.fullmatch(_DOMAIN, first):
         return first, rest
     return "", name
 
@@ -108,7 +108,7 @@ def _check_repository(text: str, repository: str) -> None:
     if not repository:
         raise _invalid(text, "there is no name", "write it as docker pull takes it")
     for part in repository.split("/"):
-        if _PATH_PART.fullmatch(part):
+        if re.fullmatch(_PATH_PART, part):
             continue
         if part != part.lower():
             raise _invalid(text, f"{part!r} has upper-case letters", f"write {part.lower()!r}")

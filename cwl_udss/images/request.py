@@ -8,7 +8,7 @@ import os
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin
@@ -30,10 +30,11 @@ from cwl_udss.images.reference import parse_reference
 from cwl_udss.images.store.image import StoredImage
 from cwl_udss.images.store.store import Store
 from cwl_udss.images.transports import Kind, path_after_transport, split_transport
+from cwl_udss.records import record
 from cwl_udss.sandbox import Runtime
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class ImageRequest:
     """The fields of a DockerRequirement that name an image (CommandLineTool.html, v1.2, 5.6).
 

@@ -73,13 +73,13 @@ _TRANSPORTS = {
 _NO_NAMES = ("docker-archive", "oci-archive", "docker-daemon", "containers-storage")
 # Those that are names of images, too: `oci:latest`. What follows then is no tag, and no port.
 _NAMES_TOO = ("oci", "dir", "sif")
-_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
-_PORT = re.compile(r"[0-9]+/")
+_URL = r"([A-Za-z][A-Za-z0-9+.-]*)://"
+_PORT = r"[0-9]+/"
 
 
 def split_transport(text: str) -> tuple[Transport | None, str]:
     """Return the prefix of a text, if it has one, and what follows; `file:` is none."""
-    url = _URL.match(text)
+    url = re.match(_URL, text)
     name, colon, rest = text.partition(":")
     if url:
         name = name.lower()  # as that of any URL (RFC 3986, 3.1)
@@ -107,4 +107,4 @@ def path_after_transport(text: str) -> str | None:
 
 
 def _can_only_be_path(text: str) -> bool:
-    return text.startswith((".", "~")) or ("/" in text and not _PORT.match(text))
+    return text.startswith((".", "~")) or ("/" in text and not re.match(_PORT, text))

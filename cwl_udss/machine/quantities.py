@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Iterable
 
 
 def counted(number: int, one: str, many: str = "") -> str:
@@ -83,6 +84,11 @@ def parse_positive(text: str) -> int:
 def parse_words(text: str) -> tuple[str, ...]:
     """Return the words of a command line."""
     return tuple(shlex.split(text))
+
+
+def show_words(words: Iterable[str]) -> str:
+    """Return the text that parse_words() reads."""
+    return shlex.join(words)
 
 
 def show_size(size: int) -> str:

@@ -9,10 +9,10 @@ import re
 import select
 import socket
 import struct
-from dataclasses import dataclass
 
+from cwl_udss.records import record
 from cwl_udss.runtimes.accounting.counted import FACTS
-from cwl_udss.runtimes.machine_code.command import ended
+from cwl_udss.runtimes.machine_code.ended import ended
 from cwl_udss.sandbox import SIGNAL_OFFSET
 
 # A number is whole if something comes after it.
@@ -36,15 +36,15 @@ OWN_GENERATIONS = 1
 """The first process of a sandbox only waits."""
 
 
-@dataclass
 class Launched:
     """A child of this process that another has started in its place."""
 
-    pid: int
-    returncode: int | None = None
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class Made:
     """How a sandbox is made where the first process that is told of does not do it all."""
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from cwl_udss.machine.quantities import (
     show_memory,
     show_number,
     show_time,
+    show_words,
 )
 from cwl_udss.settings.setting import (
     Setting,
@@ -87,7 +87,7 @@ BATCH_SETTINGS: tuple[Setting, ...] = (
         help="pass these words on to qsub or sbatch, as in a shell",
         default=always(()),
         convert=parse_words,
-        show=shlex.join,
+        show=show_words,
         is_batch=True,
     ),
     Setting(

@@ -79,7 +79,7 @@ def parse_path(text: str) -> Path:
 def split_list(text: str) -> tuple[str, ...]:
     """Return the parts of a list, which have commas between them; a backslash before one makes it
     part of the part."""
-    parts = (re.sub(r"\\([\\,])", r"\1", part).lstrip() for part in _PART.findall(text))
+    parts = (re.sub(r"\\([\\,])", r"\1", part).lstrip() for part in re.findall(_PART, text))
     return tuple(part for part in parts if part)
 
 
@@ -88,7 +88,7 @@ def join_list(parts: Iterable[str]) -> str:
     return ",".join(re.sub(r"([\\,])", r"\\\1", part) for part in parts)
 
 
-_PART = re.compile(r"(?:\\[\\,]|[^,])+")
+_PART = r"(?:\\[\\,]|[^,])+"
 
 
 def parse_places(text: str) -> tuple[LibraryPlace, ...]:

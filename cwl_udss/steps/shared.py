@@ -20,24 +20,12 @@ from cwl_udss.runtimes.choosing.choice import RuntimeFinder, describe_choice
 from cwl_udss.runtimes.choosing.table import LANDLOCK
 from cwl_udss.runtimes.starting import PipedRuntime
 from cwl_udss.sandbox import Result, RootFilesystem, Runtime, Sandbox, SandboxProcess, Streams
-from cwl_udss.settings.opening import open_store
+from cwl_udss.settings.opening import open_store, runtime_finder
 from cwl_udss.settings.settings import Settings
 from cwl_udss.steps.made import MadeDirectories
 from cwl_udss.surroundings.host import host_directories
 
 _logger = logging.getLogger(__name__)
-
-
-def runtime_finder(settings: Settings, environment: Mapping[str, str]) -> RuntimeFinder:
-    """Return what finds the runtime that the settings want."""
-    return RuntimeFinder(
-        wanted=settings.runtime,
-        accepted=settings.accept,
-        bwrap=settings.bwrap,
-        scratch=settings.scratch,
-        environment=environment,
-        required=settings.required,
-    )
 
 
 class Steps:

@@ -13,12 +13,11 @@ from test_proot_filter import emulator
 
 from cwl_udss.runtimes.machine_code.command import (
     CHILD_HAS_ENDED,
-    ENDED,
     count_all,
     end_like,
-    ended,
     wait,
 )
+from cwl_udss.runtimes.machine_code.ended import ENDED, ended
 from cwl_udss.runtimes.machine_code.program import Program
 
 

@@ -14,7 +14,7 @@ from needs import need
 from test_seccomp import AARCH64, ALLOW, I386, NOT_IMPLEMENTED, REFUSE, X86_64, run
 
 from cwl_udss.errors import SandboxError
-from cwl_udss.runtimes.machine_code.command import ended
+from cwl_udss.runtimes.machine_code.ended import ended
 from cwl_udss.runtimes.proot.filter import proot_filter
 from cwl_udss.runtimes.proot.first import IS_RUNNING, NOT_EXECUTED, first_program
 

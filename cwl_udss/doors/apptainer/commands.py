@@ -26,8 +26,8 @@ from cwl_udss.doors.apptainer.command_line.option import Option
 from cwl_udss.doors.apptainer.command_line.parser import Given, UsageError, parse
 from cwl_udss.doors.apptainer.session import Session
 from cwl_udss.doors.apptainer.words import Formatter, marked, said_by_registries
-from cwl_udss.doors.late import function_at
 from cwl_udss.errors import UdssError
+from cwl_udss.machine.late_modules import function_at
 from cwl_udss.settings.config import load_settings
 
 VERSION = "1.4.5"

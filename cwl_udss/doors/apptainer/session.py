@@ -4,17 +4,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from cwl_udss.doors.runtime import find_runtime
 from cwl_udss.images.pull import When
+from cwl_udss.records import record
 from cwl_udss.runtimes.starting import PipedRuntime
 from cwl_udss.settings.settings import Settings
 from cwl_udss.steps.shared import Steps
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class Session:
     """What all commands of one call have."""
 

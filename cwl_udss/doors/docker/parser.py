@@ -14,6 +14,7 @@ from typing import NoReturn
 
 from cwl_udss.doors.docker.errors import UsageError
 from cwl_udss.doors.docker.option import Fate, Kind, Option
+from cwl_udss.doors.given import FORMATTER
 
 _logger = logging.getLogger(__name__)
 _MISSING = "the following arguments are required"
@@ -24,7 +25,7 @@ class DoorParser(argparse.ArgumentParser):
     """Raises UsageError instead of ending the process."""
 
     def __init__(self, options: Iterable[Option], usage: str) -> None:
-        super().__init__(usage=usage, add_help=False, allow_abbrev=False)
+        super().__init__(usage=usage, add_help=False, allow_abbrev=False, formatter_class=FORMATTER)
         self.options = tuple(options)
         self.add_argument("--help", action="help")
         for option in self.options:

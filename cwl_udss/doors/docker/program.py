@@ -10,9 +10,9 @@ import sys
 from cwl_udss.doors.docker.errors import Program, UsageError, error_line, failure_code
 from cwl_udss.doors.docker.parser import DoorParser
 from cwl_udss.doors.docker.run_options import GLOBAL
-from cwl_udss.doors.late import function_at
 from cwl_udss.errors import UdssError
 from cwl_udss.filesystems.system_words import system_words
+from cwl_udss.machine.late_modules import function_at
 
 # Modules and functions, as each is only imported when it is called.
 COMMANDS = {

@@ -14,9 +14,9 @@ import contextlib
 import gc
 import sys
 from collections.abc import Iterator, Mapping
-from importlib import import_module
-from types import ModuleType
 from typing import Any, Union
+
+from cwl_udss.machine.late_modules import LateModule, load
 
 # Of a package there can be no names: importing one looks into it.
 SELDOM_USED: Mapping[str, frozenset[str]] = {
@@ -56,8 +56,8 @@ def quick_imports() -> Iterator[None]:
         gc.enable()
 
 
-class _LateModule(ModuleType):
-    """Stands in for a module until it is used."""
+class _LateModule(LateModule):
+    """Gives out stand-ins, too."""
 
     def __getattr__(self, name: str) -> Any:
         loaded = sys.modules.get(self.__name__, self)
@@ -67,13 +67,7 @@ class _LateModule(ModuleType):
                 return _LateName(self.__name__, name)
             if name == "__path__" and names:
                 raise AttributeError("this is how the import system knows that it is no package")
-        return getattr(_load(self.__name__), name)
-
-
-def _load(name: str) -> ModuleType:
-    if isinstance(sys.modules.get(name), _LateModule):
-        del sys.modules[name]
-    return import_module(name)
+        return super().__getattr__(name)
 
 
 class _LateName:
@@ -84,7 +78,7 @@ class _LateName:
         self._name = name
 
     def _itself(self) -> Any:
-        return getattr(_load(self._module), self._name)
+        return getattr(load(self._module), self._name)
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
         return self._itself()(*arguments, **keywords)

@@ -5,10 +5,10 @@ say."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from cwl_udss.images.libraries.place import LibraryPlace
+from cwl_udss.records import record
 
 _CVMFS = Path("/cvmfs")
 
@@ -35,7 +35,7 @@ _VARIABLES = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class KnownPlace:
     """A library that nobody has named to us; it need not be there."""
 

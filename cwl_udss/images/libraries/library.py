@@ -14,8 +14,6 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, TimeoutError
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -25,6 +23,7 @@ from cwl_udss.images.libraries.place import LibraryPlace
 from cwl_udss.images.manifests.manifest import Platform
 from cwl_udss.images.reference import ImageReference
 from cwl_udss.images.store.image import StoredImage
+from cwl_udss.records import record
 
 _logger = logging.getLogger(__name__)
 _Answer = TypeVar("_Answer")
@@ -36,7 +35,7 @@ _ABSENT = (errno.ENOENT, errno.ENOTDIR)
 _OF_ONE_NAME = (errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG)
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class Found:
     """What a library has under a name."""
 
@@ -143,6 +142,8 @@ class Library:
     def _ask(self, question: Callable[[], _Answer]) -> _Answer:
         """The answer to a question to the filesystem. Raises _Silent if it takes too long, and what
         `question` raises."""
+        from concurrent.futures import Future, TimeoutError  # most machines have no library
+
         answer: Future[_Answer] = Future()
 
         def ask() -> None:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from cwl_udss.errors import ImageError
@@ -14,9 +14,10 @@ from cwl_udss.images.libraries.proof import labels_of, proved_digest
 from cwl_udss.images.manifests.manifest import Platform
 from cwl_udss.images.reference import ImageReference
 from cwl_udss.images.store.image import StoredImage
+from cwl_udss.records import record
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class Seen:
     """What is at a path."""
 

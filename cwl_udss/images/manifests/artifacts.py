@@ -15,14 +15,14 @@ _OCI = "application/vnd.oci.image"
 CONFIG_TYPES = (f"{_OCI}.config.v1+json", "application/vnd.docker.container.image.v1+json")
 # Those of image-spec and Docker, and what stands for no more than a file or a tar. How it is
 # compressed its first bytes say.
-_LAYER = re.compile(
+_LAYER = (
     r"|application/vnd\.(oci\.image\.layer\.(nondistributable\.)?v1\.tar"
     r"|docker\.image\.rootfs\.(foreign\.)?diff\.tar|docker\.container\.image\.rootfs\.diff\+x-gtar)"
     r"([.+](gzip|zstd?|bzip2|xz))?"
     r"|(application|binary)/(octet-stream|(?!vnd\.)[a-z+.-]*(tar|gzip|tgz|zstd|compressed))"
 )
 # No root filesystem, whoever says so.
-_TEXT = re.compile(r"(text|image|audio|video)/.*|.*[/+](json|yaml|xml|pdf)")
+_TEXT = r"(text|image|audio|video)/.*|.*[/+](json|yaml|xml|pdf)"
 # What artifacts have that need none (image-spec manifest.md, "Guidance for an Empty Descriptor").
 NO_CONFIG = "application/vnd.oci.empty.v1+json"
 # Of layers, configurations and artifacts, those of Singularity before 3.7 with a misspelling before
@@ -76,10 +76,10 @@ def file_layer(config: str, artifact: str, layers: Sequence[str]) -> int | None:
     for layer in layers:
         if "encrypted" in layer:
             raise InvalidImage(f"a layer is encrypted ({layer})", "ask for an image that is not")
-    odd = [layer for layer in layers if not _LAYER.fullmatch(layer)]
+    odd = [layer for layer in layers if not re.fullmatch(_LAYER, layer)]
     if not odd and config != NO_CONFIG:
         return None
-    if len(layers) == 1 and not _TEXT.fullmatch(layers[0]):
+    if len(layers) == 1 and not re.fullmatch(_TEXT, layers[0]):
         return 0
     if _OVERLAY_LAYER in odd:
         raise InvalidImage(

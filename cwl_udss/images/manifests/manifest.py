@@ -38,7 +38,7 @@ _DOCKER = "application/vnd.docker.distribution.manifest"
 MANIFEST_TYPES = (f"{_OCI}.manifest.v1+json", f"{_DOCKER}.v2+json")
 INDEX_TYPES = (f"{_OCI}.index.v1+json", f"{_DOCKER}.list.v2+json")
 _FOREIGN = (".foreign.", ".nondistributable.")
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_DIGEST = r"sha256:[0-9a-f]{64}"
 OWN_WORDS = "io.github.cwl-udss.own-words"
 """A key of our own in the configuration of an image that may say more in files of its own."""
 _UNKNOWN = "unknown"  # buildkit's platform for entries that are no images
@@ -160,7 +160,7 @@ def this_platform() -> Platform:
 
 def is_digest(digest: str) -> bool:
     """Say whether a text is a digest of the one kind that registries use."""
-    return _DIGEST.fullmatch(digest) is not None
+    return re.fullmatch(_DIGEST, digest) is not None
 
 
 def parse_manifest(document: bytes) -> Manifest:

@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 from pathlib import Path
 from typing import Any, cast
 
 from cwl_udss.errors import StoreError
+from cwl_udss.files.checksums import name_of
 from cwl_udss.images.formats.names import ImageFormat
 from cwl_udss.images.manifests.manifest import ImageConfig, parse_config
 from cwl_udss.records import record
@@ -54,8 +54,7 @@ class StoredImage:
         """What it is called in directories that hold something of each image."""
         if self.stamp is None:
             return self.path.parent.name
-        place = f"{self.path}\0{self.stamp}".encode(errors="surrogateescape")
-        return hashlib.sha256(place).hexdigest()
+        return name_of(f"{self.path}\0{self.stamp}")
 
     @property
     def identity(self) -> str:

@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
+from cwl_udss.files.checksums import name_of
 from cwl_udss.images.manifests.manifest import Platform
 from cwl_udss.images.store.image import names_in, read_facts
 from cwl_udss.records import record
@@ -32,8 +32,7 @@ class References:
 
     def path(self, name: str, platform: Platform) -> Path:
         """Return where it is kept what a name stands for on a platform."""
-        checksum = hashlib.sha256(f"{name} {platform}".encode(errors="surrogateescape")).hexdigest()
-        return self.directory / f"{checksum}.json"
+        return self.directory / f"{name_of(f'{name} {platform}')}.json"
 
     def find(self, name: str, platform: Platform) -> Record | None:
         """Return what a name stood for, None if that is not known."""

@@ -19,7 +19,6 @@ Correct without locks: an image's name says its content, and appears by rename w
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import logging
 import time
@@ -29,6 +28,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cwl_udss.files.checksums import name_of
 from cwl_udss.filesystems.filesystem import look_at, owner_name
 from cwl_udss.filesystems.leases import list_presences, living, presence, presence_name, remove_dead
 from cwl_udss.images.formats.names import Compression, ImageFormat
@@ -162,8 +162,7 @@ class Store:
     def lease(self, subject: str) -> Path:
         """Return the path of the lease for getting what `subject` names."""
         with self._place.explained():
-            name = hashlib.sha256(subject.encode(errors="surrogateescape")).hexdigest()
-            return self._place.own("leases") / name
+            return self._place.own("leases") / name_of(subject)
 
     @contextlib.contextmanager
     def use(self, image: StoredImage) -> Iterator[None]:

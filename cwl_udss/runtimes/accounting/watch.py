@@ -25,7 +25,6 @@ _SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = resource.getpagesize()
 _BLOCK = 512  # of ru_inblock and ru_oublock, whatever the filesystem's is
-_libc = ctypes.CDLL(None)
 
 # A look takes some 0.1 ms for one process, and there may be thousands: the pause after it is at
 # least so many times as long.
@@ -41,7 +40,7 @@ _MORE = 1.02
 
 def adopt_orphans() -> None:
     """Have the orphans below this process become its children."""
-    _libc.prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 @record(frozen=True)
@@ -64,6 +63,8 @@ _NO_TIME = _Seconds(0.0, 0.0)
 
 @record(frozen=True)
 class _Process:
+    """What is known of one."""
+
     number: str
     seconds: _Seconds
     """Of it, and of the children that it has waited for."""

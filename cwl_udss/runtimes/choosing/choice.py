@@ -5,12 +5,13 @@ found by trying; another only if a person has accepted by name what it does not 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
 from cwl_udss.errors import SandboxError, StoreError
+from cwl_udss.records import record
 from cwl_udss.runtimes.bubblewrap.bwrap import Bubblewrap
 from cwl_udss.runtimes.bubblewrap.probe import find_bubblewrap
 from cwl_udss.runtimes.choosing.table import AUTO, BWRAP, PROOT, RUNTIMES, Machine
@@ -24,7 +25,7 @@ _Result = TypeVar("_Result")
 _EACH = "`cwl-udss doctor` tries each runtime"
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class RuntimeFinder:
     """What is wanted of a runtime, and where it is looked for."""
 

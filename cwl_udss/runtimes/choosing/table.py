@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from cwl_udss.records import record
 from cwl_udss.runtimes.limits import (
     APPTAINER_LIMITS,
     LANDLOCK_LIMITS,
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from cwl_udss.runtimes.starting import PipedRuntime
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Machine:
     """Where runtimes are looked for."""
 
@@ -117,7 +117,7 @@ def _singularity(machine: Machine) -> PipedRuntime:
     return _apptainer(machine, SINGULARITY)
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Kind:
     """A runtime that there may be on a machine."""
 

@@ -6,16 +6,10 @@ from __future__ import annotations
 import errno
 import os
 import posixpath
-import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
 
-from cwl_udss.runtimes.accounting.counted import Counted
 from cwl_udss.runtimes.machine_code.program import Program
 
-# The status, and struct rusage of getrusage(2): the times, the largest process, (three unused and
-# minor faults,) major faults, (swaps,) blocks read and written, (and five others).
-ENDED = struct.Struct("=i4x4qq32xq8x2q40x")
 ANY = 0xFFFFFFFF
 """-1, for wait4(2)."""
 NO_CHILD = -errno.ECHILD & 0xFFFFFFFF
@@ -72,31 +66,3 @@ def end_like(program: Program, status: int) -> bytes:
     """End with 0 if what was waited for has ended so, else with 1."""
     failed = program.processor.unless_result(0, program.call("exit_group", 1))
     return program.processor.load(status) + failed + program.call("exit_group", 0)
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a command has ended."""
-
-    code: int
-    """That of os.waitstatus_to_exitcode()."""
-    counted: Counted
-    """Of it, and of those that it has waited for; of all, after count_all()."""
-
-
-def ended(said: bytes) -> Ended | None:
-    """Return how a command has ended; None if that is not what was said."""
-    if len(said) != ENDED.size:
-        return None
-    status, user, user_rest, system, system_rest, largest, faults, read, written = ENDED.unpack(
-        said
-    )
-    counted = Counted(
-        user_seconds=user + user_rest / 1e6,
-        system_seconds=system + system_rest / 1e6,
-        largest_kibibytes=largest,
-        major_faults=faults,
-        read_blocks=read,
-        written_blocks=written,
-    )
-    return Ended(os.waitstatus_to_exitcode(status), counted)

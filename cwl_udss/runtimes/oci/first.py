@@ -14,11 +14,11 @@ import os
 from cwl_udss.machine.umask import own_umask
 from cwl_udss.runtimes.machine_code.command import (
     CHILD_HAS_ENDED,
-    ENDED,
     count_all,
     end_like,
     wait,
 )
+from cwl_udss.runtimes.machine_code.ended import ENDED
 from cwl_udss.runtimes.machine_code.program import Program
 from cwl_udss.runtimes.seccomp import seccomp_program
 from cwl_udss.runtimes.status import HAS_ENDED

@@ -10,10 +10,8 @@ machine's answers read by all. Nothing is lost with it.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
-import platform
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -22,6 +20,7 @@ from pathlib import Path
 
 import cwl_udss
 from cwl_udss.errors import SandboxError, StoreError
+from cwl_udss.files.checksums import name_of
 from cwl_udss.files.scratch import node_directory
 from cwl_udss.runtimes.probing.attempts import Facts
 from cwl_udss.runtimes.probing.refusals import is_within_landlock
@@ -78,7 +77,7 @@ class Memory:
         return was_asked
 
     def _path(self) -> Path:
-        name = hashlib.sha256(circumstances().encode()).hexdigest()[:16]
+        name = name_of(circumstances())[:16]
         return node_directory(self.scratch, self.environment) / "tried" / f"{name}.json"
 
     def _read(self) -> dict[str, Facts]:
@@ -115,9 +114,10 @@ def circumstances() -> str:
         line for line in _content("self/status").splitlines() if line.startswith(_CONFINEMENT)
     ]
     namespaces = [_link(f"self/ns/{name}") for name in _NAMESPACES]
+    machine = os.uname()
     return "\n".join(
         (
-            *(_version(), platform.node(), platform.release(), str(os.getuid())),
+            *(_version(), machine.nodename, machine.release, str(os.getuid())),
             *map(_content, _CIRCUMSTANCES),
             *confinement,
             *namespaces,

@@ -14,7 +14,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from cwl_udss.runtimes.machine_code.command import CHILD_HAS_ENDED, ENDED, execute, wait
+from cwl_udss.runtimes.machine_code.command import CHILD_HAS_ENDED, execute, wait
+from cwl_udss.runtimes.machine_code.ended import ENDED
 from cwl_udss.runtimes.machine_code.program import Program
 from cwl_udss.runtimes.proot.request import FIRST_DESCRIPTOR
 from cwl_udss.sandbox import Sandbox

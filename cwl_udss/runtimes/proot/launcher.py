@@ -24,7 +24,7 @@ import time
 from types import FrameType
 
 from cwl_udss.runtimes.accounting.counted import Counted
-from cwl_udss.runtimes.machine_code.command import ended
+from cwl_udss.runtimes.machine_code.ended import ended
 from cwl_udss.runtimes.proot.first import IS_RUNNING, NO_DIRECTORY, NOT_EXECUTED
 from cwl_udss.runtimes.proot.guard import guard, guarded_child, kill_children
 from cwl_udss.runtimes.proot.request import Request, become

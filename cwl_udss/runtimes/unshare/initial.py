@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from cwl_udss.errors import SandboxError
 from cwl_udss.runtimes.machine_code.command import (
     CHILD_HAS_ENDED,
-    ENDED,
     NO_CHILD,
     count_all,
     end_like,
     execute,
     wait,
 )
+from cwl_udss.runtimes.machine_code.ended import ENDED
 from cwl_udss.runtimes.machine_code.program import MEMORY_ADDRESS, Call, Program, Variable
 from cwl_udss.runtimes.status import FAILED, HAS_BEGUN, HAS_ENDED, HAS_FAILED, IS_MADE, NOT_EXECUTED
 from cwl_udss.runtimes.unshare.assembly import give_back_mask

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+
+from cwl_udss.records import record
 
 
 class Kind(enum.Enum):
@@ -27,7 +28,7 @@ class Treatment(enum.Enum):
     REFUSED = "refused"
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class Option:
     """An option of a command."""
 

@@ -6,11 +6,12 @@ from __future__ import annotations
 import argparse
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from cwl_udss.doors.apptainer.command_line.option import Kind, Option, Treatment
+from cwl_udss.doors.given import FORMATTER
 from cwl_udss.errors import UdssError
+from cwl_udss.records import record
 
 _logger = logging.getLogger(__name__)
 
@@ -31,7 +32,7 @@ class UsageError(Exception):
     """A command line that Apptainer would not take either."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class Given:
     """What was given to a command."""
 
@@ -121,7 +122,7 @@ def _typed(option: Option, words: Sequence[str], arguments: Sequence[str]) -> li
 def _parser(
     options: Sequence[Option], arguments: Sequence[str], *, stops: bool
 ) -> argparse.ArgumentParser:
-    parser = _Parser(allow_abbrev=False, add_help=False)
+    parser = _Parser(allow_abbrev=False, add_help=False, formatter_class=FORMATTER)
     for option in options:
         names = [f"--{option.name}"] + ([f"-{option.short}"] if option.short else [])
         if option.kind is Kind.FLAG:

@@ -8,7 +8,7 @@ import logging
 import os
 import pwd
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from cwl_udss.doors.apptainer.command_line.parser import Given, split_assignments, split_values
@@ -33,6 +33,7 @@ from cwl_udss.doors.mounts import along_links, is_within
 from cwl_udss.errors import UdssError
 from cwl_udss.files.scratch import temporary_directory
 from cwl_udss.images.manifests.command import DEFAULT_PATH
+from cwl_udss.records import record
 from cwl_udss.runtimes.bubblewrap.bwrap import Bubblewrap
 from cwl_udss.runtimes.operations import SHARED_MEMORY
 from cwl_udss.runtimes.starting import PipedRuntime
@@ -46,7 +47,7 @@ _logger = logging.getLogger(__name__)
 _OF_SHELLS = (Action.SHELL, Action.TEST, Action.START)
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class Request:
     """What a command line asks for."""
 

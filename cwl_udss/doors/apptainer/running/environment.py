@@ -8,9 +8,10 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from cwl_udss.images.manifests.command import DEFAULT_PATH
+from cwl_udss.records import record
 
 _FOR_THE_COMMAND = ("APPTAINERENV_", "SINGULARITYENV_")
 _FOR_APPTAINER = ("APPTAINER_", "SINGULARITY_")
@@ -29,7 +30,7 @@ _PROMPT = "Apptainer> "
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class Variables:
     """What the caller has for a command."""
 

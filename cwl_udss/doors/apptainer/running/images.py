@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
 
 from cwl_udss.doors.apptainer.session import Session
 from cwl_udss.errors import UdssError
@@ -15,6 +14,7 @@ from cwl_udss.images.request import ImageRequest
 from cwl_udss.images.store.image import StoredImage
 from cwl_udss.images.store.written_files import WrittenFiles
 from cwl_udss.images.transports import Kind, split_transport
+from cwl_udss.records import record
 from cwl_udss.sandbox import RootFilesystem
 from cwl_udss.settings.opening import open_store
 from cwl_udss.steps.shared import Steps
@@ -23,7 +23,7 @@ _SCRIPTS = ".singularity.d/env"
 _SHELL = ("/bin/sh",)
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class FoundImage:
     """An image whose root filesystem is there."""
 

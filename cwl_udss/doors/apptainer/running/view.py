@@ -9,13 +9,13 @@ import logging
 import os
 import posixpath
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from cwl_udss.doors.apptainer.command_line.binds import parse_binds, parse_mounts
 from cwl_udss.doors.apptainer.command_line.parser import Given, split_values
 from cwl_udss.doors.mounts import is_within
 from cwl_udss.errors import UdssError
+from cwl_udss.records import record
 from cwl_udss.runtimes.operations import SHARED_MEMORY
 from cwl_udss.sandbox import Bind
 
@@ -28,7 +28,7 @@ _KERNEL = ("/sys", "/proc", "/dev")
 _NO_NETWORK = "none"
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class Caller:
     """Where a caller is, and what of it a site does not let through."""
 
@@ -38,7 +38,7 @@ class Caller:
     """Any of "home", "cwd", "tmp", "network": what is not shown by default."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@record(frozen=True, kw_only=True)
 class View:
     """What a command sees."""
 
