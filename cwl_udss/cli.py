@@ -257,12 +257,14 @@ def _step(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def _clean(options: argparse.Namespace, settings: Settings) -> int:
+    from cwl_udss.doors.cleaning import clean as clean_containers
     from cwl_udss.files.scratch import clean
     from cwl_udss.filesystems.leases import LEASE_SECONDS
     from cwl_udss.settings.opening import open_store
 
     in_store = open_store(settings).clean(LEASE_SECONDS)
-    for path in (*in_store, *clean(settings.scratch, os.environ)):
+    on_node = (*clean(settings.scratch, os.environ), *clean_containers(settings))
+    for path in (*in_store, *on_node):
         print(f"removed {path}")
     return 0
 

@@ -48,7 +48,9 @@ def run(name: str, arguments: Sequence[str]) -> int:
             case _:
                 raise UdssError(f"{name} does not know {' '.join(arguments)!r}", _USAGE)
     except UdssError as error:
-        print(f"cwl-udss: {error}", file=sys.stderr)
+        from cwl_udss.doors.advice import as_variables
+
+        print(f"cwl-udss: {as_variables(str(error))}", file=sys.stderr)
         return 1
     return 0
 

@@ -6,8 +6,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import cwl_udss.doors.docker.options as tables
+from cwl_udss.doors.docker.listing import COMMANDS, docker_lists
 from cwl_udss.doors.docker.option import Option
-from cwl_udss.doors.listing import COMMANDS, docker_lists
 
 PAGE = Path(__file__).parent.parent.parent / "docs/doors.md"
 

@@ -89,7 +89,9 @@ def _run(
     except UdssError as error:
         said = said_by_registries(error)
         text = f"While making image from oci registry: {said}: {error}" if said else str(error)
-        print(marked("FATAL", text), file=sys.stderr)
+        from cwl_udss.doors.advice import as_variables
+
+        print(marked("FATAL", as_variables(text)), file=sys.stderr)
         return _EXIT_FATAL
 
 

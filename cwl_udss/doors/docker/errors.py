@@ -49,13 +49,15 @@ def _reason(error: UdssError) -> str:
         return "requested access to the resource is denied: "
     if isinstance(error, InvalidReference):
         return "invalid reference format: "
-    return "no such host: " if "not known" in error.problem else ""
+    return "no such host: " if "service not known" in error.problem else ""
 
 
 def error_line(program: Program, command: str, error: UdssError) -> str:
     """Return what is said of an error: as the program itself would begin it, and whose words those
     are."""
-    words = f"{_reason(error)}{error} (cwl-udss)"
+    from cwl_udss.doors.advice import as_variables  # of what fails
+
+    words = f"{_reason(error)}{as_variables(str(error))} (cwl-udss)"
     if program is Program.PODMAN:
         return f"Error: {words}"
     prefix = "docker: " if command in ("run", "create") else ""

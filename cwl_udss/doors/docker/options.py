@@ -24,6 +24,10 @@ STOP = (
     Option(("--ignore", "-i"), _FLAG, _IGNORED),
     *(_ALL, _CIDFILES, _LATEST),
 )
+PRUNE = (
+    Option(("--force", "-f"), _FLAG, _IGNORED, "nobody is asked"),
+    Option(("--filter",), _LIST, _REFUSED, "all that have ended are removed"),
+)
 REMOVE = (
     Option(("--force", "-f"), _FLAG),
     Option(("--ignore", "-i"), _FLAG),
@@ -151,6 +155,7 @@ RMI = (
     *(Option(("--force", "-f"), _FLAG), _ALL, Option(("--ignore", "-i"), _FLAG)),
     Option(("--no-prune",), _FLAG, _IGNORED),
 )
+IMAGE_PRUNE = (_ALL, *PRUNE)
 LOGIN = (
     *(Option(("--username", "-u")), Option(("--password", "-p"))),
     Option(("--password-stdin",), _FLAG),

@@ -17,6 +17,7 @@ from cwl_udss.doors.docker.option import Fate, Kind, Option
 from cwl_udss.doors.given import FORMATTER
 
 _logger = logging.getLogger(__name__)
+_MISSING = "the following arguments are required"
 _TRUE, _FALSE = ("=true", "=1"), ("=false", "=0")
 
 
@@ -37,6 +38,8 @@ class DoorParser(argparse.ArgumentParser):
             word = unknown.split()[0]
             kind = "unknown flag: " if word.startswith("--") else "unknown shorthand flag: "
             raise UsageError(f"{kind}{word.partition('=')[0]}")
+        if message.startswith(_MISSING):
+            raise UsageError("requires at least 1 arg(s), only received 0", self.usage or "")
         raise UsageError(message)
 
     def parse(self, arguments: list[str]) -> argparse.Namespace:

@@ -29,6 +29,7 @@ COMMANDS = {
     "ps": "containers.listing.list_containers",
     "container list": "containers.listing.list_containers",
     "container ls": "containers.listing.list_containers",
+    "container prune": "containers.control.prune",
     "container exists": "containers.listing.exists",
     "container inspect": "inspecting.inspect_containers",
     "logs": "containers.listing.logs",
@@ -45,6 +46,7 @@ COMMANDS = {
     "image ls": "images.listing.list_images",
     "image exists": "images.listing.exists",
     "image inspect": "inspecting.inspect_images",
+    "image prune": "images.listing.prune",
     "image rm": "images.listing.remove",
     "history": "images.listing.history",
     "rmi": "images.listing.remove",
@@ -56,6 +58,7 @@ COMMANDS = {
     "version": "site.version",
     "--version": "site.version_line",
 }
+_USAGE = "{name} [OPTIONS] COMMAND [ARGUMENTS]"
 _GROUPS = ("container", "image", "system", "buildx", "builder")
 """Words before a command that make no difference: `docker image pull` is `docker pull`."""
 
@@ -66,7 +69,7 @@ def run(name: str, arguments: list[str]) -> int:
     command = ""
     try:
         options = _parser(name).parse(arguments)
-        command, rest = _command(options)
+        command, rest = _command(name, options)
         logging.basicConfig(format=f"{name}: %(message)s", stream=sys.stderr)
         logging.getLogger("cwl_udss").setLevel(_level(options))
         from cwl_udss.doors.docker.session import open_session
@@ -86,17 +89,22 @@ def run(name: str, arguments: list[str]) -> int:
 
 
 def _parser(name: str) -> DoorParser:
-    parser = DoorParser(GLOBAL, f"{name} [OPTIONS] COMMAND [ARGUMENTS]")
+    parser = DoorParser(GLOBAL, _USAGE.format(name=name))
     parser.add_argument("command", nargs=argparse.REMAINDER)
     return parser
 
 
-def _command(options: argparse.Namespace) -> tuple[str, list[str]]:
+def _command(name: str, options: argparse.Namespace) -> tuple[str, list[str]]:
     words = list(options.command)
     if options.version:
         words = ["--version"]
+    if words[:1] == ["help"]:  # of a command, or of all
+        words = [*words[1:], "--help"]
     if not words:
         raise UsageError("no command is named", _there_are())
+    if words[0] == "--help":
+        print(f"Usage: {_USAGE.format(name=name)}\n\n{_there_are().capitalize()}")
+        raise SystemExit(0)
     if words[0] in _GROUPS and len(words) > 1:
         full = " ".join(words[:2])
         words = [full if full in COMMANDS else words[1], *words[2:]]

@@ -67,7 +67,9 @@ def run(name: str, arguments: Sequence[str], environment: Mapping[str, str], hom
         print(f"Error: {error} (this {name} is cwl-udss)", file=sys.stderr)
         return 1
     except UdssError as error:
-        print(f"Error: {error}", file=sys.stderr)
+        from cwl_udss.doors.advice import as_variables
+
+        print(f"Error: {as_variables(str(error))}", file=sys.stderr)
         return getattr(error, "exit_code", 1)
 
 

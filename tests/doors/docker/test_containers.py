@@ -6,7 +6,9 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from doors.callers import Door
@@ -113,3 +115,57 @@ def test_a_signal_by_name_reaches_the_command(podman: Door) -> None:
     assert podman("kill", "--signal", "SIGUSR1", "told").returncode == 0
     assert podman("wait", "told").stdout == "9\n"
     podman("rm", "told")
+
+
+def test_what_killed_processes_have_left_can_be_cleaned_up(
+    podman: Door, run_command: Callable[..., Any]
+) -> None:
+    """Not what has come to its own end, and may be looked at."""
+    podman("run", "--name", "ended", IMAGE, "true")
+    podman("create", "--name", "made", IMAGE)
+    for name, options in (("killed", ()), ("gone", ("--rm",))):
+        running = podman.start("run", "--name", name, *options, IMAGE, "sleep", "60")
+        while podman("inspect", "-f", "{{.State.Running}}", name).stdout != "true\n":
+            time.sleep(0.05)
+        running.kill()
+        running.communicate()
+    node = Path(podman.environment["CWL_UDSS_SCRATCH"])
+    done = run_command("cwl-udss", "clean", CWL_UDSS_SCRATCH=str(node))
+    assert done.returncode == 0, done.stderr
+    names = podman("ps", "-a", "--format", "{{.Names}}").stdout.split()
+    assert sorted(names) == ["ended", "made"]
+    assert {path.name for path in node.glob("*/names/*")} == {"ended", "made"}
+    assert len(list(node.glob("*/containers/*"))) == 2
+
+
+def test_lists_as_json_are_podmans(podman: Door) -> None:
+    podman("run", "--name", "ended", "--label", "a=b", IMAGE, "echo", "a b")
+    (found,) = json.loads(podman("ps", "--all", "--format", "json").stdout)
+    wanted = {"Names": ["ended"], "Command": ["echo", "a b"], "Labels": {"a": "b"}, "Exited": True}
+    assert wanted.items() <= found.items()
+    assert podman("container", "prune", "--force").stdout == f"{found['Id']}\n"
+    assert json.loads(podman("ps", "--all", "--format", "json").stdout) == []
+    podman("tag", IMAGE, "other:1")
+    listed = json.loads(podman("images", "--format", "json").stdout)
+    (image,) = [one for one in listed if "localhost/other:1" in one["Names"]]
+    assert "docker.io/library/busybox:latest" in image["RepoTags"]
+    assert isinstance(image["Size"], int)
+    assert podman("rmi", "other:1").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("help",), 0, "Usage: podman [OPTIONS] COMMAND"),
+        (("help", "run"), 0, "podman run [OPTIONS] IMAGE"),
+        (("inspect",), 1, "requires at least 1 arg(s), only received 0"),
+        (("rmi", "nonesuch"), 1, "Error: nonesuch: image not known"),
+        (("nonesuch",), 125, "unknown command 'nonesuch': there are build, cp,"),
+    ],
+)
+def test_who_types_something_else_is_told(
+    podman: Door, arguments: tuple[str, ...], code: int, words: str
+) -> None:
+    done = podman(*arguments)
+    assert done.returncode == code
+    assert words in done.stdout + done.stderr

@@ -25,6 +25,7 @@ from cwl_udss.doors.apptainer.running.images import find_image
 from cwl_udss.doors.apptainer.running.scripts import Action
 from cwl_udss.doors.apptainer.session import Session
 from cwl_udss.doors.apptainer.words import not_found
+from cwl_udss.doors.cleaning import INSTANCES
 from cwl_udss.doors.container import Running, send_signal
 from cwl_udss.doors.container import start as start_container
 from cwl_udss.doors.detached import Beginning, leave_caller, start_detached
@@ -232,7 +233,7 @@ def _table(session: Session) -> Table:
 
 def _directory(session: Session) -> Path:
     """Where the instances of this node are kept, whatever variables a caller has."""
-    path = node_directory(session.settings.scratch, {}) / "instances"
+    path = node_directory(session.settings.scratch, {}) / INSTANCES
     path.mkdir(exist_ok=True)
     return path
 

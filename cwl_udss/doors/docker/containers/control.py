@@ -16,7 +16,8 @@ from cwl_udss.doors.docker.containers.ending import (
 )
 from cwl_udss.doors.docker.containers.naming import all_names, do_each, parse_names
 from cwl_udss.doors.docker.errors import ContainerError, UsageError
-from cwl_udss.doors.docker.options import KILL, REMOVE, STOP, WAIT
+from cwl_udss.doors.docker.options import KILL, PRUNE, REMOVE, STOP, WAIT
+from cwl_udss.doors.docker.parser import DoorParser
 from cwl_udss.doors.docker.session import Session
 from cwl_udss.doors.table import EXITED, Entry
 from cwl_udss.runtimes.namespace import kill_namespace
@@ -70,6 +71,16 @@ def remove(session: Session, arguments: list[str]) -> int:
     if options.force or options.ignore:
         names = [name for name in names if session.table.find(name) is not None]
     return do_each(session, names, go)
+
+
+def prune(session: Session, arguments: list[str]) -> int:
+    """Forget all containers that have ended."""
+    DoorParser(PRUNE, f"{session.program.value} container prune [OPTIONS]").parse(arguments)
+    for entry in session.table.all():
+        if session.table.state(entry).status == EXITED:
+            session.table.remove(entry)
+            print(entry.id)
+    return 0
 
 
 def wait(session: Session, arguments: list[str]) -> int:

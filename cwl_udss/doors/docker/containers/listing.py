@@ -42,7 +42,9 @@ def list_containers(session: Session, arguments: list[str]) -> int:
     if options.quiet:
         print("".join(f"{row['ID']}\n" for row in rows), end="")
     elif options.format == "json" and session.program is Program.PODMAN:
-        print(json.dumps(rows, indent=2))
+        known = {row["ID"]: row for row in rows}
+        shown = [one for one in found if one[0].id in known or short(one[0].id) in known]
+        print(json.dumps([_podman_facts(*one) for one in shown], indent=2))
     elif options.format:
         print(formatted(options.format, rows), end="")
     else:
@@ -118,6 +120,25 @@ def _facts(entry: Entry, state: State, *, whole: bool) -> dict[str, Any]:
         "Ports": "",
         "Pid": state.first or 0,
         "ExitCode": state.exit_code or 0,
+    }
+
+
+def _podman_facts(entry: Entry, state: State) -> dict[str, Any]:
+    """What `podman ps --format json` has: lists where a template has words."""
+    return {
+        **_facts(entry, state, whole=True),
+        "Id": entry.id,
+        "ImageID": entry.digest.removeprefix("sha256:"),
+        "Command": list(entry.command),
+        "Names": [entry.name],
+        "Labels": dict(entry.labels),
+        "Mounts": [str(mount["Destination"]) for mount in entry.mounts],
+        "Networks": [],
+        "Ports": None,
+        "AutoRemove": entry.remove,
+        "Exited": state.status == EXITED,
+        "ExitedAt": int(state.finished or 0),
+        "StartedAt": int(state.started or 0),
     }
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import json
 import sys
@@ -14,7 +15,7 @@ from typing import Any
 
 from cwl_udss.doors.docker.errors import NoSuchObject, Program, UsageError, error_line
 from cwl_udss.doors.docker.images.lookup import find_image, ids_of, looks_like_id
-from cwl_udss.doors.docker.options import IMAGES, NOTHING, RMI
+from cwl_udss.doors.docker.options import IMAGE_PRUNE, IMAGES, NOTHING, RMI
 from cwl_udss.doors.docker.parser import DoorParser
 from cwl_udss.doors.docker.session import Session
 from cwl_udss.doors.docker.templates import as_table, formatted
@@ -28,7 +29,7 @@ from cwl_udss.doors.docker.words import (
     size_words,
 )
 from cwl_udss.doors.table import short
-from cwl_udss.errors import UdssError
+from cwl_udss.errors import StoreError, UdssError
 from cwl_udss.images.maintenance import remove_unused
 from cwl_udss.images.manifests.manifest import this_platform
 from cwl_udss.images.reference import DOCKER_HUB, parse_reference
@@ -58,7 +59,7 @@ def list_images(session: Session, arguments: list[str]) -> int:
     if options.quiet:
         print("".join(f"{id}\n" for id in dict.fromkeys(row["ID"] for row in rows)), end="")
     elif options.format == "json" and session.program is Program.PODMAN:
-        print(json.dumps(rows, indent=4))
+        print(json.dumps(_podman_facts(rows), indent=4))
     elif options.format:
         print(formatted(options.format, rows), end="")
     else:
@@ -87,9 +88,29 @@ def _rows(image: StoredImage, program: Program, *, whole: bool) -> Iterator[dict
                 "CreatedAt": time.strftime("%Y-%m-%d %H:%M:%S %z %Z", time.localtime(created)),
                 "CreatedSince": ago(created),
                 "Size": size_words(image.size),
+                "Bytes": image.size,
                 "Names": [f"{name}:{tag}"],
                 "Containers": 0,
             }
+
+
+def _podman_facts(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What `podman images --format json` has: an object for each image, with all of its names."""
+    images: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        names = images.get(row["Id"], {}).get("Names", [])
+        if row["Repository"] != NONE:
+            names = [*names, *row["Names"]]
+        digests = [f"{name.rpartition(':')[0]}@{row['Digest']}" for name in names]
+        images[row["Id"]] = {
+            **{name: row[name] for name in ("Id", "Digest", "Created", "Containers")},
+            "Names": names,
+            "RepoTags": names,
+            "RepoDigests": list(dict.fromkeys(digests)),
+            "Size": row["Bytes"],
+            "Dangling": not names,
+        }
+    return list(images.values())
 
 
 def _created(image: StoredImage) -> float:
@@ -187,7 +208,9 @@ def remove(session: Session, arguments: list[str]) -> int:
     for name in names:
         try:
             _remove(session, name)
-        except NoSuchObject as error:
+        except NoSuchObject:
+            if session.program is Program.PODMAN:
+                error = NoSuchObject(f"{name}: image not known")
             if not options.ignore:
                 print(error_line(session.program, session.command, error), file=sys.stderr)
                 code = 1
@@ -210,6 +233,19 @@ def _remove(session: Session, name: str) -> None:
     print(f"Untagged: {name}")
     if not rest:
         print(f"Deleted: {image.digest}")
+
+
+def prune(session: Session, arguments: list[str]) -> int:
+    """Remove images that have no name, or all that no run uses."""
+    usage = f"{session.program.value} image prune [OPTIONS]"
+    options = DoorParser(IMAGE_PRUNE, usage).parse(arguments)
+    for image in session.store.images():
+        if options.all or not shown_names(image, session.program):
+            with contextlib.suppress(StoreError):
+                remove_unused(session.store, image)
+                session.store.forget(image, set(image.references))
+                print(image.digest if session.program is Program.DOCKER else image.digest[7:])
+    return 0
 
 
 def history(session: Session, arguments: list[str]) -> int:
