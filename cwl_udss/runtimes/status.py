@@ -16,7 +16,9 @@ from cwl_udss.runtimes.machine_code.ended import ended
 from cwl_udss.sandbox import SIGNAL_OFFSET
 
 # A number is whole if something comes after it.
-_NAMES = ("child-pid", "exit-code", "is-made", "tracer-pid", *FACTS)
+TREES_FACTS = ("trees-user-us", "trees-system-us")
+"""What it took to mount the directories with many binds (see mount_trees.py)."""
+_NAMES = ("child-pid", "exit-code", "is-made", "tracer-pid", *TREES_FACTS, *FACTS)
 _STATUS = re.compile(f'"({"|".join(_NAMES)})": (\\d+)(?=\\D)'.encode())
 
 # What programs of machine_code/ say, who do not write numbers as digits.

@@ -7,12 +7,14 @@ import contextlib
 import os
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from steps import Outcome, Step
 
+from cwl_udss.runtimes.accounting.memory_group import MemoryGroup
 from cwl_udss.runtimes.affinity import processors_for_children
 from cwl_udss.sandbox import Ending, RootFilesystem
 
@@ -43,6 +45,21 @@ def test_what_all_processes_have_counts_together(small_step: Step) -> None:
     outcome = limited(small_step, 100).run(script, time_limit=50)
     assert outcome.result.ending is Ending.MEMORY_LIMIT
     assert "survived" not in outcome.stdout
+
+
+def test_what_a_step_has_before_it_is_in_its_group_counts(
+    small_step: Step, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine may take its time to move processes to a group; only root has one for sure."""
+    take = MemoryGroup.take
+
+    def take_slowly(group: MemoryGroup, process: int) -> None:
+        time.sleep(0.1)
+        take(group, process)
+
+    monkeypatch.setattr(MemoryGroup, "take", take_slowly)
+    outcome = limited(small_step, 100).run(f"{fill(150)} | sleep 60", time_limit=20)
+    assert outcome.result.ending is Ending.MEMORY_LIMIT
 
 
 def test_a_step_that_was_quicker_than_any_look_has_had_too_much(small_step: Step) -> None:
@@ -94,6 +111,7 @@ def test_a_step_has_as_many_processors_as_it_may(step: Step) -> None:
 
 SAYS = """
 import os
+from cwl_udss.runtimes.accounting.memory_group import MemoryGroup
 from cwl_udss.runtimes.affinity import processors_for_children
 with processors_for_children(1):
     print(*os.sched_getaffinity(0))

@@ -19,20 +19,22 @@ class Memory:
     def __init__(self, limit: int | None = None, group: MemoryGroup | None = None) -> None:
         self._limit = limit
         self._group = group
+        self._group_has_all = group is not None
 
     @property
     def watched_limit(self) -> int | None:
         """The limit, if looking at the processes is what keeps it."""
-        return self._limit if self._group is None else None
+        return None if self._group_has_all else self._limit
 
     def take(self, process: int) -> None:
         """Take in a process of the step, and all that come from it."""
         if self._group is not None and self._limit is not None:
             try:
                 self._group.take(process)
+                self._group_has_all = self._group_has_all and self._group.has_all_of(process)
             except OSError:  # it was not ours after all: they are looked at
                 self._close()
-                self._group = None
+                self._group, self._group_has_all = None, False
 
     def is_over(self) -> bool:
         """Whether the kernel has ended one of its processes, for the limit; the others may not know

@@ -20,6 +20,8 @@ from cwl_udss.records import record
 
 _LEAF, _PREFIX = "cwl-udss", "cwl-udss-step-"
 _numbers = itertools.count(1)
+_LITTLE = 4 << 20
+"""Bytes that a process may have had before it came into its group: what starts it has less."""
 
 
 @record(frozen=True, kw_only=True)
@@ -87,6 +89,12 @@ class MemoryGroup:
                 with contextlib.suppress(ProcessLookupError):
                     (self.directory / "cgroup.procs").write_text(str(number))
             taken.update(new)
+
+    def has_all_of(self, process: int) -> bool:
+        """Whether it counts what a process and all that come from it have. What somebody had before
+        stays with the group that they were in, and a command has some 50 MB in ten milliseconds."""
+        theirs = sum(map(_anonymous_bytes, _descendants(process)))
+        return theirs <= self._number(self._names.current) + _LITTLE
 
     def look(self) -> None:
         """Note what of it is the content of files and the like, which the kernel could do
@@ -188,6 +196,12 @@ def _parent(own: Path, system: Path) -> Path | None:
     except OSError:
         return None
     return own
+
+
+def _anonymous_bytes(process: int) -> int:
+    """What a process has in memory that is no file: proc_pid_status(5), in kB."""
+    lines = content(Path(f"/proc/{process}/status")).splitlines()
+    return sum(int(line.split()[1]) << 10 for line in lines if line.startswith("RssAnon:"))
 
 
 def _remove_abandoned(parent: Path) -> None:

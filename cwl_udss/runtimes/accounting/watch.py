@@ -136,9 +136,16 @@ class Watch:
         """Whether the processes had more memory than they may."""
         return self._memory_limit is not None and self._together > self._memory_limit
 
-    def usage(self, counted: Counted, *, is_whole: bool) -> Usage:
+    def usage(
+        self,
+        counted: Counted,
+        own_user_seconds: float = 0.0,
+        own_system_seconds: float = 0.0,
+        *,
+        is_whole: bool,
+    ) -> Usage:
         """Return what was used, given what the kernel has counted; of all, or only of some of the
-        processes."""
+        processes. What the runtime says that it has used of it itself is none of the step's."""
         seconds = _Seconds(counted.user_seconds, counted.system_seconds)
         # What was left running at the end has been killed, and mostly nobody has waited for it.
         seconds = max(seconds, self._seconds, key=lambda seconds: seconds.both)
@@ -146,8 +153,8 @@ class Watch:
         seen = max(self._together, int(self._rough * self._shrinks_to))
         source = MemorySource.LOOKED_AT if seen > largest else MemorySource.LARGEST
         return Usage(
-            user_seconds=seconds.user,
-            system_seconds=seconds.system,
+            user_seconds=max(0.0, seconds.user - own_user_seconds),
+            system_seconds=max(0.0, seconds.system - own_system_seconds),
             memory_bytes=max(seen, largest) or None,
             memory_source=source if seen or largest else None,
             largest_bytes=largest or None,

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import resource
 import select
 import sys
 
@@ -48,7 +49,8 @@ def main() -> None:
     _libc.prctl(_AMBIENT_CAPABILITIES, _CLEAR_ALL, 0, 0, 0)
     if not _has_reader(int(reader)):  # who started this died before the kernel was asked to kill it
         sys.exit(1)
-    # Waits for what bwrap leaves unwaited for, so that it is counted (see accounting.py).
+    _say_what_was_used(int(reader))
+    # Waits for what bwrap leaves unwaited for, so that it is counted (see accounting/watch.py).
     _libc.prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     bwrap = os.fork()  # posix_spawn(3) of glibc has the new program ignore signals 32 and 33
     if bwrap == 0:
@@ -60,6 +62,13 @@ def main() -> None:
         sys.exit(_wait_for_all(bwrap))
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _say_what_was_used(descriptor: int) -> None:
+    """Say what was used until now, which is none of the step's."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    user, system = round(1e6 * used.ru_utime), round(1e6 * used.ru_stime)
+    os.write(descriptor, b'{"trees-user-us": %d, "trees-system-us": %d}\n' % (user, system))
 
 
 def _wait_for_all(process: int) -> int:

@@ -187,11 +187,12 @@ def obstacle(bwrap: str) -> str:
     with (
         tempfile.TemporaryFile() as instructions,
         tempfile.TemporaryFile() as messages,
+        open(os.devnull, "wb") as status,
         open(os.devnull, "wb") as around,
     ):
         instructions.write(encode_words(itertools.chain(*tree.instructions)))
         instructions.seek(0)
-        descriptors = (instructions.fileno(), messages.fileno(), around.fileno())
+        descriptors = (instructions.fileno(), status.fileno(), around.fileno())
         with deferred():
             done = subprocess.run(
                 [
