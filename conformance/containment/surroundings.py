@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import platform
+import secrets
 import shutil
 import signal
 import socket
@@ -68,7 +69,7 @@ def surroundings(suite: Path, environment: Mapping[str, str]) -> Iterator[Surrou
         secret.write_text(PRIVATE_TEXT)
         programs = scratch / "containment-canary"
         programs.mkdir()
-        name = f"containment-{os.getpid()}"
+        token = secrets.randbits(16)  # containers of one machine may have equal process numbers
         _add_key()
         facts = {
             "home": stack.enter_context(_file_at_home()),
@@ -77,9 +78,9 @@ def surroundings(suite: Path, environment: Mapping[str, str]) -> Iterator[Surrou
             "documents": str(suite.resolve()),
             "working_directory": str(Path.cwd()),
             "process": str(stack.enter_context(_process())),
-            "shared_memory_key": str(stack.enter_context(_shared_memory())),
+            "shared_memory_key": str(stack.enter_context(_shared_memory(token))),
             "port": str(stack.enter_context(_service())),
-            "abstract_socket": stack.enter_context(_abstract_socket(name)),
+            "abstract_socket": stack.enter_context(_abstract_socket(f"containment-{token}")),
             "hostname": socket.gethostname(),
             "uid": str(os.getuid()),
             "gid": str(os.getgid()),
@@ -158,11 +159,18 @@ def _file_at_home() -> Iterator[str]:
 
 @contextlib.contextmanager
 def _process() -> Iterator[int]:
-    process = subprocess.Popen(["sh", "-c", "while :; do sleep 60; done", HOST_PROCESS])
+    # With streams of its own and a session: its `sleep` would have others wait for the end of ours.
+    process = subprocess.Popen(
+        ["sh", "-c", "while :; do sleep 60; done", HOST_PROCESS],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
     try:
         yield process.pid
     finally:
-        process.kill()
+        os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 
@@ -183,10 +191,10 @@ def _abstract_socket(name: str) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def _shared_memory() -> Iterator[int]:
+def _shared_memory(token: int) -> Iterator[int]:
     """A System V segment (shmget(2)). Gives its key."""
     library = ctypes.CDLL(None, use_errno=True)
-    key = 0x0C0A0000 + os.getpid() % 0x10000
+    key = 0x0C0A0000 + token
     segment = library.shmget(key, 4096, _IPC_CREAT | 0o600)
     try:
         yield key

@@ -31,6 +31,8 @@ def keep(path: str) -> None:
         spec = getattr(module, "__spec__", None)
         if spec is None or type(spec.loader) is not SourceFileLoader:
             continue
+        if name != spec.name:  # os.path, which is another's second name
+            continue
         status = os.stat(spec.origin)
         code = marshal.dumps(spec.loader.get_code(name))
         is_package = spec.submodule_search_locations is not None
