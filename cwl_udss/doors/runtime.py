@@ -5,15 +5,14 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from cwl_udss.errors import SandboxError
 from cwl_udss.runtimes.bubblewrap.bwrap import Bubblewrap
+from cwl_udss.runtimes.choosing.choice import RuntimeFinder
 from cwl_udss.runtimes.probing.attempts import Facts, Remember
 from cwl_udss.runtimes.starting import PipedRuntime
-from cwl_udss.settings.opening import runtime_finder
 from cwl_udss.settings.settings import Settings
 
 # Options of bwrap, which are kept if what they stand for works.
@@ -24,19 +23,13 @@ OVER_MOUNTS = "--overlay-src"
 _LOCAL = Path("/usr")
 
 
-def find_runtime(settings: Settings, environment: Mapping[str, str]) -> PipedRuntime:
+def find_runtime(finder: RuntimeFinder, settings: Settings) -> PipedRuntime:
     """Return the runtime that the settings want; what was tried on this node before is not tried
     again. Raises SandboxError if there is none."""
-    finder = runtime_finder(settings, environment)
     runtime = finder.find()
     if not isinstance(runtime, Bubblewrap):
         return runtime
     return _with_overlays(runtime, settings, finder.memory.recall)
-
-
-def forget_runtime(settings: Settings, environment: Mapping[str, str]) -> None:
-    """Have all tried again the next time."""
-    runtime_finder(settings, environment).forget()
 
 
 def _with_overlays(runtime: Bubblewrap, settings: Settings, remember: Remember) -> Bubblewrap:

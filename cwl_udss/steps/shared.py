@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 from cwl_udss.errors import ImageError, SandboxError
 from cwl_udss.images.node.node import NodeImages
@@ -25,6 +26,8 @@ from cwl_udss.settings.settings import Settings
 from cwl_udss.steps.made import MadeDirectories
 from cwl_udss.surroundings.host import host_directories
 
+FindRuntime = Callable[[RuntimeFinder], PipedRuntime]
+_Done = TypeVar("_Done")
 _logger = logging.getLogger(__name__)
 
 
@@ -41,7 +44,7 @@ class Steps:
         environment: Mapping[str, str],
         home: Path,
         when: When = When.MISSING,
-        find_runtime: Callable[[], PipedRuntime] | None = None,
+        find_runtime: FindRuntime = RuntimeFinder.find,
     ) -> None:
         """`when` is when registries are asked, which is never if the settings say so.
         `find_runtime` finds the runtime in another way than by trying."""
@@ -100,7 +103,7 @@ class Steps:
 
     @cached_property
     def _found_runtime(self) -> PipedRuntime:
-        runtime = (self._find_runtime or self._finder.find)()
+        runtime = self._find_runtime(self._finder)
         _logger.info("sandboxes are made by %s", describe_choice(runtime))
         return runtime
 
@@ -178,13 +181,20 @@ class Steps:
     ) -> Result:
         """Run a sandbox's command to its end, on this thread (see sandbox.SandboxProcess). `name`
         is for the trace."""
+        return self.with_runtime(
+            lambda runtime: self._run(runtime, name, sandbox, streams, time_limit)
+        )
+
+    def with_runtime(self, work: Callable[[PipedRuntime], _Done]) -> _Done:
+        """Have the runtime do something; again, if it fails and was not tried by this process.
+        Raises SandboxError."""
         runtime = self.runtime()
         try:
-            return self._run(runtime, name, sandbox, streams, time_limit)
+            return work(runtime)
         except SandboxError:
             if not self._may_be_wrong(runtime):
                 raise
-        return self._run(self.runtime(), name, sandbox, streams, time_limit)
+        return work(self.runtime())
 
     def _may_be_wrong(self, runtime: Runtime) -> bool:
         """Whether it was not tried in this run, but before; then there is another now, or the same
@@ -196,7 +206,7 @@ class Steps:
 
     def _run(
         self,
-        runtime: Runtime,
+        runtime: PipedRuntime,
         name: str,
         sandbox: Sandbox,
         streams: Streams,

@@ -9,6 +9,7 @@ from pathlib import Path
 from cwl_udss.doors.runtime import find_runtime
 from cwl_udss.images.pull import When
 from cwl_udss.records import record
+from cwl_udss.runtimes.choosing.choice import RuntimeFinder
 from cwl_udss.runtimes.starting import PipedRuntime
 from cwl_udss.settings.settings import Settings
 from cwl_udss.steps.shared import Steps
@@ -26,5 +27,5 @@ class Session:
         """Return what gets images and runs commands in them."""
         return Steps(self.settings, self.environment, self.home, when, self._runtime)
 
-    def _runtime(self) -> PipedRuntime:
-        return find_runtime(self.settings, self.environment)
+    def _runtime(self, finder: RuntimeFinder) -> PipedRuntime:
+        return find_runtime(finder, self.settings)

@@ -17,7 +17,8 @@ from cwl_udss.files.scratch import temporary_directory
 from cwl_udss.images.manifests.command import image_environment
 from cwl_udss.images.manifests.manifest import ImageConfig
 from cwl_udss.images.request import ImageRequest
-from cwl_udss.sandbox import Bind, Ending, Streams
+from cwl_udss.runtimes.starting import PipedRuntime
+from cwl_udss.sandbox import Bind, Ending, RootFilesystem, Streams
 from cwl_udss.steps.shared import Steps
 from cwl_udss.surroundings.programs import has_directory, why_not_executed
 
@@ -35,13 +36,19 @@ def run_in(
     _check_user(given.value("user"))
     image = steps.image(request)
     root = steps.root(image)
+    container = _container(image.config, words, given, session)
+    return steps.with_runtime(lambda runtime: _run(container, root, runtime, session))
+
+
+def _run(
+    container: Container, root: RootFilesystem, runtime: PipedRuntime, session: Session
+) -> int:
     with temporary_directory(session.settings.scratch, session.environment) as directory:
-        container = _container(image.config, words, given, session)
-        sandbox = sandbox_of(container, root, directory, steps.runtime())
+        sandbox = sandbox_of(container, root, directory, runtime)
         if not has_directory(sandbox, sandbox.working_directory):
             raise UdssError(f"invalid working directory: {sandbox.working_directory}", "mount one")
         streams = Streams(stdin=0, stdout=1, stderr=2, hands_on_terminals=True)
-        result = start(sandbox, steps.runtime(), streams).wait()
+        result = start(sandbox, runtime, streams).wait()
         if result.ending is not Ending.NOT_STARTED:
             return result.exit_code
         reason = why_not_executed(sandbox, result)

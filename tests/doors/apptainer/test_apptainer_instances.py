@@ -33,9 +33,11 @@ def test_commands_one_after_the_other(apptainer: Door, name: str, tmp_path: Path
     assert instance["ip"] == ""
     assert (tmp_path / "pid").read_text().strip() == str(instance["pid"])
     run = ("exec", f"instance://{name}", "sh")
-    done = apptainer(*run, "-c", "echo there > /dev/shm/file; pwd; exit 3")
+    shared = f"/dev/shm/cwl-udss-{os.getpid()}"  # of the machine, as Apptainer shows it
+    done = apptainer(*run, "-c", f"echo there > {shared}; pwd; exit 3")
     assert (done.returncode, done.stdout, done.stderr) == (3, f"{tmp_path}\n", "")
-    done = apptainer(*run, input="cat /dev/shm/file\necho $GIVEN\n", APPTAINERENV_GIVEN="x")
+    script = f"cat {shared}; rm {shared}\necho $GIVEN\n"
+    done = apptainer(*run, input=script, APPTAINERENV_GIVEN="x")
     assert (done.returncode, done.stdout) == (0, "there\nx\n")
     assert "FATAL:" in apptainer("exec", f"instance://{name}", "nope").stderr
     assert apptainer("instance", "start", BUSYBOX, name).returncode == 255

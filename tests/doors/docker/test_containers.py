@@ -124,9 +124,10 @@ def test_what_killed_processes_have_left_can_be_cleaned_up(
     podman("run", "--name", "ended", IMAGE, "true")
     podman("create", "--name", "made", IMAGE)
     for name, options in (("killed", ()), ("gone", ("--rm",))):
-        running = podman.start("run", "--name", name, *options, IMAGE, "sleep", "60")
-        while podman("inspect", "-f", "{{.State.Running}}", name).stdout != "true\n":
-            time.sleep(0.05)
+        script = "echo begun; sleep 60"
+        running = podman.start("run", "--name", name, *options, IMAGE, "sh", "-c", script)
+        assert running.stdout is not None
+        assert running.stdout.readline() == "begun\n"
         running.kill()
         running.communicate()
     node = Path(podman.environment["CWL_UDSS_SCRATCH"])

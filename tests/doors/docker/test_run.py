@@ -71,7 +71,7 @@ def test_a_command_that_cannot_be_executed_has_podmans_code(
         (("--pull=never", "nonesuch:1"), "is not in the store"),
         (("--user", "nonesuch", IMAGE), "unable to find user nonesuch"),
         (("--mount", "type=bind,target=/x", IMAGE), "it has no source"),
-        ((), "image"),
+        ((), "IMAGE"),
     ],
 )
 def test_what_cannot_be_done_is_said_and_is_125(

@@ -38,7 +38,6 @@ from cwl_udss.runtimes.bubblewrap.bwrap import Bubblewrap
 from cwl_udss.runtimes.operations import SHARED_MEMORY
 from cwl_udss.runtimes.starting import PipedRuntime
 from cwl_udss.sandbox import Bind, Ending, Result, RootFilesystem, Sandbox, Streams
-from cwl_udss.steps.shared import Steps
 from cwl_udss.surroundings.identity import identity_files
 
 _logger = logging.getLogger(__name__)
@@ -95,34 +94,37 @@ def run(request: Request, session: Session) -> int:
     """Run a command to its end. Returns its exit code. Raises UdssError."""
     with session.steps() as steps:
         found = find_image(request.image, steps, session)
-        with prepared(request, found, steps, session) as sandboxes:
-            for sandbox in sandboxes:
-                result = _start(sandbox, steps)
-                if result.ending is not Ending.NOT_STARTED:
-                    return result.exit_code
-            # Most commands are there.
-            from cwl_udss.surroundings.programs import why_not_executed
+        return steps.with_runtime(lambda runtime: _run(request, found, runtime, session))
 
-            reason = why_not_executed(sandbox, result)
+
+def _run(request: Request, found: FoundImage, runtime: PipedRuntime, session: Session) -> int:
+    with prepared(request, found, runtime, session) as sandboxes:
+        for sandbox in sandboxes:
+            result = _start(sandbox, runtime)
+            if result.ending is not Ending.NOT_STARTED:
+                return result.exit_code
+        # Most commands are there.
+        from cwl_udss.surroundings.programs import why_not_executed
+
+        reason = why_not_executed(sandbox, result)
     raise not_found(sandbox.command[0], reason)
 
 
-def _start(sandbox: Sandbox, steps: Steps) -> Result:
+def _start(sandbox: Sandbox, runtime: PipedRuntime) -> Result:
     for bind in sandbox.binds:
         mode = "rw" if bind.writable else "ro"
         _logger.debug("given: %s:%s:%s", bind.source, bind.destination, mode)
     _logger.debug("given: %s", "the network" if sandbox.network else "no network")
     streams = Streams(stdin=0, stdout=1, stderr=2, hands_on_terminals=True)
-    return start(sandbox, steps.runtime(), streams).wait()
+    return start(sandbox, runtime, streams).wait()
 
 
 @contextlib.contextmanager
 def prepared(
-    request: Request, found: FoundImage, steps: Steps, session: Session
+    request: Request, found: FoundImage, runtime: PipedRuntime, session: Session
 ) -> Iterator[list[Sandbox]]:
     """Give the sandboxes to try for a command, until one has been started: an image may lack the
     shell that would run its scripts. Raises UdssError."""
-    runtime = steps.runtime()
     with contextlib.ExitStack() as stack:
         shown, empty = _shown(request.view, found.root, runtime)
         binds = (*shown, *along_links(request.view.binds, shown))

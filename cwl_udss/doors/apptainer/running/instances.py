@@ -82,7 +82,7 @@ def _keep(request: Request, name: str, session: Session, beginning: Beginning) -
             if not isinstance(steps.runtime(), Bubblewrap):
                 raise UdssError("cwl-udss keeps no instances where there are no user namespaces")
             found = find_image(request.image, steps, session)
-            with prepared(request, found, steps, session) as sandboxes:
+            with prepared(request, found, steps.runtime(), session) as sandboxes:
                 entry = Entry(
                     id=new_id(),
                     name=name,

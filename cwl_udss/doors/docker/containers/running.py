@@ -18,7 +18,6 @@ from cwl_udss.doors.docker.errors import NOT_EXECUTABLE, NOT_FOUND, ContainerErr
 from cwl_udss.doors.docker.images.lookup import node_images, wanted_image
 from cwl_udss.doors.docker.requests.request import requested_container
 from cwl_udss.doors.docker.session import Session
-from cwl_udss.doors.runtime import forget_runtime
 from cwl_udss.doors.table import EXITED, Entry, State, running
 from cwl_udss.errors import SandboxError
 from cwl_udss.files.scratch import temporary_directory
@@ -36,6 +35,22 @@ def run_here(
 ) -> int:
     """Run a container to its end, in this process. `started` is called when it runs. Returns the
     exit code."""
+    try:
+        return _run(session, options, entry, streams, started)
+    except SandboxError:
+        # What made sandboxes when it was tried may not do so any more.
+        if not session.finder.forget():
+            raise
+    return _run(session, options, entry, streams, started)
+
+
+def _run(
+    session: Session,
+    options: argparse.Namespace,
+    entry: Entry,
+    streams: Streams,
+    started: Started,
+) -> int:
     image = wanted_image(session, options)
     with (
         node_images(session) as node,
@@ -112,9 +127,9 @@ def in_table(session: Session, options: argparse.Namespace, entry: Entry) -> Ite
             Path(options.cidfile).write_text(entry.id)
         yield
     except SandboxError:
-        # What made sandboxes when it was tried may not do so any more.
-        forget_runtime(session.settings, session.environment)
         session.table.remove(entry)
+        if options.cidfile:
+            Path(options.cidfile).unlink(missing_ok=True)
         raise
     finally:
         if entry.remove:

@@ -25,7 +25,6 @@ from cwl_udss.images.sources.archives import archived_image, read_image_file
 from cwl_udss.images.sources.image_files import open_tar
 from cwl_udss.images.sources.image_signs import DOCKER_LISTING
 from cwl_udss.images.store.image import StoredImage
-from cwl_udss.steps.shared import Steps
 
 _STANDARD_INPUT = ("-", "")
 
@@ -40,7 +39,7 @@ def pull(session: Session, arguments: list[str]) -> int:
     if session.program is Program.DOCKER and len(options.names) > 1:
         raise UsageError('"docker pull" requires exactly 1 argument')
     when = pulls(options.policy or "always")
-    with _steps(session, when) as steps:
+    with session.steps(when) as steps:
         for name in options.names:
             image = steps.image(ImageRequest(pull=name))
             if session.program is Program.PODMAN:
@@ -105,7 +104,7 @@ def import_image(session: Session, arguments: list[str]) -> int:
     options = parser.parse(arguments)
     check_platform(options.platform)
     say_progress(options)
-    with _steps(session, When.MISSING) as steps, NamedTemporaryFile() as spooled:
+    with session.steps(When.MISSING) as steps, NamedTemporaryFile() as spooled:
         location = options.file
         if location in _STANDARD_INPUT:
             shutil.copyfileobj(sys.stdin.buffer, spooled, 1 << 20)
@@ -116,7 +115,3 @@ def import_image(session: Session, arguments: list[str]) -> int:
         give_name(session, image, options.name)
     print(f"sha256:{ids_of(image)[0]}")
     return 0
-
-
-def _steps(session: Session, when: When) -> Steps:
-    return Steps(session.settings, session.environment, session.home, when, session.runtime)

@@ -51,10 +51,8 @@ def wanted_image(session: Session, options: argparse.Namespace) -> StoredImage:
         return image
     # What gets images takes longer to import than a short command to run.
     from cwl_udss.images.request import ImageRequest
-    from cwl_udss.steps.shared import Steps
 
-    settings, environment = session.settings, session.environment
-    with Steps(settings, environment, session.home, when, session.runtime) as steps:
+    with session.steps(when) as steps:
         return steps.image(ImageRequest(pull=options.image))
 
 
