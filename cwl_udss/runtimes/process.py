@@ -29,14 +29,7 @@ from cwl_udss.runtimes.namespace import (
     signal_sessions,
     wait_for_end,
 )
-from cwl_udss.runtimes.status import (
-    OWN_GENERATIONS,
-    TREES_FACTS,
-    Launched,
-    Made,
-    Words,
-    is_readable,
-)
+from cwl_udss.runtimes.status import OWN_GENERATIONS, Launched, Made, Words, is_readable
 from cwl_udss.runtimes.streams import Relay, left_to_the_command
 from cwl_udss.sandbox import SIGNAL_OFFSET, Ending, Result, Usage
 
@@ -278,7 +271,7 @@ class RuntimeProcess:
             return watch.usage(NOTHING, is_whole=False)
         # What it had resident is not below what this process had when it started it: getrusage(2).
         counted = replace(Counted.of(runtime), largest_kibibytes=0)
-        own = (self._words.facts.get(name, 0) / 1e6 for name in TREES_FACTS)
+        own = self._words.own_seconds
         if ended is None:
             return watch.usage(counted, *own, is_whole=False)
         return watch.usage(counted + Counted.of(ended[1]), *own, is_whole=True)

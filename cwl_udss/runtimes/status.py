@@ -16,9 +16,8 @@ from cwl_udss.runtimes.machine_code.ended import ended
 from cwl_udss.sandbox import SIGNAL_OFFSET
 
 # A number is whole if something comes after it.
-TREES_FACTS = ("trees-user-us", "trees-system-us")
-"""What it took to mount the directories with many binds (see mount_trees.py)."""
-_NAMES = ("child-pid", "exit-code", "is-made", "tracer-pid", *TREES_FACTS, *FACTS)
+_OWN = ("own-user-us", "own-system-us")
+_NAMES = ("child-pid", "exit-code", "is-made", "tracer-pid", *_OWN, *FACTS)
 _STATUS = re.compile(f'"({"|".join(_NAMES)})": (\\d+)(?=\\D)'.encode())
 
 # What programs of machine_code/ say, who do not write numbers as digits.
@@ -32,6 +31,7 @@ IS_MADE = b'{"is-made": 1}\n'
 HAS_FAILED = b'"failed": '
 """Then comes what make_calls() of processors.py leaves."""
 FAILED = struct.Struct("=Qq")
+_MICROSECONDS = 1e6
 _CREDENTIALS = struct.Struct("=3i")  # struct ucred of unix(7)
 
 OWN_GENERATIONS = 1
@@ -83,6 +83,13 @@ class Words:
             if not self.was_not_executed:
                 facts["exit-code"] = end.code if end.code >= 0 else SIGNAL_OFFSET - end.code
         return facts
+
+    @property
+    def own_seconds(self) -> tuple[float, float]:
+        """What making the sandbox took in the program and in the kernel, where that is said (by
+        mount_trees.py)."""
+        user, system = (self.facts.get(name, 0) / _MICROSECONDS for name in _OWN)
+        return user, system
 
     @property
     def was_not_executed(self) -> bool:

@@ -68,7 +68,7 @@ def _say_what_was_used(descriptor: int) -> None:
     """Say what was used until now, which is none of the step's."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     user, system = round(1e6 * used.ru_utime), round(1e6 * used.ru_stime)
-    os.write(descriptor, b'{"trees-user-us": %d, "trees-system-us": %d}\n' % (user, system))
+    os.write(descriptor, b'{"own-user-us": %d, "own-system-us": %d}\n' % (user, system))
 
 
 def _wait_for_all(process: int) -> int:
