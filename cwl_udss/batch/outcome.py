@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from cwl_udss.batch.poller import JobEnd
-from cwl_udss.batch.systems.system import Cause, JobStatus, Resources, clock, memory_text
+from cwl_udss.batch.systems.system import Cause, JobStatus, Resources, clock
+from cwl_udss.machine.quantities import memory_text
 from cwl_udss.steps.spec import StepEnding, StepResult
 
 

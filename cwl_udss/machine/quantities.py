@@ -101,6 +101,13 @@ def show_memory(mebibytes: int) -> str:
     return _in_units(mebibytes, "MGT")
 
 
+def memory_text(mebibytes: float) -> str:
+    """Return an amount of memory as people say it: 512 MB, 4.2 GB."""
+    if mebibytes < 1024:
+        return f"{mebibytes:.0f} MB"
+    return f"{mebibytes / 1024:.1f}".removesuffix(".0") + " GB"
+
+
 def _in_units(amount: int, units: str) -> str:
     """A number in the largest unit of which it is a multiple; each is 1024 of the one before."""
     power = 0

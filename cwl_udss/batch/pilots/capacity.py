@@ -7,8 +7,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from cwl_udss.batch.systems.system import BatchError, Resources, memory_text
-from cwl_udss.machine.quantities import counted
+from cwl_udss.batch.systems.system import BatchError, Resources
+from cwl_udss.machine.quantities import counted, memory_text
 from cwl_udss.machine.resources import available_resources
 from cwl_udss.settings.settings import Settings
 

@@ -160,13 +160,6 @@ def some_of(jobs: Sequence[str]) -> str:
     return " ".join(jobs[:10]) + (" …" if len(jobs) > 10 else "")
 
 
-def memory_text(mebibytes: float) -> str:
-    """Return an amount of memory as people say it: 512 MB, 4.2 GB."""
-    if mebibytes < 1024:
-        return f"{mebibytes:.0f} MB"
-    return f"{mebibytes / 1024:.1f}".removesuffix(".0") + " GB"
-
-
 def clock(seconds: float) -> str:
     """Return a time as batch systems have it: HH:MM:SS."""
     minutes, rest = divmod(int(seconds), 60)

@@ -10,8 +10,8 @@ from cwltool.builder import Builder
 from cwltool.errors import WorkflowException
 from cwltool.job import JobBase
 
-from cwl_udss.batch.systems.system import memory_text
 from cwl_udss.errors import SandboxError
+from cwl_udss.machine.quantities import memory_text
 from cwl_udss.report.record import Asked
 
 _CUDA = "http://commonwl.org/cwltool#CUDARequirement"
