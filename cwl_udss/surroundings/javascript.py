@@ -90,13 +90,18 @@ class SandboxedNode(NodeJSEngine):
     def _find_program(self) -> str:
         """The first Node.js that starts: the installed wheel's, or the machine's."""
         found = (_wheel_program(), shutil.which("node"), shutil.which("nodejs"))
-        programs = [os.path.realpath(program) for program in found if program]
+        programs = dict.fromkeys(os.path.realpath(program) for program in found if program)
+        tried = []
         for program in programs:
-            if self._start(program, "--version").wait() == 0:
+            process = self._start(program, "--version")
+            _, said = cast("tuple[bytes, bytes]", process.communicate())
+            if process.returncode == 0:
                 return program
+            reason = said.decode(errors="replace").strip().rpartition("\n")[2]
+            tried.append(f"{program} ({reason or f'exit code {process.returncode}'})")
         raise WorkflowException(
             "expressions need Node.js, and none runs here"
-            f"{' of ' + ', '.join(programs) if programs else ''}: install one, on PATH as `node`"
+            f"{' of ' + ', '.join(tried) if tried else ''}: install one, on PATH as `node`"
         )
 
     def _start(self, program: str, *arguments: str) -> subprocess.Popen[str]:

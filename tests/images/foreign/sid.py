@@ -32,12 +32,13 @@ PACKAGES = (
     *("base-files", "bash", "coreutils", "dash", "diffutils", "findutils", "grep", "gzip"),
     *("hostname", "libc-bin", "login", "mount", "passwd", "perl-base", "sed", "tar", "util-linux"),
 )
-# What the packages' scripts would make. fakeroot is a link of update-alternatives; Apptainer shows
-# its containers the host's /etc/localtime and /etc/hosts, and fails where there are none. Over the
-# empty files this machine's are shown: programs want to know who they are.
+# What the packages' scripts would make, and ldconfig. fakeroot is a link of update-alternatives;
+# Apptainer shows its containers the host's /etc/localtime and /etc/hosts, and fails where there are
+# none. Over the empty files this machine's are shown: programs want to know who they are.
 FILES = {
     "etc/passwd": "",
     "etc/group": "",
+    "etc/ld.so.cache": "",
     "etc/hosts": "127.0.0.1 localhost\n",
     "etc/localtime": "",
     "etc/nsswitch.conf": "hosts: files\n",
