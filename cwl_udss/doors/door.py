@@ -27,7 +27,7 @@ _PROGRAMS = {
 _LATE = (
     *("inspect", "traceback", "textwrap", "tempfile", "random", "secrets", "hashlib"),
     *("platform", "socket", "ipaddress", "ntpath", "tomllib", "datetime", "filecmp", "shlex"),
-    *("bz2", "lzma"),  # of shutil, for archives
+    *("bz2", "lzma", "locale"),  # of shutil, for archives; of subprocess, for text
 )
 # Of all doors, what a container needs whose image is there.
 _COMMON = (

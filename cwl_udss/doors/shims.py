@@ -23,13 +23,17 @@ from cwl_udss.errors import UdssError
 
 NAMES = ("podman", "docker", "apptainer", "singularity", "udocker", "pyxis-importer")
 _MARK = "# Made by `cwl-udss shim install`."
-# What is a comment for the shell is a string for Python, as pip and zipapp do it: a first line with
-# Python's path would be cut off if that is long, and has no way to write a blank.
-_SCRIPT = """\
+# Linux before 5.1 cuts off what is more of the first line, which has no way to write a blank.
+_LONGEST_LINE = 127
+# What is a comment for the shell is a string for Python, as pip and zipapp do it. To start the
+# shell, too, takes a millisecond.
+_BY_SHELL = """\
 #!/bin/sh
 '''exec' {python} -IS "$0" "$@"
 ' '''
-{mark}
+"""
+_SCRIPT = """\
+{beginning}{mark}
 import gc
 import sys
 gc.disable()
@@ -86,12 +90,20 @@ def remove(directory: Path, names: Sequence[str] = ()) -> list[Path]:
 def script(path: Path) -> str:
     """Return the script of a door that is to be there."""
     return _SCRIPT.format(
-        python=shlex.quote(sys.executable),
+        beginning=_beginning(sys.executable),
         mark=_MARK,
         paths=_import_paths(),
         name=path.name,
         kept=os.path.abspath(path.with_name(_KEPT)),
     )
+
+
+def _beginning(python: str) -> str:
+    """What has a script executed by a Python."""
+    line = f"#!{python} -IS\n"
+    if len(os.fsencode(line)) <= _LONGEST_LINE and not python.split()[1:]:
+        return line
+    return _BY_SHELL.format(python=shlex.quote(python))
 
 
 def _keep_modules(directory: Path) -> None:

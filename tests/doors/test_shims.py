@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from commands import Command
 
-from cwl_udss.doors.shims import NAMES
+from cwl_udss.doors.shims import NAMES, install
 
 
 def seen(directory: Path) -> list[str]:
@@ -35,6 +36,20 @@ def test_doors_are_installed_and_removed(run_command: Command, tmp_path: Path) -
     assert len(os.listdir(directory)) > len(seen(directory)), "others are as quick as before"
     assert run_command("cwl-udss", "shim", "remove", directory).returncode == 0
     assert os.listdir(directory) == []
+
+
+@pytest.mark.parametrize("name", ["bin", "with blanks", "deep/" * 40])
+def test_pythons_path_may_be_any(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    python = tmp_path / name / "python3"
+    python.parent.mkdir(parents=True)
+    python.symlink_to(sys.executable)
+    monkeypatch.setattr(sys, "executable", str(python))
+    [door] = install(tmp_path / "doors", ["podman"])
+    assert str(python) in door.read_text()
+    done = subprocess.run([door, "--version"], capture_output=True, text=True, check=True, env={})
+    assert done.stdout.startswith("podman version ")
 
 
 @pytest.mark.parametrize("kind", ["file", "link", "directory"])

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from cwl_udss.runtimes.bubblewrap.trees import Instruction, MountTree, gather
+from cwl_udss.runtimes.bubblewrap.trees import MountTree, gather
 from cwl_udss.runtimes.operations import (
     MakeSymlink,
     MountBind,
@@ -122,4 +122,4 @@ def test_two_trees_are_apart() -> None:
         operation.source for operation in plan.operations if isinstance(operation, MountTree)
     ]
     assert len(set(sources)) == 2
-    assert Instruction("ro-bind", f"{sources[1]}/0/file", "/host/0") in plan.instructions
+    assert ("ro-bind", f"{sources[1]}/0/file", "/host/0") in plan.instructions

@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from typing import NamedTuple
+from typing import TypeAlias
 
 from cwl_udss.machine.deferral import deferred
 from cwl_udss.records import record
@@ -52,12 +52,9 @@ class MountTree:
     source: str
 
 
-class Instruction(NamedTuple):
-    """Something for mount_trees.py to do; `kind` is one of those in its _mount_all()."""
-
-    kind: str
-    target: str
-    argument: str = ""
+Instruction: TypeAlias = "tuple[str, str, str]"
+"""Something for mount_trees.py to do: its kind, one of those in its _mount_all(), the target, and
+an argument or ""."""
 
 
 @record(frozen=True)
@@ -120,7 +117,7 @@ class _Trees:
                 return
         if is_crowded and isinstance(operation, MountBind | MountTmpfs):
             tree = MountTree(path, f"{_PLACE}/{len(self.instructions)}")
-            self.instructions.append(Instruction("directory", tree.source))
+            self.instructions.append(("directory", tree.source, ""))
             self._mount(operation, tree.source)
             self.left.append(tree)
         else:
@@ -130,21 +127,21 @@ class _Trees:
         self._places[mount.path] = target
         if isinstance(mount, MountTmpfs):
             self._in_memory.add(mount.path)
-            self.instructions.append(Instruction("memory", target))
+            self.instructions.append(("memory", target, ""))
         else:
             kind = "bind" if mount.writable else "ro-bind"
-            self.instructions.append(Instruction(kind, target, mount.source))
+            self.instructions.append((kind, target, mount.source))
 
 
 def _mount_point(operation: Operation, target: str) -> Instruction:
     """What makes the mount point of an operation, or its link, in a directory in memory."""
     match operation:
         case MakeSymlink(_, text):
-            return Instruction("symlink", target, text)
+            return "symlink", target, text
         case MountFile() | MountBind(is_directory=False):
-            return Instruction("file", target)
+            return "file", target, ""
         case _:
-            return Instruction("directory", target)
+            return "directory", target, ""
 
 
 def _holders(operations: tuple[Operation, ...]) -> dict[str, str | None]:
