@@ -19,7 +19,7 @@ from cwl_udss.sandbox import Limit, RootFilesystem, Runtime, Sandbox, Streams
 
 ALL = "all"
 _TIMES = 5
-_HEADING = ("runtime", "a start", "must be accepted", "lacks")
+_HEADING = ("runtime", "a start", "what it does not keep")
 
 
 @dataclass(frozen=True)
@@ -76,10 +76,11 @@ def describe_tried(tried: Iterable[Tried]) -> Iterator[str]:
 
 def _row(tried: Tried) -> tuple[str, ...]:
     weak, lacking = (
-        ", ".join(limit.name for limit in tried.limits if limit.is_weakness is kind) or "-"
+        ", ".join(limit.name for limit in tried.limits if limit.is_weakness is kind)
         for kind in (True, False)
     )
-    return tried.name, f"{tried.milliseconds:.0f} ms", weak, lacking
+    told = [f"must be accepted: {weak}"] * bool(weak) + [f"lacks {lacking}"] * bool(lacking)
+    return tried.name, f"{tried.milliseconds:.0f} ms", "; ".join(told) or "keeps all"
 
 
 def start_milliseconds(runtime: Runtime) -> float:
