@@ -10,6 +10,7 @@ import pickle
 import random
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import threading
@@ -94,6 +95,17 @@ def test_and_so_do_modes_and_times(step: Step, busybox_root: Path, attack: str) 
 def test_an_input_stays_as_it_is(step: Step, tmp_path: Path, attack: str) -> None:
     assert step.run(f"({attack}); echo ran").stdout.endswith("ran\n")
     assert (tmp_path / "input").read_text() == "input\n"
+
+
+def test_the_machines_devices_stay_as_they_are(step: Step) -> None:
+    """Also those of root, whose they are."""
+    if os.geteuid() == 0 and (step.name in ("bwrap", "many inputs") or lacks(step, METADATA)):
+        pytest.skip("root can change them there: findings/bubblewrap-remount-ro-device.sh")
+    mode = stat.S_IMODE(os.stat("/dev/null").st_mode)
+    outcome = step.run(
+        f"echo x >/dev/null && echo wrote; busybox chmod {mode:o} /dev/null; echo $?"
+    )
+    assert outcome.stdout == "wrote\n1\n"
 
 
 def test_dev_shm_is_the_steps_own(step: Step) -> None:

@@ -238,7 +238,9 @@ class _Builder:
         for name, source in devices.items():
             yield make_file(f"{here}/{name}")
             yield mount(source, f"{here}/{name}", None, _BIND)
-            yield from self._attributes.add_to_bind(source, f"{here}/{name}", NO_SETUID)
+            # What is written to a device is none of its filesystem's; its mode is, and root's.
+            attributes = NO_SETUID | READ_ONLY
+            yield from self._attributes.add_to_bind(source, f"{here}/{name}", attributes)
         for name, target in _DEVICE_LINKS.items():
             yield symlink(target, f"{here}/{name}")
         yield mkdir(f"{here}/pts")
