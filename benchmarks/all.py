@@ -14,6 +14,7 @@ NAMES = (
     "scatter",
     "driver_time",
     "sandbox",
+    "accounting",
     "image",
     "second_use",
     "batch",
