@@ -86,6 +86,7 @@ class BatchSteps:
         self._stop = threading.Event()
         self._waiting: dict[Path, str] = {}
         """The names of steps of which nobody has seen yet that they have begun, by directory."""
+        self._again: list[str] = []
 
     def run(
         self,
@@ -127,6 +128,7 @@ class BatchSteps:
                     remove_tree(entry.staged)
                 return finished
             tried += 1
+            self._again.append(spec.name)
             staged = entry.staged
             _logger.warning(
                 "[job %s] %s; trying again (%d of %d)",
@@ -149,6 +151,11 @@ class BatchSteps:
     def describe(self) -> str:
         """Say how it stands with what has not ended, for people; "" if there is nothing."""
         return self._backend.describe()
+
+    def tried_again(self) -> list[str]:
+        """Return the names of steps that wait again since this was asked before."""
+        names, self._again = self._again, []
+        return names
 
     def begun(self) -> list[str]:
         """Return the names of steps that have begun to run since this was asked before. Of many

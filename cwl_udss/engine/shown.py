@@ -27,7 +27,7 @@ from cwl_udss.progress.lines import Lines
 from cwl_udss.progress.log import opened_log, plain_formatter
 from cwl_udss.progress.mode import Mode, choose_mode, is_terminal
 from cwl_udss.progress.tally import Tally
-from cwl_udss.report.record import SAID_BYTES, StepRecord
+from cwl_udss.report.record import SAID_BYTES, Status, StepRecord
 from cwl_udss.report.run import Node
 from cwl_udss.settings.settings import Settings
 
@@ -172,7 +172,8 @@ class RunShown:
         def look() -> None:
             while not ended.wait(_LOOK_SECONDS):
                 with contextlib.suppress(OSError):
-                    self._tally.note_begun(batch.steps().begun())
+                    self._tally.note_state(batch.steps().tried_again(), Status.SUBMITTED)
+                    self._tally.note_state(batch.steps().begun(), Status.RUNNING)
 
         threading.Thread(target=look, name="begun", daemon=True).start()
         try:

@@ -66,17 +66,17 @@ class Tally:
         with self._lock:
             self._note(record)
 
-    def note_begun(self, names: Iterable[str]) -> None:
-        """Note that jobs of these names have begun to run that have waited."""
+    def note_state(self, names: Iterable[str], status: Status) -> None:
+        """Note that jobs of these names, which have not ended, run, or wait again."""
         wanted = set(names)
         with self._lock:
-            waiting = [
+            changed = [
                 record
                 for record, _ in self._jobs.values()
-                if record.status is Status.SUBMITTED and record.job in wanted
+                if record.status is not status and record.job in wanted
             ]
-            for record in waiting:
-                self._note(replace(record, status=Status.RUNNING))
+            for record in changed:
+                self._note(replace(record, status=status))
 
     def picture(self, most: int) -> Picture:
         """Return what there is to be seen in so many rows: first of all what has failed, and what

@@ -43,8 +43,10 @@ def test_each_job_is_counted_once() -> None:
         ("b", 1, 1, 2, 1),
     ]
     assert picture.total.counts == (2, 1, 2, 1)
-    tally.note_begun(["b_3", "nobody"])
+    tally.note_state(["b_3", "nobody"], Status.RUNNING)
     assert tally.picture(10).rows[1].counts == (1, 2, 1, 1)
+    tally.note_state(["b_3", "b_5"], Status.SUBMITTED)  # one of them is tried again
+    assert tally.picture(10).rows[1].counts == (1, 1, 2, 1)
 
 
 def test_what_fits_is_what_matters() -> None:
