@@ -19,7 +19,7 @@ from cwl_udss.machine.deferral import Deferral
 from cwl_udss.machine.waiting import told
 from cwl_udss.runtimes.accounting.counted import NOTHING, Counted
 from cwl_udss.runtimes.accounting.memory import Memory
-from cwl_udss.runtimes.accounting.watch import Watch
+from cwl_udss.runtimes.accounting.watch import Watch, own_seconds
 from cwl_udss.runtimes.namespace import (
     WHY_NOT_ENDED,
     adopted,
@@ -262,6 +262,8 @@ class RuntimeProcess:
         wait_for_end(first)
         said = Counted.said(self._outermost.facts)
         watch = self._watch or self._watch_from(first)
+        if said is None:
+            watch.leave_out(self._words.own_seconds, own_seconds(first))
         ended = adopted(first)
         if self._orphan is not None and ended is not None:
             self._orphan_code = os.waitstatus_to_exitcode(ended[0])
@@ -269,12 +271,10 @@ class RuntimeProcess:
             return watch.usage(said, is_whole=True)
         if self._made.tidies_up:  # what it does itself takes more than many a command
             return watch.usage(NOTHING, is_whole=False)
+        if ended is not None:
+            return watch.usage(Counted.of(ended[1]), is_whole=True)
         # What it had resident is not below what this process had when it started it: getrusage(2).
-        counted = replace(Counted.of(runtime), largest_kibibytes=0)
-        own = self._words.own_seconds
-        if ended is None:
-            return watch.usage(counted, *own, is_whole=False)
-        return watch.usage(counted + Counted.of(ended[1]), *own, is_whole=True)
+        return watch.usage(replace(Counted.of(runtime), largest_kibibytes=0), is_whole=False)
 
     def _result(self) -> Result:
         return_code, status = self.process.returncode or 0, self._words.facts

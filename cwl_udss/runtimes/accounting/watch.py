@@ -95,7 +95,7 @@ class Watch:
         self._pause = _FIRST_SECONDS
         self.next = self._began + self._pause
         """When to look again, by time.monotonic()."""
-        self._seconds = _NO_TIME
+        self._seconds = self._own = _NO_TIME
         self._processes = 0
         self._together = 0
         """The most that was seen, with what processes share counted once."""
@@ -139,16 +139,14 @@ class Watch:
         """Whether the processes had more memory than they may."""
         return self._memory_limit is not None and self._together > self._memory_limit
 
-    def usage(
-        self,
-        counted: Counted,
-        own_user_seconds: float = 0.0,
-        own_system_seconds: float = 0.0,
-        *,
-        is_whole: bool,
-    ) -> Usage:
+    def leave_out(self, *used: tuple[float, float]) -> None:
+        """Note what the runtime itself has used, in the program and in the kernel, of what is
+        counted: it is none of the step's."""
+        self._own = sum((_Seconds(*one) for one in used), self._own)
+
+    def usage(self, counted: Counted, *, is_whole: bool) -> Usage:
         """Return what was used, given what the kernel has counted; of all, or only of some of the
-        processes. What the runtime says that it has used of it itself is none of the step's."""
+        processes."""
         seconds = _Seconds(counted.user_seconds, counted.system_seconds)
         # What was left running at the end has been killed, and mostly nobody has waited for it.
         seconds = max(seconds, self._seconds, key=lambda seconds: seconds.both)
@@ -156,8 +154,8 @@ class Watch:
         seen = max(self._together, int(self._rough * self._shrinks_to))
         source = MemorySource.LOOKED_AT if seen > largest else MemorySource.LARGEST
         return Usage(
-            user_seconds=max(0.0, seconds.user - own_user_seconds),
-            system_seconds=max(0.0, seconds.system - own_system_seconds),
+            user_seconds=max(0.0, seconds.user - self._own.user),
+            system_seconds=max(0.0, seconds.system - self._own.system),
             memory_bytes=max(seen, largest) or None,
             memory_source=source if seen or largest else None,
             largest_bytes=largest or None,
@@ -202,10 +200,16 @@ def _tree(first: int) -> Iterator[tuple[int, _Process]]:
             pending += ((generation + 1, child) for child in _children(process))
 
 
+def own_seconds(process: int) -> tuple[float, float]:
+    """Return what a process has used itself, in the program and in the kernel, as long as nobody
+    has waited for it. The first of a namespace of bwrap's has made the sandbox, and then waits."""
+    user, system = _fields(str(process))[11:13] or (0, 0)
+    return int(user) / _TICKS, int(system) / _TICKS
+
+
 def _process(number: str) -> _Process | None:
-    """Read proc_pid_stat(5), whose second field may have blanks; None if there is no such process
-    any more."""
-    fields = _read(f"/proc/{number}/stat").rpartition(b")")[2].split()
+    """Return None if there is no such process any more."""
+    fields = _fields(number)
     if not fields:
         return None
     return _Process(
@@ -217,6 +221,11 @@ def _process(number: str) -> _Process | None:
         resident_bytes=int(fields[21]) * _PAGE,
         has_threads=fields[17] != b"1",
     )
+
+
+def _fields(number: str) -> list[bytes]:
+    """What proc_pid_stat(5) has from its third field on: the second may have blanks."""
+    return _read(f"/proc/{number}/stat").rpartition(b")")[2].split()
 
 
 def _again(processes: list[_Process]) -> Iterator[_Process]:
