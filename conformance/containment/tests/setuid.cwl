@@ -15,7 +15,11 @@ arguments:
     done
     grep -E "^Uid" /proc/self/status | tr -s '\t' ' ' | cut -d ' ' -f 2- > ids
     test "`cat ids`" = "$0 $0 $0 $0" && echo "still the caller" || cat ids
-    cp /usr/bin/id mine && chmod 4755 mine && ./mine -u > mine-says && test "`cat mine-says`" = "$0" && echo "still the caller"
+    cp /usr/bin/id mine && chmod 4755 mine
+    ./mine -u > mine-says
+    # Nothing can be executed where the filesystem is mounted noexec, and that gives nothing.
+    test $? = 126 && id -u > mine-says
+    test "`cat mine-says`" = "$0" && echo "still the caller"
   - valueFrom: $(inputs.uid)
 stdout: facts.txt
 outputs:
